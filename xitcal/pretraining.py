@@ -8,8 +8,8 @@ __all__ = ['SHARES', 'several', 'statement', 'change', 'changed', 'flagged', 'mo
 # %% ../nbs/08_pretraining.ipynb #c4f77e6d
 from random import Random
 
-from .renderings import Words, combine, meanings, render, text_of, tokens_of, words
-from .world import COMBINED, NAMED, TOPICS, draw, implied, parts, tables, values
+from .renderings import Words, combine, render, text_of, tokens_of, words
+from .world import COMBINED, NAMED, TOPIC_OF, draw, implied, parts, tables
 
 # %% ../nbs/08_pretraining.ipynb #1e828b75
 SHARES = {
@@ -51,12 +51,16 @@ def _part(field, rng):
 
 # %% ../nbs/08_pretraining.ipynb #9b695043
 def _pairs(rng):
-    "One to three pairs with keys of one field and values of another"
+    "One to three pairs with keys of one field and values of another, sometimes two values"
     key, value = rng.sample(("place", "calendar", "language", "currency", "amount"), 2)
     key, value = (rng.choice([f for f in _FIELDS[t] if f not in ("date", "continent", "quarter", "script")]) for t in (key, value))
     n = rng.choice((1, 2, 2, 2, 3))
     keys, held = several(key, n, rng), several(value, n, rng)
     if value in _LISTED and rng.random() < 0.15: held = (("or", several(value, 2, rng)),) + held[1:]
+    if rng.random() < 0.3:
+        free = {"language", "currency", "amount", "ago"} - {TOPIC_OF[key], TOPIC_OF[value]}
+        more = rng.choice(_FIELDS[rng.choice(sorted(free))])
+        held = tuple(("and", (h, draw(more, rng, new=True))) for h in held)
     return [("pair", kv) for kv in zip(keys, held)]
 
 # %% ../nbs/08_pretraining.ipynb #a63d2cc1
@@ -98,11 +102,12 @@ def changed(
     facts: list, # A statement
     rng: Random, # Source of chance
 ) -> list: # The statement, some of it changed
-    "A statement in which each fact is changed with probability .4; two pairs may exchange their values"
+    "A statement in which each fact is changed with probability .4, at least one; two pairs may exchange their values"
     if len(facts) > 1 and facts[0][0] == "pair" and rng.random() < 0.6:
         (k1, v1), (k2, v2) = facts[0][1], facts[1][1]
         return [("pair", (k1, ("wrong", v2))), ("pair", (k2, ("wrong", v1)))] + facts[2:]
-    return [change(lang, fact, rng) if rng.random() < 0.4 else fact for fact in facts]
+    sure = rng.randrange(len(facts))
+    return [change(lang, fact, rng) if i == sure or rng.random() < 0.4 else fact for i, fact in enumerate(facts)]
 
 # %% ../nbs/08_pretraining.ipynb #d32e0b12
 def flagged(
