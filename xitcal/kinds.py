@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVENT_SCHEMA', 'KINDS', 'log_softmax', 'ragged_log_softmax', 'events_table', 'padded', 'pad_inputs', 'Kind',
-           'register_kind', 'kind_of', 'row_columns', 'cross_entropy']
+           'register_kind', 'row_columns', 'cross_entropy']
 
 # %% ../nbs/10_kinds.ipynb #f48b12bd
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,6 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 
-from .languages import known
 from .tasks import Recipe, Task
 
 # %% ../nbs/10_kinds.ipynb #7a020b11
@@ -146,13 +145,6 @@ def register_kind(
     "Class decorator that makes a kind known under its name"
     KINDS[kind.name] = kind()
     return kind
-
-# %% ../nbs/10_kinds.ipynb #7f3acf4b
-def kind_of(
-    task: Task, # Any task
-) -> Kind: # The object that knows everything that differs by kind
-    "The kind of a task; `XitcalError` for one that no notebook has registered"
-    return KINDS[known(task.kind, KINDS, "kind of task")]
 
 # %% ../nbs/10_kinds.ipynb #79736f99
 def row_columns(
