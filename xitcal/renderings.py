@@ -133,16 +133,16 @@ def _calendar_name(lang, field, letter, width, number):
 # %% ../nbs/04_renderings.ipynb #f44cc874
 def _date_slot(lang, letter, width, year, month, day, weekday):
     "One slot of a date pattern as a piece"
-    if letter in "Ec": return _calendar_name(lang, "weekday", letter, width, weekday), "weekday"
-    if letter in "ML" and width >= 3: return _calendar_name(lang, "month", letter, width, month), "month"
-    if letter == "G": return lang.patterns["era"], "era"
+    if letter in "Ec": return _calendar_name(lang, "weekday", letter, width, weekday), "date:weekday"
+    if letter in "ML" and width >= 3: return _calendar_name(lang, "month", letter, width, month), "date:month"
+    if letter == "G": return lang.patterns["era"], "date:word"
     number = year if letter == "y" else month if letter in "ML" else day
-    return str(number), "year" if letter == "y" else "number"
+    return str(number), "date:year" if letter == "y" else "date:number"
 
 # %% ../nbs/04_renderings.ipynb #35fbe488
 def _dated(lang, pattern, year, month, day, weekday):
     "Fill a date pattern"
-    return [(part, "dated") if isinstance(part, str) else _date_slot(lang, *part, year, month, day, weekday) for part in pattern]
+    return [(part, "date:word") if isinstance(part, str) else _date_slot(lang, *part, year, month, day, weekday) for part in pattern]
 
 # %% ../nbs/04_renderings.ipynb #8f82af95
 def _date(lang, value, rng):

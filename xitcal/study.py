@@ -158,7 +158,8 @@ class Plan:
     "All stages of a study, each once, every stage behind the ones it starts from"
     study: Study                                        # Where it comes from
     stages: dict[str, Stage] = field(default_factory=dict) # By name
-    cells: list[Cell] = field(default_factory=list)     # Of the grid
+    cells: list[Cell] = field(default_factory=list)        # Of the grid
+    places: dict[str, Path|str] = field(default_factory=dict) # Of pretrained stages: folder or hub id
 
     def add(self, stage: Stage) -> Stage:
         "Enter a stage unless it is there"
@@ -169,6 +170,7 @@ def _cells(plan: Plan, model: str, method: str, name: str, seed: int) -> Iterato
     "Enter the stages of one model, phase 2 and seed; yield their cells"
     study, tasks = plan.study, find_suite(plan.study.suite).tasks
     start = plan.add(_pretrained(study, model))
+    plan.places[start.name] = model or find_suite(study.suite).encoder()
     if name != NONE: start = plan.add(_intermediate(study, name, seed, method, start))
     for target in (tasks[t] for t in study.targets):
         at = start if target.test_only else plan.add(_target(study, target, seed, method, start, name))

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,7 @@ class Options:
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
     mixing: float = 1.          # Exponent of multi-task sampling, see `mixed_steps`
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
+    on_step: Callable[[int, int], None]|None = None # Called after each step with steps done and steps in all
 
 # %% ../nbs/23_training.ipynb #2fb1712f
 def _backward(model, kind, features, batches, pad_id, smoothing, accelerator):
@@ -283,6 +285,7 @@ def run(self: Training) -> None:
             self.save()
             saved = time.monotonic()
         bar.update()
+        if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
     if not any(h.get("step") == self.done and "validation" in h for h in self.history): self._evaluate()
 
