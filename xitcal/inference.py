@@ -15,8 +15,7 @@ from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
 from .calibration import binned_error, debiased_square
-from .events import EVENT, cells
-from .languages import XitcalError
+from .events import cells, shown_event
 from .scores import example_scores
 from .tasks import INTERMEDIATES, NONE, TARGETS, Task
 
@@ -91,7 +90,7 @@ def _block(events, parts, task, draws, seed):
     known = found[0][0].iloc[:len(keys)].drop(columns="statistic")
     found.append(_errors(events, known, cell, index, draws))
     if len(parts):
-        parts = parts.assign(event=EVENT[task.kind])
+        parts = parts.assign(event=shown_event(task))
         at, (cell, keys) = pd.Index(names).get_indexer(parts.example.astype(str)), cells(parts, _CELL)
         score = {"score": (parts.top.to_numpy(float), parts.bottom.to_numpy(float))}
         found.append(_resample(keys, at, cell, score, weights))
@@ -191,7 +190,7 @@ CHANGE = ("model", "method", "intermediate", "target", "event", "language", "sta
 
 # %% ../nbs/32_inference.ipynb #df5377fa
 def paired_change(
-    events: pd.DataFrame, # Events of a store, with texts if answers are among them
+    events: pd.DataFrame, # Events of a study, with `prediction_text` if answers are among them
     draws: int = 1000,    # Resamples of the examples
     seed: int = 0,        # Of the resamples
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
