@@ -77,7 +77,7 @@ def build_head(
     "The encoder of `path` under a fresh head; `XitcalError` when the architecture has no such head"
     kind, encoder = kind_of(task), load_encoder(path)
     if kind.auto_class == "AutoModel": return encoder
-    config = AutoConfig.from_pretrained(path, **kind.head_options(task))
+    with _quiet(): config = AutoConfig.from_pretrained(path, **kind.head_options(task))
     torch.manual_seed(seed)
     try: model = getattr(transformers, kind.auto_class).from_config(config, dtype=torch.float32)
     except ValueError as error:

@@ -104,8 +104,8 @@ class Kind:
     forward_options = {} # More arguments for the model's forward pass
 
     def head_options(self, task: Task) -> dict:
-        "Configuration of the head, such as the number of labels"
-        return {}
+        "Configuration of the head; without labels of its own, transformers' default, not those of the phase before"
+        return dict(num_labels=2)
 
     def features(self, rows: Dataset, tokenizer, task: Task, recipe: Recipe) -> list[dict]:
         "What the model sees of each row, in the order of the rows"

@@ -1,0 +1,70 @@
+# make study   the default study on the embedded suite, and report.html
+# make test    all tests
+# make check   what a commit must pass: clean, export, README, no diff, lint, notebooks, tests
+# make lab     JupyterLab on the notebooks
+# make site    the documentation site (needs Quarto)
+# make wheel   a wheel and an sdist in dist/
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STORE  ?= study
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+export TOKENIZERS_PARALLELISM := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: study test check lab site wheel lint notebooks readme export encoder clean
+
+study: $(VENV)/.run
+	$(BIN)/xitcal run --store $(STORE)
+	@$(MAKE) --no-print-directory report.html
+
+report.html: $(STORE)/stages $(wildcard nbs/results/*.ipynb)
+	$(BIN)/xitcal report --store $(STORE) --out report.html
+
+# The stamp is written last: an installation that was interrupted starts afresh.
+$(VENV)/.run: setup.py settings.ini constraints.txt
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f'xitcal needs Python 3.11 to 3.13, {sys.executable} is {v[0]}.{v[1]}; try: make $(MAKECMDGOALS) PYTHON=python3.12')"
+	@echo "Setting up $(VENV) (a minute or two)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+test: $(VENV)/.dev notebooks
+	$(BIN)/python -m pytest tests
+
+notebooks: $(VENV)/.dev
+	TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --path nbs --n_workers 1 --file_glob "*.ipynb"
+
+export: $(VENV)/.dev
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+
+readme: $(VENV)/.dev
+	$(BIN)/python tools/readme.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/python tools/lint_nb.py
+
+check: export readme
+	git diff --exit-code --stat
+	@test -z "$$(git status --porcelain --untracked-files=normal)" || (git status --short; echo "Commit or remove these files first."; exit 1)
+	$(MAKE) lint test
+
+lab: $(VENV)/.dev
+	$(BIN)/jupyter lab nbs
+
+site: $(VENV)/.dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs
+
+wheel: $(VENV)/.dev
+	rm -rf dist build
+	$(BIN)/python -m build
+
+clean:
+	rm -rf build dist _proc _docs *.egg-info

@@ -1,0 +1,31 @@
+"""Fixtures: a study small enough to run in a test, done once a session."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+PROGRAM = str(Path(sys.executable).with_name("xitcal"))
+SMALL = ["--intermediate", "none,mnli", "--target", "xnli,pawsx,panx,xquad,tatoeba", "--language", "en,sw,ar", "--seeds", "0,1",
+         "--intermediate-rows", "64", "--target-rows", "64", "--test-rows", "20"]
+
+
+def xitcal(*args, check=True, **options):
+    "Run the command line in a process of its own; what it printed"
+    done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, **options)
+    if check and done.returncode:
+        raise AssertionError(f"xitcal {' '.join(map(str, args))} failed:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    "A finished small study: every kind of the default study, three languages, two seeds"
+    path = tmp_path_factory.mktemp("small") / "store"
+    xitcal("run", "--store", path, *SMALL)
+    return path

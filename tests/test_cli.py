@@ -1,0 +1,78 @@
+"""The command line as a user meets it."""
+import re
+
+import pyarrow.parquet as pq
+from conftest import SMALL, xitcal
+
+from xitcal.study import PREDICTION_SCHEMA
+
+
+def test_help_tells_the_whole_story():
+    text = xitcal("--help").stdout
+    for command in ("tasks", "plan", "run", "report", "predictions"):
+        assert re.search(rf"\b{command}\b", text)
+        assert "--help" in xitcal(command, "--help").stdout
+    options = xitcal("run", "--help").stdout
+    for option in ("--suite", "--model", "--intermediate", "--target", "--language", "--seeds", "--method", "--store", "--config"):
+        assert option in options
+
+
+def test_tasks_lists_all_eighteen():
+    lines = xitcal("tasks").stdout.strip().splitlines()
+    assert len(lines) == 19
+    assert any(line.startswith("xnli") and "mnli" in line for line in lines)
+
+
+def test_plan_runs_nothing(tmp_path):
+    out = xitcal("plan", *SMALL, cwd=tmp_path).stdout
+    assert "stages" in out and "tokens" in out and "minutes" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_config_file_and_options_agree(tmp_path):
+    config = tmp_path / "study.toml"
+    config.write_text('intermediate = ["none"]\ntarget = "pawsx"\nlanguage = "sw"\nseeds = 3\ntarget-rows = 64\n')
+    same = ("--intermediate", "none", "--target", "pawsx", "--language", "sw", "--seeds", "3", "--target-rows", "64")
+    assert xitcal("plan", "--config", config).stdout == xitcal("plan", *same).stdout
+
+
+def test_second_run_does_nothing(store):
+    before = {p: p.stat().st_mtime_ns for p in (store / "stages").rglob("*")}
+    xitcal("run", "--store", store, *SMALL)
+    assert {p: p.stat().st_mtime_ns for p in (store / "stages").rglob("*")} == before
+
+
+def test_predictions_have_the_documented_schema(store, tmp_path):
+    out = tmp_path / "all.parquet"
+    xitcal("predictions", "--store", store, "--out", out)
+    table = pq.read_table(out)
+    assert table.schema.remove_metadata().equals(PREDICTION_SCHEMA)
+    frame = table.to_pandas()
+    assert set(frame["split"]) == {"test"}
+    assert set(frame["event"]) == {"label", "token", "entity", "answer", "neighbour"}
+    assert frame["confidence"].between(0, 1).all()
+    seedless = frame[(frame["target"] == "tatoeba") & (frame["intermediate"] == "none")]
+    assert seedless["seed"].isna().all() and len(seedless) > 0
+
+
+def test_report_is_one_page_without_network(store, tmp_path):
+    out = tmp_path / "report.html"
+    xitcal("report", "--store", store, "--out", out)
+    page = out.read_text()
+    assert page.count("data:image/png;base64") >= 3
+    assert not re.search(r"<(script|link)[^>]+(src|href)=.https?:", page)
+    assert "#| " not in page and "Traceback" not in page
+
+
+def test_unknown_names_get_the_nearest_one():
+    for option, wrong, right in (("--target", "xlni", "xnli"), ("--intermediate", "mnil", "mnli"), ("--language", "swahilli", "sw"),
+                                 ("--suite", "embeded", "embedded"), ("--method", "ful", "full")):
+        done = xitcal("plan", option, wrong, check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("xitcal: Unknown") and done.stderr.count("\n") == 1
+        assert repr(right) in done.stderr, done.stderr
+
+
+def test_a_model_that_is_not_there_is_one_sentence():
+    done = xitcal("plan", "--model", "no/such-model-folder/here", check=False)
+    assert done.returncode == 2 and done.stderr.startswith("xitcal: Model") and "cannot be loaded" in done.stderr

@@ -1,0 +1,120 @@
+"""Check what can be counted about the notebooks: `python tools/lint_nb.py`
+
+Library notebooks: title and description; imports alone in their cell; one public definition to an exported cell, of at most 30 lines
+that are not blank; a docstring and a comment on every parameter; an example or test close behind; imports of xitcal from lower
+numbers only. All notebooks: cell ids, the python3 kernel, no error outputs, under 500 KB."""
+import ast
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+root = Path(__file__).parents[1]
+LONGEST = 30
+KINDS = (ast.FunctionDef, ast.ClassDef)
+
+
+def flags(cell) -> set[str]:
+    "Directives of a cell"
+    return {line[2:].strip().split()[0] for line in cell.source.splitlines() if line.startswith("#|") and line[2:].strip()}
+
+
+def exported(cell) -> bool:
+    return cell.cell_type == "code" and bool(flags(cell) & {"export", "exports", "exporti"})
+
+
+def module_of(notebook) -> str | None:
+    "The module a notebook exports"
+    for cell in notebook.cells:
+        if found := re.match(r"#\|\s*default_exp\s+(\S+)", cell.source):
+            return found[1]
+
+
+def undocumented(source: str, node) -> list[str]:
+    "Parameters of a public function without a comment on their line"
+    lines = source.splitlines()
+    args = [*node.args.args, *node.args.kwonlyargs]
+    return [a.arg for a in args if a.arg not in ("self", "cls") and "#" not in lines[a.end_lineno - 1]]
+
+
+def check_definition(cell, node) -> list[str]:
+    "Faults of one exported definition"
+    faults = []
+    body = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
+    if len(body) > LONGEST:
+        faults.append(f"{node.name} has {len(body)} lines, at most {LONGEST}")
+    if node.name.startswith("_"):
+        return faults
+    if not ast.get_docstring(node):
+        faults.append(f"{node.name} has no docstring")
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list and (missing := undocumented(cell.source, node)):
+        faults.append(f"{node.name} has no comment on {', '.join(missing)}")
+    return faults
+
+
+def check_cell(cell, later, numbers, own) -> list[str]:
+    "Faults of one exported cell"
+    tree = ast.parse(cell.source)
+    imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    faults = ["an import shares its cell with other code"] if imports and len(imports) != len(tree.body) else []
+    for node in imports:
+        name = getattr(node, "module", "") or ""
+        if name.startswith("xitcal.") and numbers.get(name.split(".")[1], "zz") >= own:
+            faults.append(f"imports {name}, which does not have a lower number")
+        if name.split(".")[0] in ("fastcore", "nbdev", "IPython"):
+            faults.append(f"exports an import of {name}")
+    public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_")]
+    if len(public) > 1:
+        faults.append("defines " + " and ".join(n.name for n in public) + " in one cell")
+    for node in (n for n in tree.body if isinstance(n, KINDS)):
+        faults += check_definition(cell, node)
+    if public and not any(c.cell_type == "code" and not exported(c) and "hide" not in flags(c) for c in later):
+        faults.append(f"{public[0].name} has no example or test behind it")
+    return faults
+
+
+def check_library(notebook, numbers, own) -> list[str]:
+    "Faults of a notebook that exports a module"
+    cells, faults = notebook.cells, []
+    if not re.match(r"# .+\n\n> .+", cells[0].source):
+        faults.append("the first cell is not a title, a blank line and a description behind >")
+    for i, cell in enumerate(cells):
+        if exported(cell):
+            faults += [f"cell {i}: {f}" for f in check_cell(cell, cells[i + 1:], numbers, own)]
+    return faults
+
+
+def check_any(path, notebook) -> list[str]:
+    "Faults of any notebook"
+    faults = []
+    if path.stat().st_size > 500_000:
+        faults.append(f"{path.stat().st_size} bytes, at most 500,000")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        faults.append("the kernel is not python3")
+    for i, cell in enumerate(notebook.cells):
+        if any(o.get("output_type") == "error" for o in cell.get("outputs", [])):
+            faults.append(f"cell {i} holds an error")
+        if re.search(r"/(home|root|tmp|Users)/\w", str(cell.get("outputs", ""))):
+            faults.append(f"cell {i}: a path of one machine stands in the output")
+    return faults
+
+
+def main():
+    paths = sorted(p for p in (root / "nbs").rglob("*.ipynb") if not {".ipynb_checkpoints", "_proc"} & set(p.parts))
+    notebooks = {p: nbformat.read(p, as_version=4) for p in paths}
+    numbers = {m: p.name.split("_")[0] for p, nb in notebooks.items() if (m := module_of(nb))}
+    count = 0
+    for path, notebook in notebooks.items():
+        faults = check_any(path, notebook)
+        if module_of(notebook):
+            faults += check_library(notebook, numbers, path.name.split("_")[0])
+        for fault in faults:
+            print(f"{path.relative_to(root)}: {fault}")
+        count += len(faults)
+    print(f"{len(paths)} notebooks, {count} faults")
+    sys.exit(bool(count))
+
+
+if __name__ == "__main__":
+    main()
