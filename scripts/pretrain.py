@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from xitcal.pretraining import SHARES, languages_of_pair, monolingual, translation
 from xitcal.renderings import words
@@ -44,7 +44,8 @@ def make_tokenizer(pieces, seed):
 
 class Corpus:
     "Batches of token ids, drawn as needed, sorted by length within a chunk and shuffled"
-    def __init__(self, tokenizer, seed, batch_tokens, longest):
+    def __init__(self, tokenizer, seed, batch_tokens, longest, share=0.2):
+        self.share = share
         self.rng, self.tokenizer, self.batch_tokens, self.longest = Random(seed), tokenizer.backend_tokenizer, batch_tokens, longest
         self.counts = {kind: dict.fromkeys(SHARES, 0) for kind in ('masked', 'translation', 'alignment')}
         self.waiting = {kind: [] for kind in self.counts}
@@ -63,7 +64,7 @@ class Corpus:
     def pairs(self, n):
         "Translation pairs with a flag per token of the second sentence"
         codes = [languages_of_pair(self.rng) for _ in range(n)]
-        drawn = [translation(words(a), words(b), self.rng) for a, b in codes]
+        drawn = [translation(words(a), words(b), self.rng, self.share) for a, b in codes]
         first = self.encode([d[0] for d in drawn])
         second = self.encode([''.join(text for text, _ in d[1]) for d in drawn])
         rows = []
@@ -242,6 +243,10 @@ def main():
     parser.add_argument('--rate', type=float, default=2e-3)
     parser.add_argument('--batch-tokens', type=int, default=2048)
     parser.add_argument('--mix', type=float, nargs=3, default=(0.10, 0.60, 0.30), help='masked, translation, alignment')
+    parser.add_argument('--start', type=Path, help='folder with the result of an earlier stage')
+    parser.add_argument('--until', type=int, help='end after this step without a cool-down (an earlier stage)')
+    parser.add_argument('--compile', action='store_true', help='let torch compile the encoder: faster, needs a C++ compiler')
+    parser.add_argument('--pairs', type=float, default=0.2, help='share of statements that bind values to keys')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--save-every', type=float, default=10, help='minutes')
     args = parser.parse_args()
@@ -249,9 +254,12 @@ def main():
     torch.set_flush_denormal(True)
     args.out.mkdir(parents=True, exist_ok=True)
     args.curve.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer = make_tokenizer(args.pieces, args.seed)
-    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90)
+    tokenizer = AutoTokenizer.from_pretrained(args.start) if args.start else make_tokenizer(args.pieces, 0)
+    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90, args.pairs)
     trainer = Pretrainer(tokenizer, args.hidden, args.layers, args.heads, args.seed)
+    if args.start: trainer.model.load_state_dict(XLMRobertaForMaskedLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
+    if args.compile: trainer.model.roberta.compile(dynamic=True)
+    earlier = [json.loads((args.start / 'pretraining.json').read_text())] if args.start else []
     kinds, chooser = list(corpus.counts), np.random.default_rng(args.seed)
     cooldown_from = None if args.cooldown_from is None else args.cooldown_from
     planned = args.steps - args.cooldown if cooldown_from is None else cooldown_from
@@ -263,14 +271,14 @@ def main():
         "What was done so far"
         return dict(
             steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens, minutes=round((time.time() - start) / 60, 1),
-            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, batch_tokens=args.batch_tokens,
+            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, batch_tokens=args.batch_tokens,
             parameters=sum(p.numel() for p in trainer.model.parameters()), babel=tables()['babel'], cldr=tables()['cldr'],
             losses={name: round(float(np.mean(values[-300:])), 4) for name, values in trainer.log.items()},
             objectives=dict(masked='masked words in one language', translation='masked words and changed parts in parallel pairs',
                             alignment='alignment of mean states of parallel sentences at the last layer'),
             languages_seen=dict.fromkeys(kinds, 'all 40'), test_only_parts='countries and units kept for test rows occur in this text',
-            tokens_by_language=corpus.counts)
-    while cooldown_from is None or step < cooldown_from + args.cooldown:
+            tokens_by_language=corpus.counts, earlier_stages=earlier)
+    while step != args.until and (cooldown_from is None or step < cooldown_from + args.cooldown):
         if cooldown_from is None and (step >= planned or (args.out / 'cooldown').exists()): cooldown_from = step
         kind = kinds[chooser.choice(3, p=np.array(args.mix) / sum(args.mix))]
         tokens += trainer.step(kind, corpus.next(kind), rate_at(step, args.steps, cooldown_from if cooldown_from is not None and step >= cooldown_from else None, args.cooldown, args.rate))

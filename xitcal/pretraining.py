@@ -65,10 +65,11 @@ def _pairs(rng):
 
 # %% ../nbs/08_pretraining.ipynb #a63d2cc1
 def statement(
-    rng: Random, # Source of chance
+    rng: Random,       # Source of chance
+    pairs: float=0.2,  # Share of statements that bind values to keys
 ) -> list: # Facts, plain or combined
     "What a pretraining sentence says"
-    if rng.random() < 0.3: return _pairs(rng)
+    if rng.random() < pairs: return _pairs(rng)
     topics = list(_FIELDS) if rng.random() < 0.4 else list(_FIELDS)[:4]
     chosen = rng.sample(topics, rng.choices((1, 2, 3, 4), (0.25, 0.35, 0.25, 0.15))[0])
     return [_part(rng.choice(_FIELDS[t]), rng) for t in chosen]
@@ -163,9 +164,10 @@ def translation(
     first: Words,  # Language of the first sentence
     second: Words, # Language of the second sentence
     rng: Random,   # Source of chance
+    pairs: float=0.2, # Share of statements that bind values to keys
 ) -> tuple: # (text, (text, flag) pieces, whether something may be changed, key)
     "A statement in two languages, the second time with some parts changed in half of all cases"
-    facts = statement(rng)
+    facts = statement(rng, pairs)
     key = repr(sorted(repr((f, sorted(v)) if f in ("and", "or") else (f, v)) for f, v in facts))
     altered = rng.random() < 0.55
     again = changed(second, facts, rng) if altered else list(facts)
