@@ -62,7 +62,7 @@ def check_cell(cell, later, numbers, own) -> list[str]:
         name = getattr(node, "module", "") or ""
         if name.startswith("xitcal.") and numbers.get(name.split(".")[1], "zz") >= own:
             faults.append(f"imports {name}, which does not have a lower number")
-        if name.split(".")[0] in ("fastcore", "nbdev", "IPython"):
+        if name.split(".")[0] in ("fastcore", "nbdev"):
             faults.append(f"exports an import of {name}")
     public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_")]
     if len(public) > 1:
