@@ -152,12 +152,19 @@ def _rows(keys, values, draws):
                        low=low, high=high, standard_error=spread)
 
 # %% ../nbs/32_inference.ipynb #4f2402c1
+def _seeds(pairs, group):
+    "For each pair, the seeds its cells are averaged over, such as '0, 1'; all languages of a cell have the same"
+    number, _ = cells(pairs, group)
+    names = [", ".join(map(str, sorted(seeds.dropna().unique()))) for _, seeds in pairs.seed.groupby(number)]
+    return np.array(names, object)[number]
+
+# %% ../nbs/32_inference.ipynb #eb28c0ae
 def _summarise(pairs, values, draws):
     "Mean over seeds for each language, and mean over languages but English"
     group = ["model", "method", "intermediate", "event", "statistic", "language"]
     number, keys = cells(pairs, group)
-    seeds = pairs.groupby(number).seed.agg(lambda s: ", ".join(str(v) for v in sorted(s.dropna())))
-    keys = keys.assign(languages=1, examples=pairs.groupby(number).examples.first().to_numpy(), seeds=seeds.to_numpy())
+    first = np.unique(number, return_index=True)[1]
+    keys = keys.assign(languages=1, examples=pairs.examples.to_numpy()[first], seeds=_seeds(pairs, group[:-1])[first])
     values, draws = _average(number, values), _average(number, draws)
     rows = [_rows(keys, values, draws)]
     away = (keys.language.astype(str) != "en").to_numpy()

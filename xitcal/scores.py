@@ -51,11 +51,12 @@ def entity_counts(
     at = np.repeat(cut, 2)[stops >= 0]
     stream = lambda tags: np.append(np.insert(np.asarray(tags) + 2, at, stops[stops >= 0]), 1)
     owner = np.append(np.insert(sentence, at, np.repeat(sentence[cut] - 1, 2)[stops >= 0]), sentence[-1])
-    found = [_chunks(stream(tags), labels) for tags in (predicted, gold)]
-    names = [(kind * len(owner) + begin) * len(owner) + last for kind, begin, last in found]
-    n = sentence[-1] + 1
-    count = lambda last: np.bincount(np.maximum(owner[last], 0), minlength=n)
-    return np.column_stack([count(found[0][2][np.isin(names[0], names[1])]), count(found[0][2]), count(found[1][2])])
+    spans = np.full((2, len(owner)), -1) # type and start of the entity that ends at a position
+    for row, tags in zip(spans, (predicted, gold)):
+        kind, begin, last = _chunks(stream(tags), labels)
+        row[last] = kind * len(owner) + begin
+    count = lambda there: np.bincount(np.maximum(owner[there], 0), minlength=sentence[-1] + 1)
+    return np.column_stack([count((spans[0] == spans[1]) & (spans[0] >= 0)), count(spans[0] >= 0), count(spans[1] >= 0)])
 
 # %% ../nbs/30_scores.ipynb #b6f2c53f
 def answer_scores(

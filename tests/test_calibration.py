@@ -1,0 +1,224 @@
+"""Calibration against netcal where netcal is right, netcal's faults as regression tests, and the results pages on any store."""
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xitcal.calibration import binned_error, calibration_table, fit_temperature, netcal_ece
+from xitcal.events import KEYS, event_statistics, read_events, toy_predictions
+from xitcal.inference import paired_change
+from xitcal.languages import XitcalError
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "nbs" / "results").glob("[0-9]*.ipynb"))
+
+
+def draw(n, k, temperature=1.0, seed=0):
+    "float64 logits and labels of a model that is over-confident by `temperature`"
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, 1.5, (n, k))
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    return temperature * z, (p.cumsum(1) < rng.random((n, 1))).sum(1).clip(max=k - 1)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def top(p, labels):
+    "Confidence and correctness of the top label"
+    return p.max(1).astype(np.float64), p.argmax(1) == labels
+
+
+# --- the same as netcal where it is right ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("n", [1, 2, 20, 300, 2490])
+@pytest.mark.parametrize("k", [2, 3, 17])
+def test_ece_equals_netcal_on_top_decisions(n, k):
+    for seed in range(5):
+        confidence, correct = top(softmax(draw(n, k, 2.0, seed)[0]), draw(n, k, 2.0, seed)[1])
+        assert binned_error(confidence, correct)[0] == pytest.approx(netcal_ece(confidence, correct), abs=1e-12)
+
+
+def test_ece_equals_netcal_at_bin_edges_and_with_one_outcome():
+    edges = np.linspace(0, 1, 16)
+    for correct in (np.arange(16) % 2, np.ones(16), np.zeros(16)):
+        assert binned_error(edges, correct)[0] == pytest.approx(netcal_ece(edges, correct), abs=1e-12)
+
+
+# --- netcal's faults (PEERS B2.1, B2.2): if one of these fails, netcal was mended and its guard can go ----------------
+
+def test_netcal_temperature_does_nothing_on_float32_and_ours_does():
+    from netcal.scaling import TemperatureScaling
+    logits, labels = draw(3000, 3, 2.5)
+    fitted = {}
+    for kind in (np.float32, np.float64):
+        scaling = TemperatureScaling()
+        scaling.fit(softmax(logits).astype(kind), labels)
+        fitted[kind] = 1 / float(np.ravel(scaling.temperature)[0])
+    assert fitted[np.float32] == pytest.approx(1, abs=1e-3)
+    assert fitted[np.float64] == pytest.approx(2.5, abs=.25)
+    ours = fit_temperature(logits.astype(np.float32), labels)
+    assert ours == pytest.approx(fitted[np.float64], abs=.02)
+
+
+def test_netcal_reports_another_event_for_two_classes_and_ours_does_not():
+    from netcal.metrics import ECE
+    logits, labels = draw(2000, 2, 2.0)
+    p = softmax(logits)
+    confidence, correct = top(p, labels)
+    matrix = ECE(15).measure(p, labels)
+    positive = netcal_ece(p[:, 1], labels)
+    assert matrix == pytest.approx(positive, abs=1e-12)
+    assert abs(matrix - binned_error(confidence, correct)[0]) > 1e-4
+
+
+def test_netcal_fails_on_a_slice_with_two_of_three_labels_and_ours_does_not():
+    from netcal.metrics import ECE
+    logits, labels = draw(300, 3, 2.0)
+    some = labels < 2
+    with pytest.raises(RuntimeError):
+        ECE(15).measure(softmax(logits[some]), labels[some])
+    confidence, correct = top(softmax(logits[some]), labels[some])
+    assert 0 < netcal_ece(confidence, correct) < 1
+
+
+def test_netcal_compares_top_confidence_with_label_zero():
+    from netcal.metrics import ECE
+    logits, labels = draw(2000, 3)
+    confidence, correct = top(softmax(logits), labels)
+    silent = ECE(15).measure(confidence, labels)
+    assert silent > 2 * netcal_ece(confidence, correct)
+    with pytest.raises(XitcalError, match="correct is 2"):
+        netcal_ece(np.array([.5, .6]), np.array([1, 2]))
+
+
+# --- what no statistic may be computed from ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("change, sentence", [
+    (dict(confidence=np.nan), "its confidence is nan"), (dict(confidence=97.0), "a probability lies in \\[0, 1\\]"),
+    (dict(confidence=-.1), "a probability lies in \\[0, 1\\]"), (dict(label=-100), "its label is -100")])
+def test_bad_events_are_named(change, sentence):
+    events = event_statistics(toy_predictions(["xnli"], n=10))
+    at = 7
+    for column, value in change.items():
+        events[column] = events[column].astype(type(value))
+        events.loc[at, column] = value
+    with pytest.raises(XitcalError, match=f"Event {at} \\(target xnli, language en, example xnli-7\\): .*{sentence}"):
+        calibration_table(events)
+
+
+def test_no_events_is_a_sentence():
+    events = event_statistics(toy_predictions(["xnli"], n=10))
+    for make in (calibration_table, lambda e: paired_change(e)):
+        with pytest.raises(XitcalError, match="There are no events"):
+            make(events[:0])
+
+
+# --- right on average ---------------------------------------------------------------------------------------------
+
+def test_a_calibrated_model_stays_under_the_null_quantile():
+    "Of 400 calibrated cells one in twenty exceeds the 95 % quantile; of 400 over-confident ones most do"
+    rng = np.random.default_rng(1)
+    confidence = rng.beta(6, 1.5, 400 * 500)
+    cell = np.repeat(np.arange(400), 500)
+    for shift, low, high in ((0, .02, .09), (.08, .9, 1.01)):
+        events = pd.DataFrame(dict(model=cell, confidence=confidence, correct=rng.random(len(cell)) < confidence - shift))
+        table = calibration_table(events, ["model"])
+        assert low < (table.ece > table.ece_null_95).mean() < high
+        assert table.ce_square.mean() == pytest.approx(shift ** 2, abs=4 * table.ce_square.std() / 20)
+
+
+def test_interval_covers_for_tokens_that_come_in_sentences():
+    "Coverage of the interval of a change when 10 tokens of a sentence are nearly one observation"
+    rng, n, cells, inside = np.random.default_rng(2), 150, 300, 0
+    from xitcal.inference import example_weights, ratio_draws
+    weights = example_weights(n, 1000, 3)
+    size = rng.integers(1, 12, (n, cells))
+    gap = .1 + rng.normal(0, 1, (n, cells))
+    total = size * gap + rng.normal(0, .3, (n, cells)) * np.sqrt(size)
+    low, high = np.quantile(ratio_draws(total, size.astype(float), weights), [.025, .975], axis=0)
+    inside = ((low < .1) & (.1 < high)).mean()
+    assert .91 < inside < .98
+
+
+def test_seeds_are_not_averaged_over_different_sets():
+    "A language that one seed lacks is dropped and listed, and the mean of the others doesn't use it"
+    events = event_statistics(toy_predictions(["xnli"], n=40))
+    whole, none = paired_change(events, draws=20)
+    part, dropped = paired_change(events[~((events.seed == 1) & (events.language == "sw"))], draws=20)
+    assert none.empty and set(dropped.language) == {"sw"}
+    mean = lambda table: table.query("language == 'others' and statistic == 'gap'").iloc[0]
+    assert mean(whole).languages == 2 and mean(part).languages == 1
+    german = whole.query("language == 'de' and statistic == 'gap'").iloc[0]
+    assert mean(part).change == pytest.approx(german.change, abs=1e-12)
+
+
+# --- the pages of the report ------------------------------------------------------------------------------------------
+
+def make_store(folder, seeds=(0, 1), skip=()):
+    "A store of toy predictions in the form that a study writes"
+    from xitcal.store import Store
+    from xitcal.study import PREDICTION_SCHEMA
+    store, grid = Store(folder), []
+    for target in ("xnli", "panx", "xquad", "tatoeba"):
+        for arm in ("none", "mnli"):
+            for seed in [None] if (target, arm) == ("tatoeba", "none") else seeds:
+                stage = f"prediction-{target}-{arm}-{seed}"
+                codes = ["de", "sw"] if target == "tatoeba" else ["en", "de", "sw"]
+                table = toy_predictions([target], [arm], codes, [seed], n=30)
+                table = table.append_column("split", pa.array(["test"] * table.num_rows))
+                if stage not in skip:
+                    with store.publishing(stage, {}) as place:
+                        pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA),
+                                       place / "predictions.parquet")
+                grid.append(dict(zip(KEYS, ("toy", "full", arm, target, seed))) | dict(stage=stage))
+    (folder / "study.json").write_text(json.dumps(dict(settings={}, cells=grid)))
+    return folder
+
+
+def run_page(path, store, monkeypatch):
+    "What a results notebook shows on a store: its Markdown, and the number of figures"
+    import IPython.display
+    from IPython.display import Markdown
+    from matplotlib.figure import Figure
+
+    import xitcal.findings as findings
+    shown = []
+    monkeypatch.setenv("XITCAL_STORE", str(store))
+    monkeypatch.setattr(findings, "display", shown.append)
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    names = {}
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "code": exec(compile(cell.source, path.name, "exec"), names)
+    return "\n".join(o.data for o in shown if isinstance(o, Markdown)), sum(isinstance(o, Figure) for o in shown)
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda p: p.stem)
+def test_results_pages_on_a_full_a_partial_and_no_store(page, tmp_path, monkeypatch):
+    words, figures = run_page(page, make_store(tmp_path / "full"), monkeypatch)
+    assert figures and "English training and validation labels only" in words and "Not there yet" not in words
+    words, figures = run_page(page, make_store(tmp_path / "part", skip=("prediction-xnli-mnli-1",)), monkeypatch)
+    assert figures and re.search("Not there yet:.*mnli → xnli \\(seed 1\\).*xitcal run --store", words)
+    words, figures = run_page(page, tmp_path / "nowhere", monkeypatch)
+    assert not figures and "xitcal run --store" in words
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda p: p.stem)
+def test_results_pages_say_what_is_wrong_with_a_damaged_store(page, tmp_path, monkeypatch):
+    store = make_store(tmp_path / "store")
+    file = next(store.glob("stages/prediction-panx-mnli-0/predictions.parquet"))
+    file.write_bytes(file.read_bytes()[:-100])
+    words, figures = run_page(page, store, monkeypatch)
+    assert not figures and "prediction-panx-mnli-0" in words
+
+
+def test_predictions_without_a_column_are_refused():
+    with pytest.raises(XitcalError, match="no column 'correct'"):
+        read_events(toy_predictions(n=5).drop_columns(["correct"]))
