@@ -137,7 +137,7 @@ def test_a_calibrated_model_stays_under_the_null_quantile():
 
 def test_interval_covers_for_tokens_that_come_in_sentences():
     "Coverage of the interval of a change when 10 tokens of a sentence are nearly one observation"
-    rng, n, cells, inside = np.random.default_rng(2), 150, 300, 0
+    rng, n, cells = np.random.default_rng(2), 150, 300
     from xitcal.inference import example_weights, ratio_draws
     weights = example_weights(n, 1000, 3)
     size = rng.integers(1, 12, (n, cells))
@@ -162,6 +162,17 @@ def test_seeds_are_not_averaged_over_different_sets():
 
 # --- the pages of the report ------------------------------------------------------------------------------------------
 
+def with_entities(table):
+    "Toy tokens and entities: every second token once more as an entity, without a posterior, as the tagging kind writes it"
+    tokens = table.to_pandas()
+    entities = tokens[tokens.unit.isin(["0", "2"])].copy()
+    log_p = np.log(entities.confidence.clip(upper=1 - 1e-9))
+    entities["logits"] = [np.array([p, np.log(-np.expm1(p))], np.float32) for p in log_p]
+    entities["confidence"] = [softmax(z[None].astype(float))[0, 0] for z in entities.logits]
+    entities = entities.assign(event="entity", posterior=None, prediction=0, label=(~entities.correct).astype(int))
+    return pa.concat_tables([table, pa.Table.from_pandas(entities, schema=table.schema, preserve_index=False)])
+
+
 def make_store(folder, seeds=(0, 1), skip=()):
     "A store of toy predictions in the form that a study writes"
     from xitcal.store import Store
@@ -173,6 +184,7 @@ def make_store(folder, seeds=(0, 1), skip=()):
                 stage = f"prediction-{target}-{arm}-{seed}"
                 codes = ["de", "sw"] if target == "tatoeba" else ["en", "de", "sw"]
                 table = toy_predictions([target], [arm], codes, [seed], n=30)
+                if target == "panx": table = with_entities(table)
                 table = table.append_column("split", pa.array(["test"] * table.num_rows))
                 if stage not in skip:
                     with store.publishing(stage, {}) as place:
@@ -204,6 +216,7 @@ def run_page(path, store, monkeypatch):
 def test_results_pages_on_a_full_a_partial_and_no_store(page, tmp_path, monkeypatch):
     words, figures = run_page(page, make_store(tmp_path / "full"), monkeypatch)
     assert figures and "English training and validation labels only" in words and "Not there yet" not in words
+    assert "do not say which" not in words and "nothing to draw" not in words
     words, figures = run_page(page, make_store(tmp_path / "part", skip=("prediction-xnli-mnli-1",)), monkeypatch)
     assert figures and re.search("Not there yet:.*mnli → xnli \\(seed 1\\).*xitcal run --store", words)
     words, figures = run_page(page, tmp_path / "nowhere", monkeypatch)

@@ -28,10 +28,11 @@ def mean_tokens(
 ) -> float: # Tokens an example costs, all its windows and choices together
     "Mean number of tokens of a task's examples"
     found = find_suite(suite)
-    rows, facts = found.rows(task, split, ("en",) if split == "train" else None, n), found.tasks[task]
+    facts = found.tasks[task]
+    rows = found.rows(task, split, ("en",) if split == "train" else facts.languages[:1], n)
     kind = kind_of(facts)
     features = kind.features(rows, load_tokenizer(model), facts, facts.recipe)
-    return sum(kind.length(f) for f in features) / len(rows)
+    return sum(kind.length(f) for f in features) / min(n, len(rows))
 
 # %% ../nbs/41a_estimates.ipynb #5a080d08
 CPU_FLOPS = 7e10  # per core

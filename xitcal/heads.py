@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from peft import LoraConfig
-from peft.tuners.lora import LoraModel
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel
 
 from .registry import kind_of
@@ -105,8 +103,10 @@ METHODS = ("full", "lora")
 def add_lora(
     encoder: PreTrainedModel, # Changed in place: its own weights are frozen
     rank: int = 8,            # Of the updates
-) -> LoraModel: # Call its `merge_and_unload` after training
+): # A peft `LoraModel`; call its `merge_and_unload` after training
     "Put trainable low-rank updates into an encoder's attention"
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraModel
     try: return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=2 * rank), "default")
     except ValueError as error:
         raise XitcalError(f"LoRA knows no target modules for a {encoder.config.model_type} model; use --method full.") from error

@@ -9,6 +9,8 @@ __all__ = ['BUDGET', 'run_model', 'predict']
 import numpy as np
 import pyarrow as pa
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -40,16 +42,16 @@ def run_model(
     progress: bool = False, # Whether to show a bar
 ) -> list[np.ndarray]: # What the kind keeps, in the order of the features
     "Run features through a model, longest first"
-    training, out = model.training, [None] * len(features)
+    training, found, state = model.training, [], PartialState()
+    batches = micro_batches([kind.length(f) for f in features], budget)[state.process_index::state.num_processes]
     model.eval()
-    for batch in tqdm(micro_batches([kind.length(f) for f in features], budget), desc=f"predict {task.name}",
-                      disable=None if progress else True, leave=False):
+    for batch in tqdm(batches, desc=f"predict {task.name}", disable=None if progress else True, leave=False):
         chosen = [features[i] for i in batch]
         inputs, _ = kind.collate(chosen, pad_id)
-        for i, kept in zip(batch, kind.kept(model(**_to(inputs, model.device), **kind.forward_options), chosen, task)):
-            out[i] = kept
+        found += zip(batch, kind.kept(model(**_to(inputs, model.device), **kind.forward_options), chosen, task))
     model.train(training)
-    return out
+    if state.num_processes > 1: found = gather_object(found)
+    return [kept for _, kept in sorted(found, key=lambda pair: pair[0])]
 
 # %% ../nbs/22_prediction.ipynb #e94e174b
 def predict(

@@ -23,7 +23,8 @@ from .languages import XitcalError
 from .training import write_atomic
 
 # %% ../nbs/40_store.ipynb #13b313da
-_DISK = {errno.ENOSPC: "is on a full disk; free some space", errno.EDQUOT: "is over its disk quota; free some space",
+_DISK = {errno.ENOSPC: "is on a full disk; free some space", errno.EFBIG: "holds a file too large for its disk; choose another --store",
+         errno.EDQUOT: "is over its disk quota; free some space",
          errno.EROFS: "is on a read-only disk; choose another place with --store",
          errno.EACCES: "may not be written by this user; choose another place with --store",
          errno.EPERM: "may not be written by this user; choose another place with --store"}
@@ -35,13 +36,11 @@ def disk_errors(
 ):
     "Turn a full or read-only disk into an `XitcalError`; nothing published is lost by either"
     try: yield
-    except OSError as error:
-        if error.errno not in _DISK: raise
-        raise XitcalError(f"The store {str(path)!r} {_DISK[error.errno]}, then run the same command again: it goes on "
-                          "where it stopped.") from error
-    except Exception as error: # safetensors and Arrow wrap the operating system's message
-        if "No space left" not in str(error): raise
-        raise XitcalError(f"The store {str(path)!r} {_DISK[errno.ENOSPC]}, then run the same command again: it goes on "
+    except Exception as error:
+        # safetensors and Arrow wrap the operating system's message in errors of their own
+        number = next((n for n in _DISK if getattr(error, "errno", None) == n or f"(os error {n})" in str(error)), None)
+        if number is None: raise
+        raise XitcalError(f"The store {str(path)!r} {_DISK[number]}, then run the same command again: it goes on "
                           "where it stopped.") from error
 
 # %% ../nbs/40_store.ipynb #61930be4

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MULTI', 'PREDICTION_SCHEMA', 'Study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
-           'record_study', 'study_cells', 'load_predictions']
+           'record_study', 'study_cells', 'load_predictions', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
@@ -244,3 +244,11 @@ def load_predictions(
         tables.append(pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted or None))
     if not tables: raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
     return pa.concat_tables(tables)
+
+# %% ../nbs/41_study.ipynb #60008223
+def study_tasks(
+    store: str|Path, # Folder of the store
+) -> dict[str, Task]: # By name
+    "Tasks of the suite that a store's study uses"
+    study_cells(store) # says in a sentence when there is no study
+    return find_suite(json.loads((Path(store) / "study.json").read_text())["settings"]["suite"]).tasks

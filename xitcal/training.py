@@ -158,7 +158,7 @@ class Training:
         self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, recipe) for n, m in self.materials.items()}
         self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, options.mixing)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
     def _encoder(self): return next(iter(self.models.values())).base_model
 
