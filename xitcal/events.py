@@ -55,12 +55,12 @@ def _toy_cell(task, intermediate, seed, language, position, n, louder):
     offsets = pa.array(np.arange(0, logits.size + 1, logits.shape[1]), pa.int32())
     lists = lambda values: pa.ListArray.from_arrays(offsets, pa.array(values.astype(np.float32).ravel()))
     constant = dict(model="toy", method="full", intermediate=intermediate, target=task.name, language=language,
-                    event=EVENT[task.kind], group="toy", seen=True)
+                    event=EVENT[task.kind], group="toy")
     return pa.table({k: [v] * len(label) for k, v in constant.items()} | dict(
         seed=pa.array([seed] * len(label), pa.int64()), example=example, logits=lists(logits), posterior=lists(posterior),
         unit=[str(i % units) if units > 1 else "" for i in range(len(label))], label=label, prediction=chosen,
         label_text=gold, prediction_text=predicted, confidence=(p / p.sum(1, keepdims=True))[np.arange(len(p)), chosen],
-        correct=chosen == label))
+        correct=chosen == label, seen=[i // units % 3 > 0 for i in range(len(label))]))
 
 # %% ../nbs/29_events.ipynb #4ade61be
 def toy_predictions(

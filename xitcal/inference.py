@@ -212,6 +212,7 @@ def paired_change(
         changes.append(change)
         dropped.append(lost)
     table = pd.concat(changes, ignore_index=True)
+    if len(table): table = table.dropna(subset="change").reset_index(drop=True) # such as a posterior error of entities
     dropped = pd.concat(dropped, ignore_index=True)[["intermediate", "target", "seed", "language", "reason"]]
     if table.empty: return pd.DataFrame(columns=list(CHANGE)), dropped
     with np.errstate(invalid="ignore", divide="ignore"): p = 2 * norm.sf(np.abs(table.change / table.standard_error))
