@@ -44,8 +44,8 @@ def make_tokenizer(pieces, seed):
 
 class Corpus:
     "Batches of token ids, drawn as needed, sorted by length within a chunk and shuffled"
-    def __init__(self, tokenizer, seed, batch_tokens, longest, share=0.2):
-        self.share = share
+    def __init__(self, tokenizer, seed, batch_tokens, longest, pairs, ordered):
+        self.bound = pairs, ordered
         self.rng, self.tokenizer, self.batch_tokens, self.longest = Random(seed), tokenizer.backend_tokenizer, batch_tokens, longest
         self.counts = {kind: dict.fromkeys(SHARES, 0) for kind in ('masked', 'translation', 'alignment')}
         self.waiting = {kind: [] for kind in self.counts}
@@ -64,7 +64,7 @@ class Corpus:
     def pairs(self, n):
         "Translation pairs with a flag per token of the second sentence"
         codes = [languages_of_pair(self.rng) for _ in range(n)]
-        drawn = [translation(words(a), words(b), self.rng, self.share) for a, b in codes]
+        drawn = [translation(words(a), words(b), self.rng, *self.bound) for a, b in codes]
         first = self.encode([d[0] for d in drawn])
         second = self.encode([''.join(text for text, _ in d[1]) for d in drawn])
         rows = []
@@ -247,6 +247,7 @@ def main():
     parser.add_argument('--until', type=int, help='end after this step without a cool-down (an earlier stage)')
     parser.add_argument('--compile', action='store_true', help='let torch compile the encoder: faster, needs a C++ compiler')
     parser.add_argument('--pairs', type=float, default=0.2, help='share of statements that bind values to keys')
+    parser.add_argument('--ordered', type=float, default=0.14, help='share of intervals')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--save-every', type=float, default=10, help='minutes')
     args = parser.parse_args()
@@ -255,7 +256,7 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     args.curve.parent.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(args.start) if args.start else make_tokenizer(args.pieces, 0)
-    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90, args.pairs)
+    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90, args.pairs, args.ordered)
     trainer = Pretrainer(tokenizer, args.hidden, args.layers, args.heads, args.seed)
     if args.start: trainer.model.load_state_dict(XLMRobertaForMaskedLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
     if args.compile: trainer.model.roberta.compile(dynamic=True)
@@ -271,7 +272,7 @@ def main():
         "What was done so far"
         return dict(
             steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens, minutes=round((time.time() - start) / 60, 1),
-            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, batch_tokens=args.batch_tokens,
+            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, batch_tokens=args.batch_tokens,
             parameters=sum(p.numel() for p in trainer.model.parameters()), babel=tables()['babel'], cldr=tables()['cldr'],
             losses={name: round(float(np.mean(values[-300:])), 4) for name, values in trainer.log.items()},
             objectives=dict(masked='masked words in one language', translation='masked words and changed parts in parallel pairs',

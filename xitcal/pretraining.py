@@ -39,14 +39,14 @@ def several(
     return tuple(found)
 
 # %% ../nbs/08_pretraining.ipynb #2112b0d6
-def _part(field, rng):
-    "A fact of a field: plain, or part of a list, an interval or a question"
+def _part(field, rng, ordered):
+    "A fact of a field: plain, or part of a list, an interval (with probability `ordered`) or a question"
     chance = rng.random()
     if chance < 0.10 and field in _LISTED: return "and", several(field, rng.choice((2, 2, 3)), rng)
     if chance < 0.22 and field in _LISTED: return "or", several(field, rng.choice((2, 2, 3)), rng)
-    if chance < 0.36 and field in _ORDERED: return "interval", several(field, 2, rng)
-    if chance < 0.41 and field in _ASKED: return "unknown", field
-    if chance < 0.46 and field == "amount": return "how_many", draw(field, rng, new=True)[1][1]
+    if chance < 0.22 + ordered and field in _ORDERED: return "interval", several(field, 2, rng)
+    if chance > 0.95 and field in _ASKED: return "unknown", field
+    if chance > 0.95 and field == "amount": return "how_many", draw(field, rng, new=True)[1][1]
     return draw(field, rng, new=True)
 
 # %% ../nbs/08_pretraining.ipynb #9b695043
@@ -67,12 +67,13 @@ def _pairs(rng):
 def statement(
     rng: Random,       # Source of chance
     pairs: float=0.2,  # Share of statements that bind values to keys
+    ordered: float=0.14, # Share of intervals among fields that can have one
 ) -> list: # Facts, plain or combined
     "What a pretraining sentence says"
     if rng.random() < pairs: return _pairs(rng)
     topics = list(_FIELDS) if rng.random() < 0.4 else list(_FIELDS)[:4]
     chosen = rng.sample(topics, rng.choices((1, 2, 3, 4), (0.25, 0.35, 0.25, 0.15))[0])
-    return [_part(rng.choice(_FIELDS[t]), rng) for t in chosen]
+    return [_part(rng.choice(_FIELDS[t]), rng, ordered) for t in chosen]
 
 # %% ../nbs/08_pretraining.ipynb #9a17015c
 def _other(lang, fact, rng):
@@ -165,9 +166,10 @@ def translation(
     second: Words, # Language of the second sentence
     rng: Random,   # Source of chance
     pairs: float=0.2, # Share of statements that bind values to keys
+    ordered: float=0.14, # Share of intervals among fields that can have one
 ) -> tuple: # (text, (text, flag) pieces, whether something may be changed, key)
     "A statement in two languages, the second time with some parts changed in half of all cases"
-    facts = statement(rng, pairs)
+    facts = statement(rng, pairs, ordered)
     key = repr(sorted(repr((f, sorted(v)) if f in ("and", "or") else (f, v)) for f, v in facts))
     altered = rng.random() < 0.55
     again = changed(second, facts, rng) if altered else list(facts)

@@ -179,11 +179,12 @@ def plan_information(
     new: bool,   # Whether new countries, units and templates may come up
 ) -> Plan: # content: (records, wanted fact, None)
     "A text with several numbers and a question about an amount or a name"
-    facts = [draw(field, rng, new) for field in _fields(rng, 2, ASKABLE[:-1])]
+    facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])]
     first = draw("amount", rng, new)
     while (second := draw("amount", rng, new))[1][1] == first[1][1]: pass
     facts += [first, second]
     wanted = rng.choice(facts)
+    facts.append(draw("ago", rng, new))
     if wanted[0] in NAMED and rng.random() < 0.4: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
     rng.shuffle(facts)
     return make_plan(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)
