@@ -310,6 +310,6 @@ def headline_figure(
     _forest(axes[2], part.assign(language=part.target, change=100 * part.change, low=100 * part.low, high=100 * part.high),
             targets)
     axes[2].set_yticks(range(len(targets)), [_title(t) for t in targets], fontsize=8)
-    axes[2].set(title="Change of over-confidence", xlabel="percentage points, mean of the other languages")
+    axes[2].set(title="Change of over-confidence", xlabel="percentage points, other languages")
     _legend(figure, axes[0])
     return figure
