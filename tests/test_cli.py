@@ -4,7 +4,7 @@ import re
 import pyarrow.parquet as pq
 from conftest import SMALL, xitcal
 
-from xitcal.study import PREDICTION_SCHEMA
+from xitcal.study import PREDICTION_SCHEMA, load_predictions
 
 
 def test_help_tells_the_whole_story():
@@ -76,3 +76,17 @@ def test_unknown_names_get_the_nearest_one():
 def test_a_model_that_is_not_there_is_one_sentence():
     done = xitcal("plan", "--model", "no/such-model-folder/here", check=False)
     assert done.returncode == 2 and done.stderr.startswith("xitcal: Model") and "cannot be loaded" in done.stderr
+
+
+def test_lora_and_multi_task_are_cells_of_their_own(tmp_path):
+    few = ("--target", "pawsx", "--language", "sw", "--seeds", 0, "--intermediate-rows", 16, "--target-rows", 32, "--test-rows", 10)
+    xitcal("run", "--store", tmp_path / "s", "--method", "full,lora", "--intermediate", "none,multi", "--tracker", "tensorboard", *few)
+    frame = load_predictions(tmp_path / "s").to_pandas()
+    cells = frame.groupby(["method", "intermediate"])["confidence"].mean()
+    assert len(cells) == 4 and cells.nunique() == 4
+    assert list((tmp_path / "s" / "trackers").rglob("events.out.tfevents.*"))
+
+
+def test_an_unknown_tracker_is_one_sentence(tmp_path):
+    done = xitcal("run", "--store", tmp_path / "s", "--tracker", "wandbb", "--target", "pawsx", "--language", "sw", check=False)
+    assert done.returncode == 2 and "Unknown tracker" in done.stderr, done.stderr

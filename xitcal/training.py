@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from .batches import mixed_steps, share_of_step, training_steps
 from .heads import add_lora, build_heads, encoder_precision, load_tokenizer, use_bf16
 from .registry import kind_of
-from .languages import XitcalError
+from .languages import XitcalError, known
 from .prediction import predict
 from .tasks import Recipe, Task, check_recipe
 
@@ -119,6 +119,7 @@ class Options:
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
     mixing: float = 1.          # Exponent of multi-task sampling, see `mixed_steps`
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
+    tracker_folder: str = "."   # Where a tracker that writes files puts them
     on_step: Callable[[int, int], None]|None = None # Called after each step with steps done and steps in all
 
 # %% ../nbs/23_training.ipynb #2fb1712f
@@ -143,12 +144,22 @@ def _sum_gradients(parameters, accelerator):
         if p.grad is None: p.grad = torch.zeros_like(p)
         p.grad.copy_(accelerator.reduce(p.grad))
 
+# %% ../nbs/23_training.ipynb #4d572972
+def _accelerator(options: Options) -> Accelerator:
+    "Device, processes and tracker of a training"
+    if options.tracker is None: return Accelerator()
+    from accelerate.tracking import get_available_trackers
+    known(options.tracker, [str(t) for t in get_available_trackers()], "tracker (or one that is not installed)")
+    accelerator = Accelerator(log_with=options.tracker, project_dir=options.tracker_folder)
+    accelerator.init_trackers(Path(options.tracker_folder).name)
+    return accelerator
+
 # %% ../nbs/23_training.ipynb #d426667a
 class Training:
     "A training that can be stopped and taken up at any step"
     def __init__(self, encoder: str|Path, materials: list[Material], recipe: Recipe, seed: int, work: Path, options: Options):
         self.recipe, self.seed, self.work, self.options = check_recipe(recipe), seed, Path(work), options
-        self.accelerator = Accelerator(log_with=options.tracker, project_dir=str(work))
+        self.accelerator = _accelerator(options)
         self.tokenizer, self.materials = load_tokenizer(encoder), {m.task.name: m for m in materials}
         self.models = build_heads(encoder, [m.task for m in materials], seed)
         self.lora = add_lora(self._encoder()) if options.method == "lora" else None
@@ -279,7 +290,7 @@ def run(self: Training) -> None:
     while self.done < len(self.steps) and not stop:
         with encoder_precision(models, bf16): loss = self.step()
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
-        self.accelerator.log({"loss": loss}, step=self.done)
+        if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
         if every and self.done % every == 0: stop = self._evaluate()
         if time.monotonic() - saved > self.options.save_seconds:
             self.save()
@@ -287,6 +298,7 @@ def run(self: Training) -> None:
         bar.update()
         if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
+    self.accelerator.end_training()
     if not any(h.get("step") == self.done and "validation" in h for h in self.history): self._evaluate()
 
 Training.run = run
