@@ -219,6 +219,11 @@ def test_results_pages_on_a_full_a_partial_and_no_store(page, tmp_path, monkeypa
     assert "do not say which" not in words and "nothing to draw" not in words
     words, figures = run_page(page, make_store(tmp_path / "part", skip=("prediction-xnli-mnli-1",)), monkeypatch)
     assert figures and re.search("Not there yet:.*mnli → xnli \\(seed 1\\).*xitcal run --store", words)
+    arms = {arm: tuple(f"prediction-{t}-{arm}-{s}" for t in ("xnli", "panx", "xquad", "tatoeba") for s in (0, 1, None))
+            for arm in ("none", "mnli")}
+    for arm, skip in arms.items():
+        words, _ = run_page(page, make_store(tmp_path / arm, skip=skip), monkeypatch)
+        assert "nan" not in words and "Not there yet" in words
     words, figures = run_page(page, tmp_path / "nowhere", monkeypatch)
     assert not figures and "xitcal run --store" in words
 

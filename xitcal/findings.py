@@ -128,11 +128,16 @@ def _range(values, pattern="{:.0f}"):
     return low if low == high else f"{low} to {high}"
 
 # %% ../nbs/34_findings.ipynb #193c6993
+_NO_BASE = "There is no model without phase 2 to compare with; add `none` to the study's intermediate tasks."
+
+# %% ../nbs/34_findings.ipynb #f5f2c1b0
 def score_sentence(
     scores: pd.DataFrame, # Headline rows of `score_table`
 ) -> str: # Markdown
     "What the models score in English and elsewhere, and what that is of the bound"
-    base = summarise(scores[scores.intermediate.astype(str) == NONE], ["value", "bound"])
+    base = scores[scores.intermediate.astype(str) == NONE]
+    if base.empty: return _NO_BASE
+    base = summarise(base, ["value", "bound"])
     base = base.assign(share=base.value / base.bound).reset_index("where")
     words = []
     for where, part in base.groupby("where", sort=False):
@@ -148,6 +153,7 @@ def calibration_sentence(
 ) -> str: # Markdown
     "How over-confident the models without phase 2 are, and how many cells chance does not explain"
     base = table[table.intermediate.astype(str) == NONE]
+    if base.empty: return _NO_BASE
     gap = summarise(base, ["gap"]).gap.groupby("where", sort=False).mean()
     words = [f"{abs(100 * g):.1f} points {'too confident' if g > 0 else 'not confident enough'} in "
              f"{where if where == 'English' else 'the other languages'}" for where, g in gap.items()]
@@ -169,7 +175,6 @@ def change_sentence(
 ) -> str: # Markdown, a line for each intermediate task
     "What each intermediate task did to over-confidence, NLL and score in the other languages, corrected for many tests"
     rows = change[(change.language == OTHERS) & change.statistic.isin(["gap", "nll", "score"])]
-    if rows.empty: return "There is no pair of models with and without phase 2 yet."
     rows, lines = rows.assign(corrected=holm(rows)), []
     for arm in arms(rows):
         part, said = rows[rows.intermediate == arm], []
