@@ -9,9 +9,9 @@ from pathlib import Path
 from xitcal.calibration import calibration_table, reliability_table
 from xitcal.events import EVENT_COLUMNS, read_events
 from xitcal.inference import paired_change
-from xitcal.scores import score_table
+from xitcal.scores import example_scores, score_table
 from xitcal.store import Store, versions
-from xitcal.study import load_predictions, study_cells, study_tasks
+from xitcal.study import prediction_tables, study_cells, study_tasks
 
 root = Path(__file__).parents[1]
 
@@ -30,11 +30,11 @@ def main():
     parser.add_argument("--store", type=Path, default=root / "study")
     parser.add_argument("--out", type=Path, default=root / "data" / "default")
     args = parser.parse_args()
-    events = read_events(load_predictions(args.store, [*EVENT_COLUMNS, "prediction_text"]))
-    change, dropped = paired_change(events)
+    events, tasks = read_events(prediction_tables(args.store, [*EVENT_COLUMNS, "prediction_text"])), study_tasks(args.store)
+    change, dropped = paired_change(events, tasks=tasks)
     if len(dropped):
         raise SystemExit(f"{len(dropped)} cells have no partner; run `make study` first.")
-    tables = dict(scores=score_table(events, study_tasks(args.store)), calibration=calibration_table(events), change=change,
+    tables = dict(scores=score_table(example_scores(events, tasks), tasks=tasks), calibration=calibration_table(events), change=change,
                   reliability=reliability_table(events, ["intermediate", "target", "language", "event"], 10))
     args.out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():

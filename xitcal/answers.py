@@ -206,5 +206,5 @@ def answer_f1(
     guess = answer_words(prediction, language, style)
     def one(gold):
         common = sum((Counter(guess) & Counter(gold)).values())
-        return 2 * common / (len(guess) + len(gold)) if common else float(guess == gold == [])
+        return 2 * common / (len(guess) + len(gold)) if common else 0.
     return max(one(answer_words(text, language, style)) for text in accepted)

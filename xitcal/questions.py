@@ -110,7 +110,7 @@ def _two_records(rng, new, only, lists):
 def plan_question(
     rng: Random,         # Source of chance
     new: bool,           # Whether new countries, units and templates may come up
-    two: float=0.3,      # Share of texts with two records
+    two: float=0.2,      # Share of texts with two records
     lists: float=0.3,    # Share of wanted facts that are one of several alternatives
     absent: float=0.0,   # Share of questions that the text does not answer
     only: tuple=ASKABLE, # Fields that may come up
@@ -184,7 +184,6 @@ def plan_information(
     while (second := draw("amount", rng, new))[1][1] == first[1][1]: pass
     facts += [first, second]
     wanted = rng.choice(facts)
-    facts.append(draw("ago", rng, new))
     if wanted[0] in NAMED and rng.random() < 0.4: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
     rng.shuffle(facts)
     return make_plan(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)

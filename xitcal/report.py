@@ -9,6 +9,7 @@ __all__ = ['results_notebooks', 'run_notebook', 'page', 'write_report']
 import html
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def run_notebook(
 ) -> nbformat.NotebookNode: # The notebook with its outputs
     "Run a results notebook on a store"
     notebook = nbformat.read(path, as_version=4)
-    env = dict(os.environ, XITCAL_STORE=str(Path(store).resolve()), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
+    env = dict(os.environ, XITCAL_STORE=str(Path(store).resolve()),
+               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
+               PYTHONWARNINGS="ignore:IProgress not found")
     try: NotebookClient(notebook, timeout=1800, kernel_name="python3").execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:
         reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()[-1]
@@ -81,8 +84,11 @@ def write_report(
 ) -> Path: # The file
     "Run all results notebooks on a store and write one page"
     study_cells(store) # says in a sentence when there is no store or no study in it
-    bar = tqdm(results_notebooks(), desc="report", unit="notebook", disable=None if progress else True)
-    sections = [(path.stem, _body(run_notebook(path, store))) for path in bar]
+    paths = results_notebooks()
+    with ThreadPoolExecutor(os.cpu_count()) as pool: # each notebook runs in a process of its own
+        done = tqdm(pool.map(lambda path: run_notebook(path, store), paths), "report", len(paths), unit="notebook",
+                    disable=None if progress else True)
+        sections = [(path.stem, _body(notebook)) for path, notebook in zip(paths, done)]
     out = Path(out)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import queue
+import shutil
 import threading
 import time
 import traceback
@@ -23,15 +24,13 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import transformers
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
-from .heads import load_encoder, load_tokenizer
+from .heads import load_tokenizer, load_trained
 from .languages import XitcalError
 from .prediction import predict
-from .registry import kind_of
 from .rows import check_rows
 from .store import Store
 from .study import PREDICTION_SCHEMA, Plan, Stage, make_plan, record_study
@@ -84,7 +83,7 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     "Zero-shot predictions in all languages, and English ones for recalibration"
     facts, task = stage.facts, _task_of(stage.facts["task"])
     path = _start_of(plan, stage, store)
-    model, tokenizer = _trained_model(path, task), load_tokenizer(path)
+    model, tokenizer = load_trained(path, task), load_tokenizer(path)
     model.to(PartialState().device)
     tables = []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
@@ -93,13 +92,6 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
     write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")
     return dict(events=sum(map(len, tables)))
-
-# %% ../nbs/42_runner.ipynb #1d7f9cd4
-def _trained_model(path, task):
-    "A trained model with its head; the bare encoder for a kind that is never trained"
-    kind = kind_of(task)
-    if kind.auto_class == "AutoModel": return load_encoder(path)
-    return getattr(transformers, kind.auto_class).from_pretrained(path, dtype=torch.float32, use_safetensors=True)
 
 # %% ../nbs/42_runner.ipynb #f40cdeb4
 def write_predictions(
@@ -252,10 +244,12 @@ def check_published(
     "Check the published stages of a plan against their checksums and put damaged ones aside"
     damaged = []
     for stage in plan.stages.values():
-        if stage.phase != "pretrained" and store.published(stage.name) and (fault := store.fault(stage.name)):
+        if stage.phase == "pretrained" or not store.published(stage.name): continue
+        if fault := store.fault(stage.name):
             say(f"Damaged: {fault}. The stage is made again.")
             store.discard(stage.name)
             damaged.append(stage.name)
+        shutil.rmtree(store.work(stage.name), ignore_errors=True) # left when a kill came right after publishing
     return damaged
 
 # %% ../nbs/42_runner.ipynb #983e0533

@@ -259,8 +259,8 @@ def _ordered(rng, new):
 def _unordered(rng, new):
     "A list, told again in another order or with the other conjunction"
     items = _two(rng, rng.choice(("month", "weekday", "city", "country", "language")), new)
-    kind = rng.choice(("and", "or"))
-    return (kind, items), (kind, items[::-1])
+    kinds = rng.sample(("and", "or"), 2)
+    return (kinds[0], items), (kinds[0] if rng.random() < 0.45 else kinds[1], items[::-1])
 
 # %% ../nbs/05_statements.ipynb #7c128727
 def _bound(rng, new):
@@ -276,7 +276,7 @@ def plan_order(
     new: bool,   # Whether new countries and templates may come up
 ) -> Plan: # content: (sort, first, second, fact beside the first, fact beside the second, whether to turn: the pairs, the sentence)
     "Two sentences of the same words"
-    sort = rng.choices(("interval", "pairs", "list"), (0.5, 0.35, 0.15))[0]
+    sort = rng.choices(("interval", "pairs", "list"), (0.35, 0.2, 0.45))[0]
     first, second = {"interval": _ordered, "pairs": _bound, "list": _unordered}[sort](rng, new)
     topics = {TOPIC_OF[f[0]] for pair in (first if sort == "pairs" else [first[1]]) for f in pair}
     beside = _fillers(rng, 1, topics | {"amount", "day", "ago"}, new)[0]
@@ -297,7 +297,7 @@ def _segments(lang, sort, facts, flip, rng):
 
 # %% ../nbs/05_statements.ipynb #a7f17b3d
 def _same_order(lang, sort, first, second):
-    "Probability that two renderings with the same facts say the same: part by part, or in any order for a list"
+    "Probability that written facts are the same: part by part, or in any order for a list"
     pairs = [(x, y) for a, b in zip(first, second) for x, y in zip(a, b)]
     p = min(_means_same(lang, x, y) for x, y in pairs)
     if sort == "list": p = max(p, min(_means_same(lang, x, y) for a, b in zip(first, second) for x, y in zip(a, b[::-1])))
@@ -314,6 +314,7 @@ def write_order(
     two, again = _segments(lang, sort, second, turns[0] and sort == "pairs", rng)
     a, b = written(lang, beside, rng), written(lang, other, rng)
     p = _same_order(lang, sort, read, again) * same(lang, a[1], b[1])
+    if sort == "list" and first[0] != second[0]: p = 0.0
     one, two = one + [a[0]], [b[0]] + two if turns[1] else two + [b[0]]
     return dict(sentence1=text_of(sentence(lang, one, plan.separator)), sentence2=text_of(sentence(lang, two, plan.separator)),
                 label=pick([1 - p, p], plan.chance), posterior=[1 - p, p])

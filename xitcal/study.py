@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MULTI', 'PREDICTION_SCHEMA', 'Study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
-           'record_study', 'study_cells', 'load_predictions', 'study_tasks']
+           'record_study', 'study_cells', 'prediction_tables', 'load_predictions', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
@@ -230,20 +230,28 @@ def study_cells(
     return cells.assign(done=[place.published(s) for s in cells["stage"]])
 
 # %% ../nbs/41_study.ipynb #8bea7617
+def prediction_tables(
+    store: str|Path,                # Folder of the store
+    columns: list[str]|None = None, # Of `PREDICTION_SCHEMA`; None for all
+    split: str|None = "test",       # "test", "calibration", or None for both
+) -> Iterator[pa.Table]: # One table a cell that is done, so that a large study need not fit into memory at once
+    "Predictions of a store's study; a damaged file is named in an `XitcalError`"
+    place, stages = Store(store, create=False), study_cells(store).query("done")["stage"].unique()
+    if not len(stages): raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
+    for stage in stages:
+        if fault := place.fault(stage):
+            raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
+        wanted = [("split", "=", split)] if split else None
+        yield pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted)
+
+# %% ../nbs/41_study.ipynb #0efcb3ec
 def load_predictions(
     store: str|Path,                # Folder of the store
     columns: list[str]|None = None, # Of `PREDICTION_SCHEMA`; None for all
     split: str|None = "test",       # "test", "calibration", or None for both
 ) -> pa.Table: # Events of all cells that are done
-    "Predictions of a store's study; a damaged file is named in an `XitcalError`"
-    place, tables = Store(store, create=False), []
-    for stage in study_cells(store).query("done")["stage"].unique():
-        if fault := place.fault(stage):
-            raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
-        wanted = split and [("split", "=", split)]
-        tables.append(pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted or None))
-    if not tables: raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
-    return pa.concat_tables(tables)
+    "All of `prediction_tables` in one"
+    return pa.concat_tables(prediction_tables(store, columns, split))
 
 # %% ../nbs/41_study.ipynb #60008223
 def study_tasks(

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .batches import mixed_steps, share_of_step, training_steps
-from .heads import add_lora, build_heads, encoder_precision, load_tokenizer, use_bf16
+from .heads import add_lora, build_heads, encoder_precision, load_tokenizer, quiet, use_bf16
 from .registry import kind_of
 from .languages import XitcalError, known
 from .prediction import predict
@@ -315,7 +315,7 @@ def finish(
     if self.lora: self.lora.merge_and_unload()
     if self.accelerator.is_main_process:
         model = next(iter(self.models.values())) if len(self.models) == 1 else self._encoder()
-        model.save_pretrained(out)
+        with quiet(): model.save_pretrained(out)
         self.tokenizer.save_pretrained(out)
     return dict(steps=self.done, best=self.best, history=self.history, processes=self.accelerator.num_processes)
 
