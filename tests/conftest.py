@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 PROGRAM = str(Path(sys.executable).with_name("xitcal"))
 SMALL = ["--intermediate", "none,mnli", "--target", "xnli,pawsx,panx,xquad,tatoeba", "--language", "en,sw,ar", "--seeds", "0,1",
-         "--intermediate-rows", "64", "--target-rows", "64", "--test-rows", "20"]
+         "--intermediate-rows", "64", "--target-rows", "64", "--test-rows", "20", "--calibration-rows", "20"]
 
 
 def xitcal(*args, check=True, **options):

@@ -46,6 +46,7 @@ _Rate = Annotated[float|None, typer.Option(help="Learning rate of both phases. D
 _Phase2 = Annotated[int|None, typer.Option(help="Most training rows of phase 2.")]
 _Phase3 = Annotated[int|None, typer.Option(help="Most training rows of phase 3.")]
 _Test = Annotated[int|None, typer.Option(help="Most evaluation rows a language.")]
+_Kept = Annotated[int|None, typer.Option(help="Most English rows predicted for recalibration.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
 _Config = Annotated[Path|None, typer.Option(help="TOML file with these options (names with _ for -); the command line wins.")]
 _Store = Annotated[Path, typer.Option(help="Folder that holds the study.")]
@@ -65,7 +66,7 @@ def seed_list(
 # %% ../nbs/44_cli.ipynb #f6c3f8b7
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
                method="methods", learning_rate="learning_rate", intermediate_rows="intermediate_rows", target_rows="target_rows",
-               test_rows="test_rows", precision="precision")
+               test_rows="test_rows", calibration_rows="calibration_rows", precision="precision")
 
 # %% ../nbs/44_cli.ipynb #21b31d7c
 def read_config(
@@ -117,7 +118,8 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 @app.command()
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, precision: _Precision = None,
+         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
+        precision: _Precision = None,
          config: _Config = None, flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the stages of a study and what they cost; runs nothing."
@@ -126,7 +128,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     from xitcal.study import make_plan
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, precision=precision)
+                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision)
     costs, crew = estimate(make_plan(study), flops), workers or default_workers()
     typer.echo(costs.round({"seconds": 1, "gigabytes": 2}).to_string(index=False))
     typer.echo(f"\n{len(costs)} stages, {costs['examples'].sum():,} examples, {costs['tokens'].sum():,} tokens. About "
@@ -137,7 +139,8 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
 @app.command()
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-        intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, precision: _Precision = None,
+        intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
+        precision: _Precision = None,
         config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
@@ -145,7 +148,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, precision=precision)
+                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision)
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))

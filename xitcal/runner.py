@@ -73,7 +73,8 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
     materials = [Material(suite.tasks[t["name"]], checked_rows(suite.name, t["name"], "train", ("en",), recipe.rows),
-                          checked_rows(suite.name, t["name"], "validation", ("en",), recipe.evaluate_rows)) for t in facts["tasks"]]
+                          checked_rows(suite.name, t["name"], "validation", ("en",), min(recipe.evaluate_rows, recipe.rows)))
+                 for t in facts["tasks"]]
     options = replace(options, method=facts["method"], precision=facts["precision"], on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
     return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
