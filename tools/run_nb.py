@@ -47,8 +47,8 @@ def text_outputs(notebook) -> list[str]:
 
 def clean(path: Path):
     "Drop execution counts, metadata and memory addresses, as `nbdev_clean` does"
-    from nbdev.clean import clean_nb
     from execnb.nbio import read_nb, write_nb
+    from nbdev.clean import clean_nb
     notebook = read_nb(path)
     clean_nb(notebook)
     write_nb(notebook, path)

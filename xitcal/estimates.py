@@ -54,7 +54,7 @@ def memory_bytes(
     tokens: int,        # In a micro-batch
     training: bool,     # Whether gradients and moments are kept
 ) -> int: # Bytes on the device
-    "Weights (16 bytes each in training: weight, gradient, two moments) and activations (34 bytes per token, width and layer: Korthikanti et al. 2022)"
+    "Weights (in training 16 bytes: weight, gradient, two moments) and activations (34 a token, width and layer: Korthikanti et al. 2022)"
     return weights * (16 if training else 4) + tokens * width * (34 * layers if training else 8)
 
 # %% ../nbs/41a_estimates.ipynb #f22488fc
