@@ -13,9 +13,8 @@ import torch
 
 from xitcal.embedded import EmbeddedSuite
 from xitcal.events import read_events
-from xitcal.heads import load_encoder, load_tokenizer
+from xitcal.heads import load_encoder, load_tokenizer, load_trained
 from xitcal.prediction import predict
-from xitcal.runner import _trained_model
 from xitcal.scores import example_scores, score_table
 from xitcal.training import Material, Options, train
 
@@ -30,7 +29,7 @@ def trained(task, encoder, seed, folder):
     if not place.exists():
         material = Material(source, SUITE.rows(source.name, "train", n=source.recipe.rows), None)
         train(encoder, [material], source.recipe, seed, place, Path(folder) / f"work-{source.name}-{seed}", Options())
-    return _trained_model(place, task), load_tokenizer(place)
+    return load_trained(place, task), load_tokenizer(place)
 
 
 def scores(task, encoder, seed, folder, languages, n):

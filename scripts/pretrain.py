@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from xitcal.pretraining import SHARES, languages_of_pair, monolingual, translation
+from xitcal.pretraining import SHARES, SIZES, languages_of_pair, monolingual, translation
 from xitcal.renderings import words
 from xitcal.world import tables
 
@@ -44,8 +44,8 @@ def make_tokenizer(pieces, seed):
 
 class Corpus:
     "Batches of token ids, drawn as needed, sorted by length within a chunk and shuffled"
-    def __init__(self, tokenizer, seed, batch_tokens, longest, pairs, ordered):
-        self.bound = pairs, ordered
+    def __init__(self, tokenizer, seed, batch_tokens, longest, shape, within):
+        self.shape, self.within = shape, within
         self.rng, self.tokenizer, self.batch_tokens, self.longest = Random(seed), tokenizer.backend_tokenizer, batch_tokens, longest
         self.counts = {kind: dict.fromkeys(SHARES, 0) for kind in ('masked', 'translation', 'alignment')}
         self.waiting = {kind: [] for kind in self.counts}
@@ -63,8 +63,8 @@ class Corpus:
 
     def pairs(self, n):
         "Translation pairs with a flag per token of the second sentence"
-        codes = [languages_of_pair(self.rng) for _ in range(n)]
-        drawn = [translation(words(a), words(b), self.rng, *self.bound) for a, b in codes]
+        codes = [languages_of_pair(self.rng, self.within) for _ in range(n)]
+        drawn = [translation(words(a), words(b), self.rng, *self.shape) for a, b in codes]
         first = self.encode([d[0] for d in drawn])
         second = self.encode([''.join(text for text, _ in d[1]) for d in drawn])
         rows = []
@@ -248,6 +248,8 @@ def main():
     parser.add_argument('--compile', action='store_true', help='let torch compile the encoder: faster, needs a C++ compiler')
     parser.add_argument('--pairs', type=float, default=0.2, help='share of statements that bind values to keys')
     parser.add_argument('--ordered', type=float, default=0.14, help='share of intervals')
+    parser.add_argument('--sizes', type=float, nargs=4, default=SIZES, help='shares of statements with one to four facts')
+    parser.add_argument('--within', type=float, default=0.25, help='share of pairs within one language')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--save-every', type=float, default=10, help='minutes')
     args = parser.parse_args()
@@ -256,11 +258,14 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     args.curve.parent.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(args.start) if args.start else make_tokenizer(args.pieces, 0)
-    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90, args.pairs, args.ordered)
+    corpus = Corpus(tokenizer, args.seed, args.batch_tokens, 90, (args.pairs, args.ordered, tuple(args.sizes)), args.within)
     trainer = Pretrainer(tokenizer, args.hidden, args.layers, args.heads, args.seed)
     if args.start: trainer.model.load_state_dict(XLMRobertaForMaskedLM.from_pretrained(args.start, dtype=torch.float32).state_dict())
     if args.compile: trainer.model.roberta.compile(dynamic=True)
-    earlier = [json.loads((args.start / 'pretraining.json').read_text())] if args.start else []
+    earlier = []
+    if args.start:
+        before = json.loads((args.start / 'pretraining.json').read_text())
+        earlier = [*before.pop('earlier_stages', []), before]
     kinds, chooser = list(corpus.counts), np.random.default_rng(args.seed)
     cooldown_from = None if args.cooldown_from is None else args.cooldown_from
     planned = args.steps - args.cooldown if cooldown_from is None else cooldown_from
@@ -272,7 +277,7 @@ def main():
         "What was done so far"
         return dict(
             steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens, minutes=round((time.time() - start) / 60, 1),
-            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, batch_tokens=args.batch_tokens,
+            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, sizes=list(args.sizes), within=args.within, batch_tokens=args.batch_tokens,
             parameters=sum(p.numel() for p in trainer.model.parameters()), babel=tables()['babel'], cldr=tables()['cldr'],
             losses={name: round(float(np.mean(values[-300:])), 4) for name, values in trainer.log.items()},
             objectives=dict(masked='masked words in one language', translation='masked words and changed parts in parallel pairs',

@@ -21,7 +21,8 @@ from .questions import (plan_continuation, plan_inference, plan_information, pla
 from .renderings import SEPARATORS, words
 from .rows import SPLITS
 from .statements import plan_duplicate, plan_entailment, plan_order, write_duplicate, write_entailment, write_order
-from .taggings import ENTITIES, ENTITY_FIELDS, SUPERTAGS, plan_tagging, write_entities, write_supertags, write_word_classes
+from .taggings import (ENTITIES, ENTITY_FIELDS, SHORT_NAMES, SUPERTAGS, plan_tagging, write_entities, write_supertags,
+                              write_word_classes)
 from .tasks import INTERMEDIATES, TARGETS, Recipe, Task
 from .translations import plan_translation, write_translation
 from .world import FOLDER, split_of
@@ -41,7 +42,7 @@ MAKERS = {
     "squad": Maker(partial(plan_question, two=0.2), write_question), "xquad": Maker(partial(plan_question, two=0.1), write_question),
     "mlqa": Maker(partial(plan_question, two=0.25), write_question), "squad2": Maker(partial(plan_question, absent=0.33), write_question),
     "tydiqa": Maker(plan_information, write_question), "udpos": Maker(plan_tagging, partial(write_word_classes, labels=TARGETS["udpos"].labels)),
-    "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS), write_entities), "ccg": Maker(partial(plan_tagging, lists=0.8, pairs=0.5), write_supertags),
+    "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS), write_entities), "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8), write_supertags),
     "hellaswag": Maker(plan_continuation, write_continuation), "cosmosqa": Maker(plan_inference, write_inference),
     "commonsenseqa": Maker(plan_knowledge, write_knowledge),
     "bucc": Maker(plan_translation, write_translation), "tatoeba": Maker(plan_translation, write_translation),
