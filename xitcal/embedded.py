@@ -103,7 +103,7 @@ def _retrieval_rows(task, split, code, n):
         if double not in pool: yield dict(example=f"{name}-double", text=double, side="pool", gold="", **common)
 
 # %% ../nbs/07_embedded.ipynb #3c17b804
-RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=3, max_length=192, stride=64, warmup=0.06, rows=2000, evaluate_every=0,
+RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=4, max_length=192, stride=64, warmup=0.06, rows=2000, evaluate_every=0,
                 source="embedded suite: chosen on English validation rows")
 
 # %% ../nbs/07_embedded.ipynb #9cc3b3f6

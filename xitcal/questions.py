@@ -12,7 +12,7 @@ from random import Random
 
 from .renderings import Words, combine, meanings, render, sentence, text_of, words
 from .statements import FILLERS, Plan, make_plan, pick
-from .world import NAMED, TOPIC_OF, draw, implied, tables, values
+from .world import NAMED, TOPIC_OF, draw, implied, is_seen, tables, values
 
 # %% ../nbs/06_questions.ipynb #3ebe74b7
 RANGES = {"weekday": (("weekday", 0), ("weekday", 6)), "month": (("month", 1), ("month", 12))}
@@ -178,20 +178,18 @@ def plan_information(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries, units and templates may come up
 ) -> Plan: # content: (records, wanted fact, None)
-    "A text with several numbers and a question about an amount or a name"
-    facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])]
-    first = draw("amount", rng, new)
-    while (second := draw("amount", rng, new))[1][1] == first[1][1]: pass
-    facts += [first, second]
+    "A text of names, an amount and a time, and a question about the amount or a name"
+    facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])] + [draw("amount", rng, new)]
     wanted = rng.choice(facts)
     if wanted[0] in NAMED and rng.random() < 0.4: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
+    facts.append(draw("time", rng, new))
     rng.shuffle(facts)
     return make_plan(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)
 
 # %% ../nbs/06_questions.ipynb #c20d6b92
-def _others(rng, field, taken, n):
+def _others(rng, field, taken, n, new):
     "`n` values of a field that are not in `taken`"
-    return rng.sample([v for v in values(field) if v not in taken], n)
+    return rng.sample([v for v in values(field) if v not in taken and (new or is_seen((field, v)))], n)
 
 # %% ../nbs/06_questions.ipynb #0373f19a
 def _choice_row(plan, context, question, choices, weights):
@@ -201,13 +199,13 @@ def _choice_row(plan, context, question, choices, weights):
     return dict(context=context, question=question, choices=choices, label=pick(posterior, plan.chance), posterior=posterior)
 
 # %% ../nbs/06_questions.ipynb #b253cba9
-def _series(rng):
+def _series(rng, new):
     "A series with step one or two, and its continuation"
     field, step = rng.choice(("month", "weekday")), rng.choice((1, 1, 2, -1))
     names = values(field)
     start = rng.randrange(len(names))
     run = [names[(start + i * step) % len(names)] for i in range(4)]
-    return [(field, v) for v in run[:3]], [(field, run[3])], (field, _others(rng, field, run, 3))
+    return [(field, v) for v in run[:3]], [(field, run[3])], (field, _others(rng, field, run, 3, new))
 
 # %% ../nbs/06_questions.ipynb #09f28267
 def _analogy(rng, new):
@@ -217,7 +215,7 @@ def _analogy(rng, new):
     (_, first), *rest = cities
     right = [("country", code) for _, code in rest]
     taken = [code for _, code in cities]
-    return (first, rest), right, ("country", _others(rng, "country", taken, 4 - len(right)))
+    return (first, rest), right, ("country", _others(rng, "country", taken, 4 - len(right), new))
 
 # %% ../nbs/06_questions.ipynb #27ec5c96
 def plan_continuation(
@@ -226,7 +224,7 @@ def plan_continuation(
 ) -> Plan: # content: (sort, beginning, right facts, wrong facts, order)
     "A beginning and four ways to go on"
     sort = rng.choice(("series", "analogy", "analogy"))
-    begin, right, (field, wrong) = _series(rng) if sort == "series" else _analogy(rng, new)
+    begin, right, (field, wrong) = (_series if sort == "series" else _analogy)(rng, new)
     beside = draw(rng.choice(("currency", "language", "amount", "ago", "period")), rng, new)
     cities = () if sort == "series" else tuple(("city", c) for c in (begin[0], *(code for _, code in begin[1])))
     order = tuple(rng.sample(range(4), 4))
@@ -266,7 +264,8 @@ def plan_inference(
     if facts[0][0] in ("city", "language") and rng.random() < 0.5:
         while implied(other := draw(facts[0][0], rng, new))[wanted[0]] == wanted[1]: pass
         facts[0] = ("or", (facts[0], other))
-    wrong = [(wanted[0], v) for v in _others(rng, wanted[0], {wanted[1]} | {implied(f)[wanted[0]] for f in facts[0][1] if facts[0][0] == "or"}, 1)]
+    taken = {wanted[1]} | {implied(f)[wanted[0]] for f in facts[0][1] if facts[0][0] == "or"}
+    wrong = [(wanted[0], v) for v in _others(rng, wanted[0], taken, 1, new)]
     options = (wanted, follows[1], follows[2], *wrong)
     second = implied(facts[0][1][1]).get(wanted[0]) if facts[0][0] == "or" and rng.random() < 0.7 else None
     if second is not None: options = (wanted, follows[1], (wanted[0], second), *wrong)
@@ -308,7 +307,7 @@ def plan_knowledge(
     if rng.random() < 0.35:
         while len(places) < 2: places[draw(kind, rng, new)] = True
     right = list(dict.fromkeys(_known(field, code) for _, code in places))
-    wrong = _others(rng, field, right, 5 - len(right))
+    wrong = _others(rng, field, right, 5 - len(right), new)
     return make_plan(rng, tuple(places) + (("unknown", field),), (tuple(places), field, tuple(right + wrong), tuple(rng.sample(range(5), 5))), field, new)
 
 # %% ../nbs/06_questions.ipynb #6c252be9

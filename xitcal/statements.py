@@ -276,7 +276,7 @@ def plan_order(
     new: bool,   # Whether new countries and templates may come up
 ) -> Plan: # content: (sort, first, second, fact beside the first, fact beside the second, whether to turn: the pairs, the sentence)
     "Two sentences of the same words"
-    sort = rng.choices(("interval", "pairs", "list"), (0.35, 0.2, 0.45))[0]
+    sort = rng.choices(("interval", "pairs", "list"), (0.5, 0.12, 0.38))[0]
     first, second = {"interval": _ordered, "pairs": _bound, "list": _unordered}[sort](rng, new)
     topics = {TOPIC_OF[f[0]] for pair in (first if sort == "pairs" else [first[1]]) for f in pair}
     beside = _fillers(rng, 1, topics | {"amount", "day", "ago"}, new)[0]
