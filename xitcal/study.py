@@ -98,7 +98,7 @@ def fingerprint(
 def _recipe(study: Study, recipe: Recipe, rows: int) -> dict:
     "A task's recipe under the study's limits, as facts"
     rate = study.learning_rate or recipe.learning_rate
-    return asdict(replace(recipe, rows=min(rows, recipe.rows or rows), learning_rate=rate))
+    return asdict(replace(recipe, rows=rows, learning_rate=rate))
 
 # %% ../nbs/41_study.ipynb #3e811c1a
 def _pretrained(study: Study, model: str) -> Stage:

@@ -26,7 +26,7 @@ class Recipe:
     adam_epsilon: float = 1e-8      # AdamW epsilon
     clip: float = 1.0               # Largest norm of the gradient; 0 for no clipping
     label_smoothing: float = 0.0    # Share of the target distribution spread evenly over the labels
-    rows: int|None = None           # Largest number of training rows; None for all
+    rows: int|None = None           # Largest number of training rows; None for all; a study sets it
     evaluate_every: int = 0         # Steps between two evaluations on English validation rows; 0 for only at the end
     evaluate_rows: int = 500        # Validation rows that early stopping looks at (jiant's eval_subset_num)
     patience: int = 0               # Evaluations without improvement before training stops; 0 for never
