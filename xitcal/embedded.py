@@ -40,7 +40,7 @@ MAKERS = {
     "anli+": Maker(partial(plan_entailment, lists=0.6, fillers=3), write_entailment),
     "qqp": Maker(plan_duplicate, write_duplicate), "pawsx": Maker(plan_order, write_order),
     "squad": Maker(partial(plan_question, two=0.2), write_question), "xquad": Maker(partial(plan_question, two=0.1), write_question),
-    "mlqa": Maker(partial(plan_question, two=0.25), write_question), "squad2": Maker(partial(plan_question, absent=0.33), write_question),
+    "mlqa": Maker(partial(plan_question, two=0.15), write_question), "squad2": Maker(partial(plan_question, absent=0.33), write_question),
     "tydiqa": Maker(plan_information, write_question), "udpos": Maker(plan_tagging, partial(write_word_classes, labels=TARGETS["udpos"].labels)),
     "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS), write_entities), "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8), write_supertags),
     "hellaswag": Maker(plan_continuation, write_continuation), "cosmosqa": Maker(plan_inference, write_inference),
