@@ -276,7 +276,8 @@ def main():
     def record():
         "What was done so far"
         return dict(
-            steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens, minutes=round((time.time() - start) / 60, 1),
+            steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens,
+            minutes=round((time.time() - start) / 60, 1),
             seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, sizes=list(args.sizes), within=args.within, batch_tokens=args.batch_tokens,
             parameters=sum(p.numel() for p in trainer.model.parameters()), babel=tables()['babel'], cldr=tables()['cldr'],
             losses={name: round(float(np.mean(values[-300:])), 4) for name, values in trainer.log.items()},
@@ -287,7 +288,9 @@ def main():
     while step != args.until and (cooldown_from is None or step < cooldown_from + args.cooldown):
         if cooldown_from is None and (step >= planned or (args.out / 'cooldown').exists()): cooldown_from = step
         kind = kinds[chooser.choice(3, p=np.array(args.mix) / sum(args.mix))]
-        tokens += trainer.step(kind, corpus.next(kind), rate_at(step, args.steps, cooldown_from if cooldown_from is not None and step >= cooldown_from else None, args.cooldown, args.rate))
+        cooling = cooldown_from if cooldown_from is not None and step >= cooldown_from else None
+        rate = rate_at(step, args.steps, cooling, args.cooldown, args.rate)
+        tokens += trainer.step(kind, corpus.next(kind), rate)
         step += 1
         if step % 200 == 0:
             rows.append(dict(step=step, tokens=tokens, seconds=round(time.time() - start),

@@ -121,6 +121,17 @@ def _suited(task):
     return replace(task, labels=labels, languages=codes, recipe=RECIPE, options=options)
 
 # %% ../nbs/07_embedded.ipynb #a4c44174
+def _codes(task, split, wanted):
+    "The languages to make rows in"
+    have = task.languages if split == "test" else () if task.test_only else ("en",)
+    if not have: raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: ask for its test rows.")
+    codes = list(have) if wanted is None else languages(wanted)
+    for code in codes:
+        if code not in have:
+            raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: it has {', '.join(have)}.")
+    return codes
+
+# %% ../nbs/07_embedded.ipynb #ab8ab82e
 class EmbeddedSuite:
     "Eighteen tasks generated from CLDR in 40 languages, and an encoder pretrained on such text"
     name, version = "embedded", "1"
@@ -138,18 +149,8 @@ class EmbeddedSuite:
         task = self.tasks[known(task, self.tasks, "task")]
         known(split, SPLITS, "split")
         n = ROWS[split] if n is None else n
-        found = [row for code in self._codes(task, split, languages) for row in self._language_rows(task, split, code, n)]
+        found = [row for code in _codes(task, split, languages) for row in self._language_rows(task, split, code, n)]
         return Dataset.from_list(found, features=Features(_COMMON | _COLUMNS[task.kind]))
-
-    def _codes(self, task, split, wanted):
-        "The languages to make rows in"
-        have = task.languages if split == "test" else () if task.test_only else ("en",)
-        if not have: raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: ask for its test rows.")
-        codes = list(have) if wanted is None else languages(wanted)
-        for code in codes:
-            if code not in have:
-                raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: it has {', '.join(have)}.")
-        return codes
 
     def _language_rows(self, task, split, code, n):
         "Rows of one language"
