@@ -27,7 +27,7 @@ def outputs(cell) -> list[str]:
 def block(cell) -> list[str]:
     "Markdown of one cell"
     if cell.cell_type == "markdown":
-        return [re.sub(r"\]\((figures/[^)]+)\)", r"](nbs/\1)", cell.source)]
+        return [re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", r"](nbs/\1)", cell.source)]
     directives = [line for line in cell.source.splitlines() if line.startswith("#|")]
     code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("#|")).strip()
     if any("hide" in d for d in directives):
