@@ -278,7 +278,8 @@ def main():
         return dict(
             steps=step, cooldown_from=cooldown_from, cooldown=args.cooldown, tokens=tokens,
             minutes=round((time.time() - start) / 60, 1),
-            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, sizes=list(args.sizes), within=args.within, batch_tokens=args.batch_tokens,
+            seed=args.seed, mix=dict(zip(kinds, args.mix)), peak_rate=args.rate, pairs=args.pairs, ordered=args.ordered, sizes=list(args.sizes),
+            within=args.within, batch_tokens=args.batch_tokens,
             parameters=sum(p.numel() for p in trainer.model.parameters()), babel=tables()['babel'], cldr=tables()['cldr'],
             losses={name: round(float(np.mean(values[-300:])), 4) for name, values in trainer.log.items()},
             objectives=dict(masked='masked words in one language', translation='masked words and changed parts in parallel pairs',

@@ -11,6 +11,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -142,9 +143,13 @@ def answer_decisions(
     return [t for _, t in found.values()], list(found), np.array([s for s, _ in found.values()] + [max(rest, -1e4)])
 
 # %% ../nbs/14_answers.ipynb #9074732e
+@lru_cache(maxsize=200_000) # the same names come up in thousands of contexts
+def _words(text, language, style): return tuple(answer_words(text, language, style))
+
+# %% ../nbs/14_answers.ipynb #63d4538c
 def _answer_event(row, spans, scores, null, task):
     "Columns of one answer event"
-    words = lambda text: tuple(answer_words(text, row["language"], task.options.get("normalise", "squad")))
+    words = lambda text: _words(text, row["language"], task.options.get("normalise", "squad"))
     accepted = list(row["answers"]["text"])
     gold = {words(t) for t in accepted} or {()}
     texts, keys, logits = answer_decisions(row["context"], spans, scores, null, gold, words)

@@ -21,10 +21,11 @@ def encode_pairs(
     max_length: int,     # Longest sequence in tokens, special tokens included
 ) -> list[dict]: # input_ids, token_type_ids where the model has them, cut
     "Token ids of sentence pairs"
-    whole = tokenizer(first, second, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
-    coded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+    coded = tokenizer(first, second, truncation=False, verbose=False)
+    long = [len(ids) > max_length for ids in coded["input_ids"]]
+    if any(long): coded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
     names = [n for n in ("input_ids", "token_type_ids") if n in coded]
-    return [{n: coded[n][i] for n in names} | {"cut": len(whole[i]) > max_length} for i in range(len(first))]
+    return [{n: coded[n][i] for n in names} | {"cut": long[i]} for i in range(len(first))]
 
 # %% ../nbs/11_classification.ipynb #c651870c
 def label_events(

@@ -152,7 +152,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))
-    typer.echo(f"All {len(done.stages)} stages are in {store}. Next: xitcal report --store {store}")
+    typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/44_cli.ipynb #d43fa650
 @app.command()

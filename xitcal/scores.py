@@ -124,7 +124,7 @@ def _answers(events, task):
     return _parts(keys, em=(em, all_, best, all_), f1=(f1, all_, none, none))
 
 # %% ../nbs/30_scores.ipynb #1208d932
-def _neighbours(events, task, threshold=0.5):
+def _neighbours(events, task, threshold=0.0):
     "Parts of accuracy over queries with a counterpart, and of the F1 of pairs with confidence `threshold` or more"
     number, keys = cells(events, _EXAMPLE)
     has_gold, handed = (events.label_text.astype(str) != "").to_numpy(), (events.confidence >= threshold).to_numpy()

@@ -113,8 +113,10 @@ class Tagging(Kind):
                     label2id={n: i for i, n in enumerate(task.labels)})
 
     def features(self, rows, tokenizer, task, recipe):
-        sentences = [_sure_words(words, tokenizer) for words in rows["tokens"]]
-        features = _own_starts(encode_words(tokenizer, sentences, recipe.max_length, recipe.stride))
+        sentences, options = list(rows["tokens"]), (recipe.max_length, recipe.stride)
+        features = _own_starts(encode_words(tokenizer, sentences, *options))
+        if sum(self.units(f) for f in features) < sum(map(len, sentences)): # a word that the tokenizer makes nothing of
+            features = _own_starts(encode_words(tokenizer, [_sure_words(words, tokenizer) for words in sentences], *options))
         tags = list(rows["tags"])
         for f in features:
             f["tags"] = [tags[f["row"]][w] if w >= 0 else -100 for w in f["words"]]
@@ -136,6 +138,5 @@ class Tagging(Kind):
         for f, z in zip(features, kept): of_row[f["row"]].append((f, z))
         logits = [_word_logits(*zip(*parts), len(tags), len(task.labels)) for parts, tags in zip(of_row, rows["tags"])]
         tables = [token_events(rows, logits, task.labels)]
-        if task.options.get("entities"):
-            tables.append(entity_events(rows, [log_softmax(z) for z in logits], task.labels))
+        if task.options.get("entities"): tables.append(entity_events(rows, [log_softmax(z) for z in logits], task.labels))
         return pa.concat_tables(tables)
