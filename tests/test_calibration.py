@@ -15,7 +15,7 @@ from xitcal.events import KEYS, event_statistics, read_events, toy_predictions
 from xitcal.inference import paired_change
 from xitcal.languages import XitcalError
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "nbs" / "results").glob("[0-9]*.ipynb"))
+NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").glob("*.ipynb")) if "XITCAL_STORE" in p.read_text()]
 
 
 def draw(n, k, temperature=1.0, seed=0):
@@ -191,7 +191,7 @@ def make_store(folder, seeds=(0, 1), skip=()):
                         pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA),
                                        place / "predictions.parquet")
                 grid.append(dict(zip(KEYS, ("toy", "full", arm, target, seed))) | dict(stage=stage))
-    (folder / "study.json").write_text(json.dumps(dict(settings={}, cells=grid)))
+    (folder / "study.json").write_text(json.dumps(dict(settings=dict(suite="embedded"), cells=grid)))
     return folder
 
 
