@@ -32,11 +32,11 @@ def _is_punctuation(char: str) -> bool:
 def answer_words(
     text: str,            # An answer
     language: str = "en", # Language of the context
-    style: str = "squad", # "squad" or "mlqa"
+    style: str = "squad", # "squad" or "per_language", as in MLQA
 ) -> list[str]: # Words that are compared
     "An answer as the official evaluations see it, split into words"
     text = text.lower()
-    if style == "mlqa":
+    if style == "per_language":
         text = re.sub(_ARTICLES.get(language, r"(?!)"), " ", "".join(c for c in text if not _is_punctuation(c)))
         if language == "zh": return re.findall(r"[一-龥]|[^一-龥\s]+", text)
     else:
@@ -204,7 +204,7 @@ def answer_f1(
     prediction: str,        # Predicted answer
     accepted: list[str],    # Accepted answers; empty for "no answer"
     language: str = "en",   # Language of the context
-    style: str = "squad",   # "squad" or "mlqa"
+    style: str = "squad",   # "squad" or "per_language", as in MLQA
 ) -> float: # Between 0 and 1, the best over the accepted answers
     "Word-overlap F1 as in SQuAD's and MLQA's evaluations"
     if not accepted: return float(prediction == "")

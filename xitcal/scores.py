@@ -63,7 +63,7 @@ def answer_scores(
     gold: list[str],      # Gold answers; empty for an unanswerable question
     predicted: str,       # Predicted answer; "" for none
     language: str = "en", # Language of the texts
-    style: str = "squad", # "squad" or "mlqa"
+    style: str = "squad", # "squad" or "per_language", as in MLQA
 ) -> tuple[float, float]: # Exact match 0 or 1, and F1 of the words in [0, 1]
     "EM and F1 of one answer, the best over the gold answers"
     guess = answer_words(predicted, language, style)

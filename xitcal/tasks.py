@@ -123,7 +123,7 @@ TARGETS = {task.name: task for task in (
     Task("panx", "PAN-X", "tagging", "f1", _NER, tuple(LANGUAGES), "panx", False, replace(JIANT, epochs=10),
          {"entities": True}),
     Task("xquad", "XQuAD", "answers", "f1", (), _XQUAD, "squad", True, _QA),
-    Task("mlqa", "MLQA", "answers", "f1", (), _MLQA, "squad", True, _QA, {"normalise": "mlqa"}),
+    Task("mlqa", "MLQA", "answers", "f1", (), _MLQA, "squad", True, _QA, {"normalise": "per_language"}),
     Task("tydiqa", "TyDiQA-GoldP", "answers", "f1", (), _TYDIQA, "tydiqa", False, _QA),
     Task("bucc", "BUCC 2018", "retrieval", "f1", (), _BUCC, recipe=replace(JIANT, max_length=512)),
     Task("tatoeba", "Tatoeba", "retrieval", "accuracy", (), _TATOEBA, recipe=replace(JIANT, max_length=512)),
