@@ -1,6 +1,7 @@
 """Nothing is lost: real kills, real damage, two processes on one store, disks that say no."""
 import errno
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from conftest import PROGRAM, SMALL, xitcal
 from xitcal.languages import XitcalError
 from xitcal.runner import run_study
 from xitcal.store import Store
-from xitcal.study import Study, load_predictions, make_plan, record_study
+from xitcal.study import Study, load_predictions, make_plan, record_study, study_cells
 
 ONE = ["--intermediate", "mnli", "--target", "pawsx", "--language", "en,sw", "--seeds", "0", "--intermediate-rows", "320",
        "--target-rows", "320", "--test-rows", "20"]
@@ -111,6 +112,24 @@ def test_two_processes_share_the_work(whole, tmp_path):
         assert process.wait() == 0, process.stderr.read()
     assert load_predictions(store).equals(whole)
     assert len(list((store / "stages").iterdir())) == 3 and not list((store / "damaged").iterdir())
+
+
+def _open_and_record(path, seed, gate):
+    gate.wait()
+    record_study(Store(path), make_plan(Study(targets=("pawsx",), intermediates=("none",), seeds=(seed,))))
+
+
+def test_many_processes_make_one_store_at_the_same_moment(tmp_path):
+    context, n = multiprocessing.get_context("fork"), 8
+    for attempt in range(5):
+        path, gate = tmp_path / str(attempt), context.Barrier(n)
+        makers = [context.Process(target=_open_and_record, args=(path, seed, gate)) for seed in range(n)]
+        for maker in makers:
+            maker.start()
+        for maker in makers:
+            maker.join()
+            assert maker.exitcode == 0
+        assert sorted(study_cells(path)["seed"]) == list(range(n))
 
 
 @pytest.mark.parametrize("damage, pattern", [("cut", "prediction-*/predictions.parquet"), ("altered", "prediction-*/predictions.parquet"),

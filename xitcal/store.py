@@ -70,6 +70,7 @@ def _digest(facts: dict) -> str:
 
 # %% ../nbs/40_store.ipynb #898bbf77
 FORMAT = 1
+_FOLDERS = ("stages", "work", "locks", "damaged")
 
 # %% ../nbs/40_store.ipynb #aa4f1411
 class Store:
@@ -79,16 +80,23 @@ class Store:
         about = self.path / "store.json"
         if not about.exists():
             if not create: raise XitcalError(f"There is no store at {str(path)!r}; `xitcal run --store {path}` makes one.")
-            if self.path.exists() and any(self.path.iterdir()):
-                raise XitcalError(f"The folder {str(path)!r} is not empty and holds no store; choose another --store.")
             self._create(about)
         self._check(about)
 
     def _create(self, about):
+        # a folder with nothing but our own names is a store that another process is making, or was killed while making
+        if self.path.exists() and any(p.name not in (*_FOLDERS, "store.json", "store.json.part") for p in self.path.iterdir()):
+            raise XitcalError(f"The folder {str(self.path)!r} is not empty and holds no store; choose another --store.")
         with disk_errors(self.path):
-            for name in ("stages", "work", "locks", "damaged"): (self.path / name).mkdir(parents=True, exist_ok=True)
-            facts = dict(format=FORMAT, xitcal=versions().get("xitcal", "?"))
-            write_atomic(about, lambda p: p.write_text(json.dumps(facts)))
+            for name in _FOLDERS: (self.path / name).mkdir(parents=True, exist_ok=True)
+        facts = dict(format=FORMAT, xitcal=versions().get("xitcal", "?"))
+        with self.alone():
+            if not about.exists(): write_atomic(about, lambda p: p.write_text(json.dumps(facts)))
+
+    @contextmanager
+    def alone(self):
+        "Hold the store itself, for the moment in which a file that all stages share is read and written again"
+        with disk_errors(self.path), FileLock(self.path / "locks" / "store.lock"): yield
 
     def _check(self, about):
         try: facts = json.loads(about.read_text())

@@ -204,14 +204,15 @@ def record_study(
 ) -> None:
     "Enter a plan's cells in the store; `XitcalError` when the store belongs to another study"
     path, ours = store.path / "study.json", _settings(plan.study)
-    old = json.loads(path.read_text()) if path.exists() else dict(settings=ours, cells=[])
-    for name, value in ours.items():
-        if old["settings"].get(name) != value:
-            raise XitcalError(f"The store {str(store.path)!r} belongs to a study with {name} = {old['settings'].get(name)}, this one "
-                              f"has {value}; choose another --store.")
-    cells = {json.dumps(c, sort_keys=True): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
-    facts = dict(settings=ours, cells=list(cells.values()))
-    with disk_errors(store.path): write_atomic(path, lambda p: p.write_text(json.dumps(facts, indent=1)))
+    with store.alone():
+        old = json.loads(path.read_text()) if path.exists() else dict(settings=ours, cells=[])
+        for name, value in ours.items():
+            if old["settings"].get(name) != value:
+                raise XitcalError(f"The store {str(store.path)!r} belongs to a study with {name} = {old['settings'].get(name)}, this "
+                                  f"one has {value}; choose another --store.")
+        cells = {json.dumps(c, sort_keys=True): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
+        facts = dict(settings=ours, cells=list(cells.values()))
+        write_atomic(path, lambda p: p.write_text(json.dumps(facts, indent=1)))
 
 # %% ../nbs/41_study.ipynb #cde5be29
 PREDICTION_SCHEMA = pa.schema([("model", pa.string()), ("method", pa.string()), ("intermediate", pa.string()), ("target", pa.string()),
