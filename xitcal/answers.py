@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 
 from .kinds import Kind, cross_entropy, events_table, padded, pad_inputs, register_kind, row_columns
+from .rows import records
 
 # %% ../nbs/14_answers.ipynb #0a3c38d0
 _ARTICLES = {"en": r"\b(a|an|the)\b", "es": r"\b(un|una|unos|unas|el|la|los|las)\b", "vi": r"\b(của|là|cái|chiếc|những)\b",
@@ -159,7 +160,9 @@ def _answer_event(row, spans, scores, null, task):
     right = [i for i, k in enumerate(keys) if k in gold]
     label = prediction if prediction in right else max(right, key=lambda i: logits[i], default=-1)
     known = row.get("posterior")
-    posterior = known and [sum(p for t, p in zip(known["text"], known["p"]) if words(t) == k) for k in keys]
+    chances = Counter()
+    for text, p in zip(known["text"], known["p"]) if known else (): chances[words(text)] += p
+    posterior = known and [chances[key] for key in keys]
     return dict(logits=logits, label=label, prediction=prediction, correct=prediction in right,
                 label_text=json.dumps(accepted, ensure_ascii=False), prediction_text=texts[prediction],
                 posterior=posterior and posterior + [max(0., 1 - sum(posterior))])
@@ -195,7 +198,7 @@ class Answers(Kind):
         windows = [([], []) for _ in range(len(rows))]
         for f, z in zip(features, kept):
             for part, value in zip(windows[f["row"]], (f["offsets"], z)): part.append(value)
-        done = [_answer_event(row, *span_scores(*w), task) for row, w in zip(rows, windows)]
+        done = [_answer_event(row, *span_scores(*w), task) for row, w in zip(records(rows), windows)]
         return events_table(row_columns(rows, range(len(rows))) | {n: [d[n] for d in done] for n in done[0]}
                             | dict(event=["answer"] * len(rows), unit=[""] * len(rows)))
 

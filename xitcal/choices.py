@@ -10,6 +10,7 @@ import torch
 
 from .classification import encode_pairs, label_events
 from .kinds import Kind, cross_entropy, pad_inputs, register_kind
+from .rows import records
 
 # %% ../nbs/12_choices.ipynb #06e193f1
 def choice_texts(
@@ -27,7 +28,7 @@ class Choices(Kind):
     name, auto_class, event_kinds = "choices", "AutoModelForMultipleChoice", ("choice",)
 
     def features(self, rows, tokenizer, task, recipe):
-        pairs = [choice_texts(row) for row in rows]
+        pairs = [choice_texts(row) for row in records(rows)]
         flat = iter(encode_pairs(tokenizer, [t for a, _ in pairs for t in a], [t for _, b in pairs for t in b],
                                  recipe.max_length))
         return [dict(row=i, label=y, choices=[next(flat) for _ in a])

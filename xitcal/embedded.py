@@ -135,7 +135,7 @@ def _codes(task, split, wanted):
 # %% ../nbs/07_embedded.ipynb #ab8ab82e
 class EmbeddedSuite:
     "Eighteen tasks generated from CLDR in 40 languages, and an encoder pretrained on such text"
-    name, version = "embedded", "1"
+    name, version = "embedded", "2"
 
     def __init__(self):
         self.tasks = {name: _suited(task) for name, task in (INTERMEDIATES | TARGETS).items()}

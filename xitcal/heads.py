@@ -57,11 +57,16 @@ def load_tokenizer(
 
 # %% ../nbs/21_heads.ipynb #8c99ed60
 def load_encoder(
-    path: str|Path, # Folder or hub id
+    path: str|Path,  # Folder or hub id
+    layers: int = 0, # Only the first so many; 0 for all
 ) -> PreTrainedModel: # Float32, on the CPU, in evaluation mode
     "The encoder of a checkpoint, whatever head it was saved with"
     try:
-        with quiet(): return AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation=attention(), **_SAFE)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        if layers > config.num_hidden_layers:
+            raise XitcalError(f"Layer {layers} is asked for, model {str(path)!r} has {config.num_hidden_layers}; set the task's option `layer`.")
+        config.num_hidden_layers = layers or config.num_hidden_layers
+        with quiet(): return AutoModel.from_pretrained(path, config=config, dtype=torch.float32, attn_implementation=attention(), **_SAFE)
     except (OSError, ValueError, KeyError, RuntimeError) as error: raise _told(error, path) from error
 
 # %% ../nbs/21_heads.ipynb #4ae4523f
@@ -96,7 +101,7 @@ def load_trained(
 ) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
     "A trained model with its head; the bare encoder for a kind that is never trained"
     kind = kind_of(task)
-    if kind.auto_class == "AutoModel": return load_encoder(path)
+    if kind.auto_class == "AutoModel": return load_encoder(path, max(0, task.options.get(kind.depth_option, 0)))
     try:
         with quiet():
             return getattr(transformers, kind.auto_class).from_pretrained(path, dtype=torch.float32, attn_implementation=attention(),

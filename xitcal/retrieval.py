@@ -63,7 +63,7 @@ def _neighbour_events(language, queries, pool, query_vectors, pool_vectors):
 class Retrieval(Kind):
     "Retrieval of the sentence with the same meaning; never trained"
     name, auto_class, event_kinds = "retrieval", "AutoModel", ("neighbour",)
-    forward_options = {"output_hidden_states": True}
+    forward_options, depth_option = {"output_hidden_states": True}, "layer"
 
     def features(self, rows, tokenizer, task, recipe):
         coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from .heads import METHODS, PRECISIONS
 from .kinds import EVENT_SCHEMA
 from .languages import XitcalError, known, languages
-from .store import Store, disk_errors
+from .store import Store, alone, disk_errors
 from .suites import find_suite
 from .tasks import INTERMEDIATES, NONE, TARGETS, Recipe, Task, find_tasks, task_facts
 from .training import write_atomic
@@ -39,7 +39,7 @@ class Study:
     languages: tuple[str, ...]|None = None                        # Codes; None for all that a target has
     seeds: tuple[int, ...] = (0, 1)                               # Each drives heads, data order and dropout of both phases
     methods: tuple[str, ...] = ("full",)                          # "full", "lora"
-    intermediate_rows: int = 4000                                 # Most training rows of phase 2
+    intermediate_rows: int = 2000                                 # Most training rows of phase 2
     target_rows: int = 2000                                       # Most training rows of phase 3
     test_rows: int = 300                                          # Most evaluation rows a language
     calibration_rows: int = 300                                   # English rows kept for recalibration
@@ -204,7 +204,7 @@ def record_study(
 ) -> None:
     "Enter a plan's cells in the store; `XitcalError` when the store belongs to another study"
     path, ours = store.path / "study.json", _settings(plan.study)
-    with store.alone():
+    with alone(store.path):
         old = json.loads(path.read_text()) if path.exists() else dict(settings=ours, cells=[])
         for name, value in ours.items():
             if old["settings"].get(name) != value:

@@ -201,8 +201,9 @@ def write_entities(
 BASES = {"city": {"NP": 1.0}, "country": {"NP": 1.0}, "continent": {"NP": 1.0}, "weekday": {"NP[t]": 0.8, "S\\S": 0.2}, "month": {"NP[t]": 1.0},
          "quarter": {"NP[t]": 1.0}, "language": {"N": 0.7, "N/N": 0.3}, "script": {"N/N": 0.8, "N": 0.2}, "period": {"S\\S": 0.7, "NP[t]": 0.3},
          "currency": {"N[c]": 1.0}, "coins": {"N[c]": 1.0}, "unit": {"N": 1.0}, "time": {"NP[t]": 0.6, "S\\S": 0.4}}
-FRAMES = {"alone": "{}", "open": "{0}/{0}", "joined": "{0}\\{0}", "key": "S/{}", "value": "{}\\S", "from": "{}/PP", "to": "PP[{}]"}
-OTHER_TAGS = ("N/N", "(N/N)/(N/N)", "conj", ",", ":", ".", "(NP\\NP)/NP", "N/N[num]", "(S\\S)/NP", "PP", "(S\\S)\\NP", "NP\\NP")
+FRAMES = {"alone": "{}", "open": "{0}/{0}", "joined": "{0}\\{0}", "key": "S/{}", "value": "{}\\S", "from": "{}/PP", "to": "PP[{}]",
+          "joins": "({0}\\{0})/{0}"}
+OTHER_TAGS = ("N/N", "(N/N)/(N/N)", ",", ":", ".", "(NP\\NP)/NP", "N/N[num]", "(S\\S)/NP", "PP", "(S\\S)\\NP", "NP\\NP")
 
 # %% ../nbs/05a_taggings.ipynb #39b592ad
 def _framed(frame, base):
@@ -226,7 +227,7 @@ def _supertag(found, pieces, n):
     "Distribution over the supertags of word `n` of an English sentence"
     word, kind, i = found[n]
     if not any(c.isalnum() for c in word): return {{".": ".", "to": "(NP\\NP)/NP", "colon": ":"}.get(word if word == "." else kind, ","): 1.0}
-    if kind in ("and", "or"): return {"conj": 1.0}
+    if kind in ("and", "or"): return {_framed("joins", max(BASES[pieces[i + 1][1]].items(), key=lambda pair: pair[1])[0]): 1.0}
     if kind == "number": return {"N/N[num]": 1.0}
     if kind == "ago": return {"in": {"(S\\S)/NP": 0.75, "PP": 0.25}, "ago": {"(S\\S)\\NP": 0.75, "NP\\NP": 0.25}}.get(word, {"NP": 1.0})
     if n + 1 < len(found) and found[n + 1][2] == i: return {"(N/N)/(N/N)" if kind in ("currency", "coins") else "N/N": 1.0}
