@@ -23,7 +23,7 @@ from .rows import SPLITS
 from .statements import plan_duplicate, plan_entailment, plan_order, write_duplicate, write_entailment, write_order
 from .taggings import (ENTITIES, ENTITY_FIELDS, SHORT_NAMES, SUPERTAGS, plan_tagging, write_entities, write_supertags,
                               write_word_classes)
-from .tasks import INTERMEDIATES, TARGETS, Recipe, Task
+from .tasks import INTERMEDIATES, MASKED, TARGETS, Recipe, Task
 from .translations import plan_translation, write_translation
 from .world import FOLDER, split_of
 
@@ -33,6 +33,7 @@ class Maker:
     "How the rows of a task are made"
     plan: Callable       # (rng, new) -> Plan
     write: Callable      # (plan, words) -> columns of a row
+    translated: bool = True # Whether training rows can be told in other languages
 
 # %% ../nbs/07_embedded.ipynb #338393bb
 MAKERS = {
@@ -43,10 +44,11 @@ MAKERS = {
     "mlqa": Maker(partial(plan_question, two=0.15), write_question), "squad2": Maker(partial(plan_question, absent=0.33), write_question),
     "tydiqa": Maker(plan_information, write_question), "udpos": Maker(plan_tagging, partial(write_word_classes, labels=TARGETS["udpos"].labels)),
     "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS), write_entities),
-    "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8), write_supertags),
+    "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8), write_supertags, translated=False),
     "hellaswag": Maker(plan_continuation, write_continuation), "cosmosqa": Maker(plan_inference, write_inference),
     "commonsenseqa": Maker(plan_knowledge, write_knowledge),
     "bucc": Maker(plan_translation, write_translation), "tatoeba": Maker(plan_translation, write_translation),
+    MASKED.name: Maker(plan_translation, lambda plan, lang: dict(text=write_translation(plan, lang)[1])),
 }
 
 # %% ../nbs/07_embedded.ipynb #40eb3fe7
@@ -61,6 +63,7 @@ _COLUMNS = {
     "answers": {"question": _TEXT, "context": _TEXT, "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)},
                 "posterior": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER), "p": Sequence(_FLOAT)}},
     "retrieval": {"text": _TEXT, "side": _TEXT, "gold": _TEXT},
+    "masked": {"text": _TEXT},
 }
 
 # %% ../nbs/07_embedded.ipynb #be635117
@@ -139,6 +142,7 @@ class EmbeddedSuite:
 
     def __init__(self):
         self.tasks = {name: _suited(task) for name, task in (INTERMEDIATES | TARGETS).items()}
+        self.translated = tuple(name for name in INTERMEDIATES if MAKERS[name].translated)
 
     def rows(self,
              task: str,  # Name of a task
@@ -159,6 +163,17 @@ class EmbeddedSuite:
         stream = "" if task.parallel or split != "test" else code
         if task.kind == "retrieval": return list(_retrieval_rows(name, split, code, n))
         return [_row(name, split, stream, i, plan, code) for i, plan in enumerate(_plans(name, split, stream, n))]
+
+    def told(self,
+             task: str, # Name of an intermediate task, or "mlm" for texts alone
+             languages: list[str], # Codes
+             n: int|None=None, # Rows in all; None for 2,000
+            ) -> Dataset: # Training rows, the i-th in the i-th language and so on in turn
+        "Translated training rows, and the texts of masked language modelling"
+        known(task, [*self.translated, MASKED.name], "task that can be told in other languages")
+        plans = _plans(task, "train", "", ROWS["train"] if n is None else n)
+        found = [_row(task, "train", "", i, plan, languages[i % len(languages)]) for i, plan in enumerate(plans)]
+        return Dataset.from_list(found, features=Features(_COMMON | _COLUMNS[self.tasks.get(task, MASKED).kind]))
 
     def encoder(self) -> Path: # Folder in Hugging Face format
         "The encoder that ships with the package, with its tokenizer and the record of its pretraining"

@@ -15,7 +15,7 @@ from .heads import load_encoder, load_tokenizer
 from .registry import kind_of
 from .study import Plan, Stage
 from .suites import find_suite
-from .tasks import Recipe
+from .tasks import MASKED, Recipe
 
 # %% ../nbs/41a_estimates.ipynb #c076795c
 @lru_cache(maxsize=64)
@@ -28,8 +28,9 @@ def mean_tokens(
 ) -> float: # Tokens an example costs, all its windows and choices together
     "Mean number of tokens of a task's examples"
     found = find_suite(suite)
-    facts = found.tasks[task]
-    rows = found.rows(task, split, ("en",) if split == "train" else facts.languages[:1], n)
+    facts = found.tasks.get(task, MASKED)
+    if facts.kind == "masked": rows = found.told(task, list(facts.languages), n)
+    else: rows = found.rows(task, split, ("en",) if split == "train" else facts.languages[:1], n)
     kind = kind_of(facts)
     features = kind.features(rows, load_tokenizer(model), facts, facts.recipe)
     return sum(kind.length(f) for f in features) / min(n, len(rows))

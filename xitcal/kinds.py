@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVENT_SCHEMA', 'KINDS', 'log_softmax', 'ragged_log_softmax', 'events_table', 'padded', 'pad_inputs', 'Kind',
-           'register_kind', 'row_columns', 'cross_entropy']
+           'shuffled', 'register_kind', 'row_columns', 'cross_entropy']
 
 # %% ../nbs/10_kinds.ipynb #f48b12bd
 from collections.abc import Iterable, Sequence
@@ -98,8 +98,7 @@ def pad_inputs(
 # %% ../nbs/10_kinds.ipynb #dbde8922
 class Kind:
     "What a kind of task has to say for itself; every method is about one kind alone"
-    name = ""            # As in `Task.kind`
-    auto_class = ""      # Name of the transformers class that carries its head
+    name = auto_class = "" # As in `Task.kind`; name of the transformers class that carries its head
     event_kinds = ()     # Kinds of event it yields, the headline one first
     forward_options = {} # More arguments for the model's forward pass
     depth_option = ""    # Option of the task that says how many layers of the encoder a prediction needs
@@ -135,6 +134,17 @@ class Kind:
     def events(self, rows: Dataset, features: list[dict], kept: list[np.ndarray], task: Task) -> pa.Table:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
+
+# %% ../nbs/10_kinds.ipynb #8c049d88
+def shuffled(
+    self: Kind,                # The kind
+    rows: Dataset,             # Rows of one of its tasks
+    rng: np.random.Generator,  # Of the exchange
+) -> Dataset: # The same rows, each with the label of another
+    "Rows with labels exchanged at random"
+    return rows.remove_columns("label").add_column("label", [rows["label"][i] for i in rng.permutation(len(rows))])
+
+Kind.shuffled = shuffled
 
 # %% ../nbs/10_kinds.ipynb #cb65b11a
 KINDS: dict[str, Kind] = {}

@@ -30,13 +30,14 @@ from tqdm.auto import tqdm
 
 from .heads import load_tokenizer, load_trained
 from .languages import XitcalError
+from .phase2 import material
 from .prediction import predict
 from .rows import check_rows
 from .store import Store
 from .study import PREDICTION_SCHEMA, Plan, Stage, make_plan, record_study
 from .suites import find_suite
 from .tasks import Recipe, Task
-from .training import Material, Options, train
+from .training import Options, train
 
 # %% ../nbs/42_runner.ipynb #3daa83fb
 @lru_cache(maxsize=32)
@@ -68,12 +69,17 @@ def _start_of(plan: Plan, stage: Stage, store: Store) -> Path:
     return plan.places[start.name]
 
 # %% ../nbs/42_runner.ipynb #a1e2b412
+@lru_cache(maxsize=32) # one worker trains many stages on the same rows
+def _material(facts: str, suite: str, n: int, validation: int, seed: int):
+    "Rows of material facts, given as JSON"
+    return material(json.loads(facts), find_suite(suite), n, validation, seed)
+
+# %% ../nbs/42_runner.ipynb #c2d6e6fc
 def _train_stage(plan, stage, store, folder, options, on_step):
     "Phases 2 and 3: rows in English, a trained model out"
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
-    materials = [Material(suite.tasks[t["name"]], checked_rows(suite.name, t["name"], "train", ("en",), recipe.rows),
-                          checked_rows(suite.name, t["name"], "validation", ("en",), min(recipe.evaluate_rows, recipe.rows)))
+    materials = [_material(json.dumps(t), suite.name, recipe.rows, min(recipe.evaluate_rows, recipe.rows), facts["seed"] * t["shuffled"])
                  for t in facts["tasks"]]
     options = replace(options, method=facts["method"], precision=facts["precision"], on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))

@@ -22,9 +22,13 @@ class Suite(Protocol):
     name: str               # As in `--suite`
     version: str            # Changes when its rows do; part of what identifies a result
     tasks: dict[str, Task]  # By name, with the suite's own labels, languages and recipes
+    translated: tuple[str, ...] # Names of the tasks whose training rows exist in other languages
 
     def rows(self, task: str, split: str, languages=None, n: int|None = None) -> Dataset:
         "The first `n` rows a language of a task's split, in a fixed order (see `xitcal.rows`)"
+
+    def told(self, task: str, languages, n: int|None = None) -> Dataset:
+        "The first `n` training rows of an intermediate task (or texts, for `mlm`), each in one of the languages in turn"
 
     def encoder(self) -> str|Path:
         "The pretrained encoder that the suite's studies start from unless told otherwise"
