@@ -26,8 +26,8 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 def _names(which: str):
     "Tab completion for comma-separated task names"
     def complete(incomplete: str):
-        from xitcal.tasks import INTERMEDIATES, NONE, TARGETS
-        names = list(LANGUAGES) if which == "language" else list(TARGETS) if which == "target" else [NONE, "multi", *INTERMEDIATES]
+        from xitcal.tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS
+        names = list(LANGUAGES) if which == "language" else list(TARGETS) if which == "target" else [NONE, MULTI, OWN, MASKED.name, *INTERMEDIATES]
         done, _, last = incomplete.rpartition(",")
         return [(done + "," if done else "") + n for n in names if n.startswith(last)]
     return complete
@@ -35,7 +35,8 @@ def _names(which: str):
 # %% ../nbs/44_cli.ipynb #ccb9cd87
 _Suite = Annotated[str|None, typer.Option(help="Where tasks and rows come from: embedded.")]
 _Model = Annotated[str|None, typer.Option(help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
-_Intermediate = Annotated[str|None, typer.Option(help="Phase 2: task names, `none`, `multi` (all at once), comma-separated.",
+_Intermediate = Annotated[str|None, typer.Option(help="Phase 2: task names, `none`, `multi` (all at once), `own` (the target's data), `mlm`; "
+                                                 "variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
                                                  autocompletion=_names("intermediate"))]
 _Target = Annotated[str|None, typer.Option(help="Phase 3 and evaluation: task names, comma-separated.", autocompletion=_names("target"))]
 _Language = Annotated[str|None, typer.Option(help="Evaluation languages: codes or names, comma-separated. Default: all.",

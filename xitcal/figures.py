@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from .inference import OTHERS
 from .languages import LANGUAGES, XitcalError
-from .tasks import INTERMEDIATES, NONE, TARGETS
+from .tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, phase2_title
 
 # %% ../nbs/33_figures.ipynb #85881af7
 def figure_style() -> dict: # matplotlib settings
@@ -50,10 +50,10 @@ def arm_look(
 ) -> dict: # color, marker and label for matplotlib
     "Colour, marker and name of one arm, the same in every figure"
     if intermediate == NONE: return dict(color="#222222", marker="o", label="without phase 2")
-    at = list(INTERMEDIATES).index(intermediate) if intermediate in INTERMEDIATES else 9
-    title = INTERMEDIATES[intermediate].title if at < 9 else {"multi": "all tasks"}.get(intermediate, intermediate)
+    base = intermediate.partition(":")[0]
+    at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
     colour = (9, 0, 2, 4, 6, 1, 7, 3, 5, 8)[at] # tasks that are often drawn together are far apart
-    return dict(color=sns.color_palette("colorblind", 10)[colour], marker="ps*DvX^Ph<"[at], label=f"after {title}")
+    return dict(color=sns.color_palette("colorblind", 10)[colour], marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
 
 # %% ../nbs/33_figures.ipynb #342e72b4
 def _words(code):
@@ -70,8 +70,11 @@ def arms(
     table: pd.DataFrame, # With a column intermediate
 ) -> list[str]: # Its intermediate tasks
     "Intermediate tasks in a table, the baseline first, then in the order of the task list"
-    found = table.intermediate.astype(str).unique()
-    return sorted(found, key=lambda name: (name != NONE, list(INTERMEDIATES).index(name) if name in INTERMEDIATES else 99))
+    order = [NONE, *INTERMEDIATES, MULTI, OWN]
+    def place(name):
+        base, _, variant = name.partition(":")
+        return order.index(base) if base in order else len(order), variant, name
+    return sorted(table.intermediate.astype(str).unique(), key=place)
 
 # %% ../nbs/33_figures.ipynb #6b3f47d4
 def _some(table, what):

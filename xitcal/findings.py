@@ -17,7 +17,7 @@ from .events import shown_event
 from .figures import arm_look, arms, headline_figure
 from .inference import OTHERS, holm
 from .languages import LANGUAGES, XitcalError
-from .tasks import INTERMEDIATES, NONE, TARGETS, Task
+from .tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task
 
 # %% ../nbs/34_findings.ipynb #f7b139e8
 def attempt(
@@ -49,7 +49,8 @@ def same_data(
 ) -> bool: # Whether phase 2 and phase 3 train on the same data
     "Whether the target's training data were already seen in phase 2 (MNLI → XNLI, SQuAD → XQuAD)"
     source = TARGETS[target].trained_on if target in TARGETS else target
-    return intermediate == source or source in _CONTAINS.get(intermediate, ()) or (intermediate == "multi" and source in INTERMEDIATES)
+    base = intermediate.partition(":")[0]
+    return base in (source, OWN) or source in _CONTAINS.get(base, ()) or (base == MULTI and source in INTERMEDIATES)
 
 # %% ../nbs/34_findings.ipynb #55a2e259
 def arm_name(

@@ -1,0 +1,58 @@
+"""The full study, seed by seed: `make study-full`, or `python scripts/full_study.py --seeds 2`
+
+Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
+data/full: seed-N.parquet (sums over blocks of examples, see notebook 35) and seed-N.json (command, versions, settings, run time). A
+seed whose results are there is not run again, so a fresh clone goes on where the last one stopped. About 1.7 core-hours a seed."""
+import argparse
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from xitcal.full import FULL, SUBSETS
+from xitcal.runner import default_workers, run_study
+from xitcal.store import Store, versions
+
+root = Path(__file__).parents[1]
+
+
+def run_seed(seed: int, folder: Path, workers: int) -> dict[str, Path]:
+    "Stores of the full study and its subsets for one seed"
+    stores = {}
+    for name, study in {"full": FULL, **SUBSETS}.items():
+        stores[name] = folder / f"{name}-{seed}"
+        run_study(replace(study, seeds=(seed,)), stores[name], workers)
+    return stores
+
+
+def about(stores: dict[str, Path], seed: int) -> dict:
+    "What made the tables of a seed"
+    seconds = {n: sum(Store(p, create=False).manifest(s.name)["seconds"] for s in (p / "stages").iterdir()) for n, p in stores.items()}
+    settings = {n: json.loads((p / "study.json").read_text())["settings"] for n, p in stores.items()}
+    return dict(command=f"python scripts/full_study.py --seeds {seed}", date=time.strftime("%Y-%m-%d"), seed=seed, versions=versions(),
+                settings=settings, core_seconds={n: round(s) for n, s in seconds.items()})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default=",".join(map(str, FULL.seeds)))
+    parser.add_argument("--folder", type=Path, default=root / "study-full")
+    parser.add_argument("--out", type=Path, default=root / "data" / "full")
+    parser.add_argument("--workers", type=int, default=None)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for seed in map(int, args.seeds.split(",")):
+        if (args.out / f"seed-{seed}.json").exists():
+            print(f"Seed {seed} is in {args.out}.")
+            continue
+        stores = run_seed(seed, args.folder, args.workers or default_workers())
+        from xitcal.blocks import block_table
+
+        from xitcal.study import study_tasks
+        table = block_table(stores, study_tasks(stores["full"]))
+        table.to_parquet(args.out / f"seed-{seed}.parquet", compression="zstd", compression_level=19, index=False)
+        (args.out / f"seed-{seed}.json").write_text(json.dumps(about(stores, seed), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
