@@ -40,10 +40,11 @@ def _fits(lang, wanted, fact, text):
 # %% ../nbs/06_questions.ipynb #4ef23489
 def _answer_in(fact, pieces, start):
     "Text and place of the answer that a written fact gives: its number for an amount, otherwise all of it"
+    before = 0
     for text, kind in pieces:
-        if fact[0] != "amount" or kind == "number": return (text if fact[0] == "amount" else text_of(pieces)), start
-        start += len(text)
-    return text_of(pieces), start
+        if fact[0] == "amount" and kind == "number": return text, start + before
+        before += len(text)
+    return text_of(pieces), start # an Arabic dual has no number of its own
 
 # %% ../nbs/06_questions.ipynb #77e75091
 def place_parts(
