@@ -1,7 +1,7 @@
 """The full study, seed by seed: `make study-full`, or `python scripts/full_study.py --seeds 2`
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
-data/full: seed-N.parquet (sums over blocks of examples, see notebook 35) and seed-N.json (command, versions, settings, run time). A
+data/full: seed-N-blocks.parquet and seed-N-cells.parquet (notebook 35) and seed-N.json (command, versions, settings, run time). A
 seed whose results are there is not run again, so a fresh clone goes on where the last one stopped. About 1.7 core-hours a seed."""
 import argparse
 import json
@@ -9,11 +9,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xitcal.blocks import block_table, cell_table, write_sums
+from xitcal.events import EVENT_COLUMNS, read_events
 from xitcal.full import FULL, SUBSETS
 from xitcal.runner import default_workers, run_study
 from xitcal.store import Store, versions
+from xitcal.study import prediction_tables, study_tasks
 
 root = Path(__file__).parents[1]
+KEYS_OF_TABLES = ("model", "method", "intermediate", "target", "language", "event", "setting")
 
 
 def run_seed(seed: int, folder: Path, workers: int) -> dict[str, Path]:
@@ -23,6 +30,18 @@ def run_seed(seed: int, folder: Path, workers: int) -> dict[str, Path]:
         stores[name] = folder / f"{name}-{seed}"
         run_study(replace(study, seeds=(seed,)), stores[name], workers)
     return stores
+
+
+def compact(stores: dict[str, Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    "Sums over blocks, and what is no sum, of every cell of the stores, one cell in memory at a time"
+    blocks, others = [], []
+    for name, store in stores.items():
+        tasks = study_tasks(store)
+        for table in tqdm(prediction_tables(store, [*EVENT_COLUMNS, "prediction_text"]), desc=f"compact {name}", disable=None):
+            events = read_events([table])
+            blocks.append(block_table(events, tasks).assign(setting=name))
+            others.append(cell_table(events).assign(setting=name))
+    return tuple(pd.concat(t, ignore_index=True).astype(dict.fromkeys(KEYS_OF_TABLES, "category")) for t in (blocks, others))
 
 
 def about(stores: dict[str, Path], seed: int) -> dict:
@@ -46,11 +65,8 @@ def main():
             print(f"Seed {seed} is in {args.out}.")
             continue
         stores = run_seed(seed, args.folder, args.workers or default_workers())
-        from xitcal.blocks import block_table
-
-        from xitcal.study import study_tasks
-        table = block_table(stores, study_tasks(stores["full"]))
-        table.to_parquet(args.out / f"seed-{seed}.parquet", compression="zstd", compression_level=19, index=False)
+        for kind, table in zip(("blocks", "cells"), compact(stores)):
+            write_sums(table, args.out / f"seed-{seed}-{kind}.parquet")
         (args.out / f"seed-{seed}.json").write_text(json.dumps(about(stores, seed), indent=1) + "\n")
 
 
