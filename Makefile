@@ -1,4 +1,5 @@
 # make study   the default study on the embedded suite, and report.html
+# make study-full  the full study, five seeds (hours); goes on where it stopped
 # make test    all tests
 # make check   what a commit must pass: clean, export, README, no diff, lint, notebooks, tests
 # make lab     JupyterLab on the notebooks
@@ -13,11 +14,14 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: study test check lab site wheel lint notebooks readme export encoder clean
+.PHONY: study study-full test check lab site wheel lint notebooks readme export encoder clean
 
 study: $(VENV)/.run
 	$(BIN)/xitcal run --store $(STORE)
 	@$(MAKE) --no-print-directory report.html
+
+study-full: $(VENV)/.run
+	$(BIN)/python scripts/full_study.py
 
 report.html: $(STORE)/stages $(wildcard nbs/results/*.ipynb)
 	$(BIN)/xitcal report --store $(STORE) --out report.html

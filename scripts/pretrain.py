@@ -303,7 +303,7 @@ def main():
     save(trainer, tokenizer, args.out, record())
     names = list(dict.fromkeys(name for row in rows for name in row))
     with args.curve.open('w', newline='') as file:
-        writer = csv.DictWriter(file, names)
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 

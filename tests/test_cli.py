@@ -91,3 +91,16 @@ def test_lora_and_multi_task_are_cells_of_their_own(tmp_path):
 def test_an_unknown_tracker_is_one_sentence(tmp_path):
     done = xitcal("run", "--store", tmp_path / "s", "--tracker", "wandbb", "--target", "pawsx", "--language", "sw", check=False)
     assert done.returncode == 2 and "Unknown tracker" in done.stderr, done.stderr
+
+
+def test_phase_2_has_variants_and_controls(tmp_path):
+    few = ("--target", "pawsx,tatoeba", "--language", "sw", "--seeds", 0, "--intermediate-rows", 16, "--target-rows", 32, "--test-rows", 10)
+    names = "none,mnli,mnli:mlm,mnli:translated,mnli:shuffled,own,mlm"
+    xitcal("run", "--store", tmp_path / "s", "--intermediate", names, *few)
+    frame = load_predictions(tmp_path / "s").to_pandas()
+    cells = frame[frame.target == "pawsx"].groupby("intermediate")["confidence"].mean()
+    assert set(cells.index) == set(names.split(",")) and cells.nunique() == 7  # every variant is a training of its own
+    assert set(frame[frame.target == "tatoeba"].intermediate) == set(names.split(",")) - {"own"}  # retrieval has no data of its own
+    for wrong, sentence in (("mnli:mml", "did you mean 'mlm'?"), ("own:mlm", "has no variants"), ("ccg:translated", "exists in English alone")):
+        done = xitcal("plan", "--intermediate", wrong, "--target", "pawsx", check=False)
+        assert done.returncode == 2 and sentence in done.stderr, done.stderr

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STATISTICS', 'figure_style', 'styled', 'arm_look', 'arms', 'reliability_figure', 'confidence_accuracy_figure',
-           'score_figure', 'change_figure', 'grid_figure', 'histogram_figure', 'headline_figure']
+           'score_figure', 'change_figure', 'grid_figure', 'trade_figure', 'arms_figure', 'histogram_figure',
+           'headline_figure']
 
 # %% ../nbs/33_figures.ipynb #b0884261
 from collections.abc import Callable, Iterable
@@ -206,7 +207,12 @@ STATISTICS = {"score": "score", "accuracy": "share right", "confidence": "mean c
               "nll": "NLL of the full distribution (nats)", "brier": "Brier of the full distribution",
               "nll_confidence": "NLL of (confidence, correct)", "brier_confidence": "Brier of (confidence, correct)",
               "above_99": "share of confidence above .99", "posterior_error": "posterior error", "ece": "ECE-15",
-              "ce_square": "debiased squared calibration error"}
+              "ce_square": "debiased squared calibration error",
+              "nll_calibration": "calibration part of NLL (nats)", "brier_calibration": "calibration part of Brier",
+              "nll_refinement": "refinement part of NLL (nats)", "brier_refinement": "refinement part of Brier",
+              "nll_calibration_true": "calibration part of NLL against the posterior (nats)",
+              "brier_calibration_true": "calibration part of Brier against the posterior",
+              "confidence_when_wrong": "confidence of wrong decisions"}
 
 # %% ../nbs/33_figures.ipynb #bb4bfcf7
 def _forest(axis, part, order):
@@ -259,7 +265,7 @@ def grid_figure(
     value, clear = wide("change") * scale, (wide("low") > 0) | (wide("high") < 0) if part.low.notna().any() else None
     figure, axis = plt.subplots(figsize=(1.05 * len(targets) + 2, .42 * len(value) + 1.1))
     limit = max(np.nanmax(np.abs(value.to_numpy())), 1e-9)
-    sns.heatmap(value, ax=axis, cmap="vlag", vmin=-limit, vmax=limit, center=0, annot=True, fmt="+.1f", linewidths=2,
+    sns.heatmap(value, ax=axis, cmap="vlag", vmin=-limit, vmax=limit, center=0, annot=True, fmt="+.1f" if scale >= 100 else "+.2f", linewidths=2,
                 cbar=False, annot_kws=dict(fontsize=9))
     for text, bold in zip(axis.texts, np.ravel(clear)[~np.isnan(np.ravel(value))] if clear is not None else []):
         text.set_fontweight("bold" if bold else "normal")
@@ -267,7 +273,57 @@ def grid_figure(
     axis.set_yticklabels([arm_look(a)["label"] for a in value.index], rotation=0)
     axis.set(xlabel="", ylabel="")
     times = {1: "", 100: " (percentage points)"}.get(scale, f" (× {scale:g})")
+    if "nats" in STATISTICS[statistic] and scale == 100: times = " × 100"
     axis.set_title(f"Change of {STATISTICS[statistic]}{times}, {_words(language)}")
+    return figure
+
+# %% ../nbs/33_figures.ipynb #97dbd7d1
+@styled
+def trade_figure(
+    change: pd.DataFrame, # Changes, one row a target, intermediate task, language and statistic
+    x: str = "score",     # Statistic across
+    y: str = "gap",       # Statistic upwards
+    language: str = OTHERS, # Language, "en", or `OTHERS`
+    scale: float = 100,   # What the numbers are multiplied by
+) -> Figure: # A panel a target, a point an intermediate task
+    "Change of one statistic against the change of another"
+    part = _some(change[(change.language == language) & change.statistic.isin([x, y])], "changes")
+    wide = part.pivot_table(index=["intermediate", "target"], columns="statistic", values="change", observed=True) * scale
+    wide = _some(wide.reindex(columns=[x, y]).dropna().reset_index(), "changes of both statistics")
+    targets = [t for t in TARGETS if t in set(wide.target)]
+    rows = -(-len(targets) // 4)
+    figure, axes = plt.subplots(rows, min(4, len(targets)), figsize=(2 * min(4, len(targets)) + .8, 2 * rows + .5), squeeze=False,
+                                sharex=True, sharey=True)
+    for axis, target in zip(axes.flat, targets):
+        for line in (axis.axhline, axis.axvline): line(0, color="0.7", linewidth=.8, zorder=0)
+        for row in wide[wide.target == target].itertuples():
+            axis.plot(getattr(row, x), getattr(row, y), linestyle="", **arm_look(row.intermediate))
+        axis.set_title(_title(target), fontsize=8)
+    for axis in axes.flat[len(targets):]: axis.set_visible(False)
+    figure.supxlabel(f"change of {STATISTICS[x]} × {scale:g}", fontsize=9)
+    figure.supylabel(f"change of {STATISTICS[y]} × {scale:g}", fontsize=9)
+    _legend(figure, axes[0, 0])
+    return figure
+
+# %% ../nbs/33_figures.ipynb #dfcd9bfb
+@styled
+def arms_figure(
+    change: pd.DataFrame, # One row an intermediate and statistic: change, low, high
+    statistics: dict[str, float], # A panel each, and what its numbers are multiplied by
+) -> Figure: # A row an arm
+    "Change of each arm with its 95 % interval"
+    names = arms(_some(change, "changes"))
+    figure, axes = plt.subplots(1, len(statistics), figsize=(2.6 * len(statistics) + 2, .2 * len(names) + 1), squeeze=False, sharey=True)
+    for axis, (statistic, scale) in zip(axes.flat, statistics.items()):
+        part = change[change.statistic == statistic].set_index("intermediate").reindex(names)[["change", "low", "high"]] * scale
+        axis.axvline(0, color="0.6", linewidth=.8)
+        for i, row in enumerate(part.itertuples()):
+            look = arm_look(row.Index)
+            axis.plot([row.low, row.high], [i, i], color=look["color"], linewidth=1)
+            axis.plot(row.change, i, color=look["color"], marker=look["marker"], markerfacecolor="white" if ":" in row.Index else look["color"])
+        axis.set_xlabel(f"{STATISTICS[statistic]}\n× {scale:g}", fontsize=8)
+    axes[0, 0].set_yticks(range(len(names)), [phase2_title(n) for n in names], fontsize=7)
+    axes[0, 0].invert_yaxis()
     return figure
 
 # %% ../nbs/33_figures.ipynb #8d2a4076
