@@ -53,11 +53,11 @@ def compact(stores: dict[str, Path]) -> dict[str, pd.DataFrame]:
     return {kind: t.astype({k: "category" for k in KEYS_OF_TABLES if k in t}) for kind, t in tables.items()}
 
 
-def validation(store: Path) -> dict[str, float]:
-    "By title of a phase 2: share of right events on its English validation rows"
+def validation(store: Path) -> list[dict]:
+    "Of every phase 2: its title, and the share of right events on its English validation rows"
     place = Store(store, create=False)
-    results = {place.manifest(p.name)["title"]: json.loads((p / "result.json").read_text()) for p in (store / "stages").glob("intermediate-*")}
-    return {title: result["best"]["validation"] for title, result in results.items() if result.get("best")}
+    results = [(place.manifest(p.name)["title"], json.loads((p / "result.json").read_text())) for p in (store / "stages").glob("intermediate-*")]
+    return [dict(title=title, validation=result["best"]["validation"]) for title, result in results if result.get("best")]
 
 
 def about(stores: dict[str, Path], seed: int) -> dict:

@@ -66,7 +66,9 @@ def block_table(
     sums |= {k: np.where(unknown, np.nan, sums[k]) for k in sums if k.endswith("_true") or k == "posterior_error"}
     table = table.assign(**{k: np.asarray(v, np.float32) for k, v in sums.items()}, block=table.block.astype(np.int8))
     text = {k: str for k in _CELL if k != "seed"}
-    table = table.astype(text).merge(_scores(events, tasks).astype(text), how="left", on=[*_CELL, "block"])
+    table = table.astype(text).merge(_scores(events, tasks).astype(text), how="outer", on=[*_CELL, "block"])
+    counts = [c for c in sums if not (c.endswith("_true") or c == "posterior_error")]
+    table[counts] = table[counts].fillna(0).astype(np.float32) # a block in which nothing was predicted still has gold entities
     return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64"} | {k: "category" for k in text})
 
 # %% ../nbs/35_blocks.ipynb #16c4d8ef

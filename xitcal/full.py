@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .languages import XitcalError
-from .study import Study, make_plan
+from .study import Study
 from .tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS
 
 # %% ../nbs/45_full.ipynb #6c260229
@@ -39,7 +39,7 @@ def read_seeds(
     setting: str = "full", # "full" or one of `SUBSETS`
 ) -> pd.DataFrame: # Rows of all seeds that are there
     "Compact results of one setting; `XitcalError` when no seed has been run"
-    paths = sorted(Path(folder).glob(f"seed-*-{kind}.parquet"))
+    paths = sorted(p.with_name(f"{p.stem}-{kind}.parquet") for p in Path(folder).glob("seed-*.json")) # the json is written last
     tables = [t[t.setting == setting].drop(columns="setting") for t in map(pd.read_parquet, paths)]
     if not any(map(len, tables)):
         raise XitcalError(f"There are no results of the {setting!r} study in {str(folder)!r}; `make study-full` makes them.")

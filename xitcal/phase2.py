@@ -14,7 +14,7 @@ from datasets import Dataset
 from .languages import LANGUAGES, XitcalError
 from .registry import kind_of
 from .rows import check_rows
-from .suites import Suite, find_suite
+from .suites import Suite
 from .tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2
 from .training import Material
 

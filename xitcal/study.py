@@ -231,19 +231,28 @@ def study_cells(
     return cells.assign(done=[place.published(s) for s in cells["stage"]])
 
 # %% ../nbs/41_study.ipynb #8bea7617
+def _with_keys(table, cell):
+    "The table with the keys of a cell"
+    for name in set(table.column_names) & {"model", "method", "intermediate", "target", "seed"}:
+        value = None if pd.isna(cell[name]) else cell[name]
+        table = table.set_column(table.column_names.index(name), name, pa.array([value] * len(table), PREDICTION_SCHEMA.field(name).type))
+    return table
+
+# %% ../nbs/41_study.ipynb #732320da
 def prediction_tables(
     store: str|Path,                # Folder of the store
     columns: list[str]|None = None, # Of `PREDICTION_SCHEMA`; None for all
     split: str|None = "test",       # "test", "calibration", or None for both
 ) -> Iterator[pa.Table]: # One table a cell that is done, so that a large study need not fit into memory at once
     "Predictions of a store's study; a damaged file is named in an `XitcalError`"
-    place, stages = Store(store, create=False), study_cells(store).query("done")["stage"].unique()
-    if not len(stages): raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
-    for stage in stages:
+    place, done = Store(store, create=False), study_cells(store).query("done")
+    if done.empty: raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
+    for stage, cells in done.groupby("stage", sort=False):
         if fault := place.fault(stage):
             raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
         wanted = [("split", "=", split)] if split else None
-        yield pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted)
+        table = pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted)
+        yield from (_with_keys(table, cell) for cell in cells.to_dict("records"))
 
 # %% ../nbs/41_study.ipynb #0efcb3ec
 def load_predictions(
