@@ -10,13 +10,18 @@ import nbformat
 root = Path(__file__).parents[1]
 
 
+def linked(text: str) -> str:
+    "Markdown with links as they are from the top of the repository"
+    return re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", r"](nbs/\1)", text)
+
+
 def outputs(cell) -> list[str]:
     "Text and Markdown outputs of a code cell"
     parts = []
     for out in cell.get("outputs", []):
         data = out.get("data", {})
         if "text/markdown" in data:
-            parts.append("".join(data["text/markdown"]))
+            parts.append(linked("".join(data["text/markdown"])))
         elif "image/png" in data:
             continue
         elif text := "".join(out.get("text", data.get("text/plain", ""))).rstrip():
@@ -27,7 +32,7 @@ def outputs(cell) -> list[str]:
 def block(cell) -> list[str]:
     "Markdown of one cell"
     if cell.cell_type == "markdown":
-        return [re.sub(r"\]\((?![a-z]+:|#)([^)]+)\)", r"](nbs/\1)", cell.source)]
+        return [linked(cell.source)]
     directives = [line for line in cell.source.splitlines() if line.startswith("#|")]
     code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("#|")).strip()
     if any("hide" in d for d in directives):

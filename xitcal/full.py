@@ -13,6 +13,7 @@ import pandas as pd
 
 from .languages import XitcalError
 from .study import Study
+from .suites import find_suite
 from .tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS
 
 # %% ../nbs/45_full.ipynb #6c260229
@@ -20,7 +21,7 @@ CONTROLS = (OWN, MASKED.name, "mnli:shuffled", "hellaswag:shuffled")
 
 # %% ../nbs/45_full.ipynb #69c2b315
 ARMS = (NONE, *INTERMEDIATES, *CONTROLS, MULTI, *(f"{name}:mlm" for name in (*INTERMEDIATES, MULTI)),
-        *(f"{name}:translated" for name in INTERMEDIATES if name != "ccg"))
+        *(f"{name}:translated" for name in find_suite("embedded").translated))
 
 # %% ../nbs/45_full.ipynb #c9fa78be
 FULL = Study(intermediates=ARMS, targets=tuple(TARGETS), seeds=(2, 3, 4, 5, 6), test_rows=150)
