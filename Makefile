@@ -13,6 +13,8 @@ STORE  ?= study
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
+# pip does not compile what it installs (that would be a minute); what is imported is compiled once, on its first use
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: study study-full test check lab site wheel lint notebooks readme export encoder clean
 

@@ -255,7 +255,7 @@ def grid_figure(
     change: pd.DataFrame, # `paired_change`, one event a target
     statistic: str = "gap", # Column `statistic` of it
     language: str = OTHERS, # Language, "en", or `OTHERS` for the mean over all but English
-    scale: float = 100,     # What the numbers are multiplied by; 100 for percentage points
+    scale: float = 100,     # What the numbers are multiplied by; 100 for percentage points (for NLL and Brier: × 100)
 ) -> Figure: # Intermediate × target
     "Heat map of the change; bold where the interval, given the seeds and not corrected for many tests, excludes 0"
     part = _some(change[(change.statistic == statistic) & (change.language == language)], "changes")
@@ -273,7 +273,7 @@ def grid_figure(
     axis.set_yticklabels([arm_look(a)["label"] for a in value.index], rotation=0)
     axis.set(xlabel="", ylabel="")
     times = {1: "", 100: " (percentage points)"}.get(scale, f" (× {scale:g})")
-    if "nats" in STATISTICS[statistic] and scale == 100: times = " × 100"
+    if any(w in STATISTICS[statistic] for w in ("nats", "Brier")) and scale == 100: times = " × 100"
     axis.set_title(f"Change of {STATISTICS[statistic]}{times}, {_words(language)}")
     return figure
 
