@@ -2,8 +2,8 @@
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 data/full: seed-N-blocks.parquet, seed-N-cells.parquet (notebook 35), seed-N-english.parquet (scores on English validation rows) and seed-N.json
-(command, versions, settings, run time, what phase 2 learnt). A
-seed whose results are there is not run again, so a fresh clone goes on where the last one stopped. About 1.7 core-hours a seed."""
+(command, versions, settings, run time, what phase 2 learnt). A seed whose results are there is not run again, so a fresh clone goes on
+where the last one stopped."""
 import argparse
 import json
 import time

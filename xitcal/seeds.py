@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from .blocks import BLOCKS
 from .events import shown_event
+from .inference import OTHERS
 from .languages import XitcalError, known
 from .tasks import INTERMEDIATES, NONE, TARGETS, Task
 
@@ -142,25 +143,24 @@ def others(
 ) -> np.ndarray: # (..., 1 + blocks)
     "Plain mean over the languages but English that a target has anywhere; NaN where one of them is missing"
     away = values[..., [c != "en" for c in languages], :]
-    return _mean_of_all(away)
-
-def _mean_of_all(away):
-    "Mean over languages; those that no arm or seed of a target has are left out"
-    there = ~np.isnan(away[..., 0]).all((0, 1), keepdims=True) # (1, 1, targets, languages)
-    count = there.sum(-1)[..., None]
-    with np.errstate(invalid="ignore"): return np.where(there[..., None], away, 0).sum(-2) / count
+    there = ~np.isnan(away[..., 0]).all((0, 1), keepdims=True) # (1, 1, targets, languages): whether any arm or seed has it
+    with np.errstate(invalid="ignore"): return np.where(there[..., None], away, 0).sum(-2) / there.sum(-1)[..., None]
 
 # %% ../nbs/36_seeds.ipynb #2ee4699c
+def _in(language, values, languages):
+    "One language, or the mean of the others"
+    return others(values, languages) if language == OTHERS else values[..., languages.index(language), :]
+
+# %% ../nbs/36_seeds.ipynb #6682f820
 def change_over_seeds(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
 ) -> pd.DataFrame: # intermediate, target, language ("others" or "en"), without, change, low, high, standard_error, p, p_holm, seeds
     "Change in the mean of the other languages and in English, for every arm and target; p_holm corrects over all rows of a language"
     value, delta, rows = statistic(sums, name), changes(sums, name), []
-    for language, pick in (("others", lambda v: others(v, sums.languages)), ("en", lambda v: v[..., sums.languages.index("en"), :])):
-        if language == "en" and "en" not in sums.languages: continue
-        found = {k: v[1:] for k, v in over_seeds(np.moveaxis(pick(delta), 1, 0)).items()}
-        base = pick(value)[0, ..., 0].mean(0)
+    for language in (OTHERS, *(c for c in sums.languages if c == "en")):
+        found = {k: v[1:] for k, v in over_seeds(np.moveaxis(_in(language, delta, sums.languages), 1, 0)).items()}
+        base = _in(language, value, sums.languages)[0, ..., 0].mean(0)
         frame = pd.DataFrame([dict(intermediate=arm, target=target) for arm in sums.arms[1:] for target in sums.targets])
         frame = frame.assign(language=language, without=np.tile(base, len(sums.arms) - 1), change=found.pop("value").ravel(),
                              **{k: v.ravel() for k, v in found.items()}).dropna(subset="change")
@@ -172,9 +172,10 @@ def arm_means(
     sums: Sums,          # Sums of a study
     name: str,           # One of `STATISTICS`
     targets: list[str],  # Targets that are averaged over
-) -> np.ndarray: # (arms, seeds, 1 + blocks) in the mean of the other languages; NaN where an arm lacks one of the targets
+    language: str = OTHERS, # A code, or the mean of all languages but English
+) -> np.ndarray: # (arms, seeds, 1 + blocks); NaN where an arm lacks one of the targets
     "Mean change over targets"
-    found = others(changes(sums, name), sums.languages)
+    found = _in(language, changes(sums, name), sums.languages)
     return found[:, :, [sums.targets.index(t) for t in targets]].mean(2)
 
 # %% ../nbs/36_seeds.ipynb #ae75c975
