@@ -53,6 +53,13 @@ def check_definition(cell, node) -> list[str]:
     return faults
 
 
+def mixes(source: str) -> bool:
+    "Whether a cell imports and does something else: nbdev runs such a cell when it makes the site, without the cells before it"
+    tree = ast.parse(source)
+    return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.walk(tree)) and not all(
+        isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree.body)
+
+
 def check_cell(cell, later, numbers, own) -> list[str]:
     "Faults of one exported cell"
     tree = ast.parse(cell.source)
@@ -82,6 +89,8 @@ def check_library(notebook, numbers, own) -> list[str]:
     for i, cell in enumerate(cells):
         if exported(cell):
             faults += [f"cell {i}: {f}" for f in check_cell(cell, cells[i + 1:], numbers, own)]
+        elif cell.cell_type == "code" and "hide" not in flags(cell) and mixes(cell.source):
+            faults.append(f"cell {i}: an import shares its cell with other code")
     return faults
 
 
