@@ -49,6 +49,7 @@ _Phase3 = Annotated[int|None, typer.Option(help="Most training rows of phase 3."
 _Test = Annotated[int|None, typer.Option(help="Most evaluation rows a language.")]
 _Kept = Annotated[int|None, typer.Option(help="Most English rows predicted for recalibration.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
+_Own = Annotated[str|None, typer.Option(help="TOML files of intermediate tasks of your own (notebook 09), comma-separated.")]
 _Config = Annotated[Path|None, typer.Option(help="TOML file with these options (names with _ for -); the command line wins.")]
 _Store = Annotated[Path, typer.Option(help="Folder that holds the study.")]
 
@@ -78,7 +79,7 @@ def read_config(
     try: options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error: raise XitcalError(f"The configuration {str(path)!r} cannot be read ({error.strerror}).") from None
     except tomllib.TOMLDecodeError as error: raise XitcalError(f"The configuration {str(path)!r} is no TOML: {error}.") from None
-    return {known(name.replace("-", "_"), _FIELDS, f"option in {path}"): value for name, value in options.items()}
+    return {known(name.replace("-", "_"), [*_FIELDS, "task_file"], f"option in {path}"): value for name, value in options.items()}
 
 # %% ../nbs/44_cli.ipynb #c960900c
 def make_study(
@@ -87,7 +88,9 @@ def make_study(
 ): # A checked `Study`
     "A study from a file and from options, which win over it"
     from xitcal.study import Study, check_study
+    from xitcal.suites import load_task
     given = read_config(config) | {n: v for n, v in options.items() if v is not None}
+    for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
     chosen = {_FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
@@ -120,7 +123,7 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        precision: _Precision = None,
+         precision: _Precision = None, task_file: _Own = None,
          config: _Config = None, flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the stages of a study and what they cost; runs nothing."
@@ -129,7 +132,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     from xitcal.study import make_plan
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision)
+                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision, task_file=task_file)
     costs, crew = estimate(make_plan(study), flops), workers or default_workers()
     typer.echo(costs.round({"seconds": 1, "gigabytes": 2}).to_string(index=False))
     typer.echo(f"\n{len(costs)} stages, {costs['examples'].sum():,} examples, {costs['tokens'].sum():,} tokens. About "
@@ -141,7 +144,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        precision: _Precision = None,
+        precision: _Precision = None, task_file: _Own = None,
         config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
@@ -149,7 +152,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision)
+                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision, task_file=task_file)
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))

@@ -31,7 +31,7 @@ def material_facts(
     own: str|None = None, # Name of the task that the target is trained on, for `own`
 ) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled
     "What phase 2 trains on"
-    base, variant = split_phase2(name)
+    base, variant = split_phase2(name, suite.tasks)
     if base == MASKED.name: return [_facts(MASKED, LANGUAGES)]
     names = list(INTERMEDIATES) if base == MULTI else [own if base == OWN else base]
     spread = [n for n in names if n in suite.translated]

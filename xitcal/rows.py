@@ -26,17 +26,22 @@ COLUMNS = {
 # %% ../nbs/02_rows.ipynb #4eef3561
 SPLITS = ("train", "validation", "calibration", "test")
 
+# %% ../nbs/02_rows.ipynb #44d3bdcd
+def _check_text(row, column):
+    "Faults of a text"
+    if not isinstance(row[column], str|None): yield f"{column} is {row[column]!r}, which is no text"
+    elif not (row[column] or "").strip(): yield f"{column} is empty"
+
 # %% ../nbs/02_rows.ipynb #dffdfd73
 def _check_label(row, task, n_labels):
     "Faults of a class label"
-    if not 0 <= row["label"] < n_labels:
-        yield f"label {row['label']} is outside 0..{n_labels - 1}"
+    if not isinstance(row["label"], int): yield f"label {row['label']!r} is no whole number; write its place in the task's labels, from 0"
+    elif not 0 <= row["label"] < n_labels: yield f"label {row['label']} is outside 0..{n_labels - 1}"
 
 # %% ../nbs/02_rows.ipynb #8a121746
 def _check_classification(row, task):
     "Faults of a classification row"
-    for column in ("sentence1", "sentence2"):
-        if not (row[column] or "").strip(): yield f"{column} is empty"
+    for column in ("sentence1", "sentence2"): yield from _check_text(row, column)
     yield from _check_label(row, task, len(task.labels))
 
 # %% ../nbs/02_rows.ipynb #5f665a72
@@ -52,14 +57,13 @@ def _check_tagging(row, task):
     if not row["tokens"]: yield "it has no tokens"
     if len(row["tokens"]) != len(row["tags"]):
         yield f"it has {len(row['tokens'])} tokens but {len(row['tags'])} tags"
-    bad = [t for t in row["tags"] if not 0 <= t < len(task.labels)]
-    if bad: yield f"tag {bad[0]} is outside 0..{len(task.labels) - 1}"
+    bad = [t for t in row["tags"] if not isinstance(t, int) or not 0 <= t < len(task.labels)]
+    if bad: yield f"tag {bad[0]!r} is outside 0..{len(task.labels) - 1}"
 
 # %% ../nbs/02_rows.ipynb #bb67f466
 def _check_answers(row, task):
     "Faults of an extractive question-answering row"
-    for column in ("question", "context"):
-        if not (row[column] or "").strip(): yield f"{column} is empty"
+    for column in ("question", "context"): yield from _check_text(row, column)
     texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
     if not texts and not task.options.get("unanswerable"): yield "it has no answer, but the task has no unanswerable questions"
     for text, start in zip(texts, starts):
@@ -69,13 +73,13 @@ def _check_answers(row, task):
 # %% ../nbs/02_rows.ipynb #27480675
 def _check_retrieval(row, task):
     "Faults of a retrieval row"
-    if not (row["text"] or "").strip(): yield "text is empty"
+    yield from _check_text(row, "text")
     if row["side"] not in ("query", "pool"): yield f"side is {row['side']!r}, it must be 'query' or 'pool'"
 
 # %% ../nbs/02_rows.ipynb #c3c65f29
 def _check_masked(row, task):
     "Faults of a text row"
-    if not (row["text"] or "").strip(): yield "text is empty"
+    yield from _check_text(row, "text")
 
 # %% ../nbs/02_rows.ipynb #5218684d
 _CHECKS = {"classification": _check_classification, "choices": _check_choices, "tagging": _check_tagging,

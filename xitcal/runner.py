@@ -35,7 +35,7 @@ from .prediction import predict
 from .rows import check_rows
 from .store import Store
 from .study import PREDICTION_SCHEMA, Plan, Stage, make_plan, record_study
-from .suites import find_suite
+from .suites import ADDED, find_suite
 from .tasks import Recipe, Task
 from .training import Options, train
 
@@ -186,9 +186,10 @@ def _watch_parent(parent: int):
     threading.Thread(target=watch, daemon=True).start()
 
 # %% ../nbs/42_runner.ipynb #b822aaa2
-def _worker(plan, path, options, threads, parent, messages):
-    "Body of a worker process"
+def _worker(plan, path, options, threads, parent, messages, added=()):
+    "Body of a worker process; tasks that were added to a suite are added here as well"
     _watch_parent(parent)
+    ADDED.update(added)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -234,7 +235,7 @@ def _side_by_side(plan, store, workers, options, bars):
     "Run workers and end them whatever happens"
     context = multiprocessing.get_context("spawn")
     messages, threads = context.Queue(), max(1, (os.cpu_count() or 1) // workers)
-    crew = [context.Process(target=_worker, args=(plan, store.path, options, threads, os.getpid(), messages), daemon=True)
+    crew = [context.Process(target=_worker, args=(plan, store.path, options, threads, os.getpid(), messages, ADDED), daemon=True)
             for _ in range(workers)]
     for worker in crew: worker.start()
     try: _listen(crew, messages, bars)

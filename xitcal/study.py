@@ -23,8 +23,7 @@ from .languages import XitcalError, known, languages
 from .phase2 import material_facts
 from .store import Store, alone, disk_errors
 from .suites import find_suite
-from .tasks import (INTERMEDIATES, NONE, OWN, TARGETS, Recipe, Task, find_tasks, phase2_title, split_phase2,
-                          task_facts)
+from .tasks import NONE, OWN, TARGETS, Recipe, Task, find_tasks, phase2_title, split_phase2, task_facts
 from .training import write_atomic
 
 # %% ../nbs/41_study.ipynb #21ae2317
@@ -51,8 +50,8 @@ def check_study(
 ) -> Study: # Names in their known spelling
     "Check every name of a study; `XitcalError` offers the nearest known one"
     tasks = find_suite(study.suite).tasks
-    for name in study.intermediates: split_phase2(name)
-    find_tasks(study.targets, _roles(tasks)[1], "target task")
+    for name in study.intermediates: split_phase2(name, tasks)
+    find_tasks(study.targets, {n: t for n, t in tasks.items() if n in TARGETS}, "target task")
     for method in study.methods: known(method, METHODS, "method")
     known(study.precision, PRECISIONS, "precision")
     for name in ("intermediate_rows", "target_rows", "test_rows"):
@@ -60,11 +59,6 @@ def check_study(
     if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
                                                                                     "intermediate task (or none).")
     return replace(study, languages=tuple(languages(study.languages)) if study.languages else None)
-
-# %% ../nbs/41_study.ipynb #0ba15efa
-def _roles(tasks: dict[str, Task]) -> tuple[dict, dict]:
-    "Intermediate and target tasks of a suite"
-    return tuple({n: t for n, t in tasks.items() if n in role} for role in (INTERMEDIATES, TARGETS))
 
 # %% ../nbs/41_study.ipynb #cc55cb9a
 @dataclass(frozen=True)

@@ -162,12 +162,14 @@ VARIANTS = {"mlm": "with masked LM", "translated": "translated", "shuffled": "wi
 # %% ../nbs/01_tasks.ipynb #f5fb824f
 def split_phase2(
     name: str, # Such as "mnli:mlm"
+    tasks: Iterable[str] = (), # Names of a suite's tasks; those that are no targets are intermediate tasks as well
 ) -> tuple[str, str]: # What is trained on, and the variant ("" for none)
     "Parts of a name of phase 2; `XitcalError` for an unknown one, with the nearest known"
     base, _, variant = name.partition(":")
-    known(base, [NONE, MULTI, OWN, MASKED.name, *INTERMEDIATES], "intermediate task")
+    learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
+    known(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
     if variant: known(variant, VARIANTS, "variant of phase 2")
-    if variant and base not in (MULTI, *INTERMEDIATES):
+    if variant and base not in (MULTI, *learnt):
         raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; they are for intermediate tasks and {MULTI!r}.")
     return base, variant
 
