@@ -1,5 +1,6 @@
 # make study   the default study on the embedded suite, and report.html
 # make study-full  the full study, five seeds (hours); goes on where it stopped
+# make bench   speed beside transformers' Trainer, into benchmarks/speed.csv (seven minutes on a machine left alone)
 # make test    all tests
 # make check   what a commit must pass: clean, export, README, no diff, lint, notebooks, tests
 # make lab     JupyterLab on the notebooks
@@ -16,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # pip does not compile what it installs (that would be a minute); what is imported is compiled once, on its first use
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: study study-full test check lab site wheel lint notebooks readme export encoder clean
+.PHONY: study study-full bench test check lab site wheel lint notebooks readme export encoder clean
 
 study: $(VENV)/.run
 	$(BIN)/xitcal run --store $(STORE)
@@ -24,6 +25,9 @@ study: $(VENV)/.run
 
 study-full: $(VENV)/.run
 	$(BIN)/python scripts/full_study.py
+
+bench: $(VENV)/.run
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/speed.py
 
 report.html: $(STORE)/stages $(wildcard nbs/results/*.ipynb)
 	$(BIN)/xitcal report --store $(STORE) --out report.html
