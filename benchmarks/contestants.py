@@ -16,7 +16,7 @@ from transformers import DataCollatorForTokenClassification, DataCollatorWithPad
 from transformers.trainer_callback import PrinterCallback
 
 from xitcal.heads import build_head, encoder_precision, load_tokenizer
-from xitcal.prediction import BUDGET, predict, run_model
+from xitcal.prediction import predict, run_model
 from xitcal.registry import kind_of
 from xitcal.suites import find_suite
 from xitcal.tasks import Recipe
@@ -151,7 +151,7 @@ def predict_xitcal(work: Work, model, bf16: bool = False, attention: str = "eage
     model.set_attn_implementation(attention)
     start = time.process_time()
     with encoder_precision([model], bf16):
-        kept = run_model(model, work.test_features, work.kind, work.test, work.tokenizer.pad_token_id, BUDGET)
+        kept = run_model(model, work.test_features, work.kind, work.test, work.tokenizer.pad_token_id)
     seconds = time.process_time() - start
     model.set_attn_implementation("eager")
     return seconds, kept
