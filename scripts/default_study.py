@@ -8,6 +8,7 @@ from pathlib import Path
 
 from xitcal.calibration import calibration_table, reliability_table
 from xitcal.events import EVENT_COLUMNS, read_events
+from xitcal.findings import scores_by_seen
 from xitcal.inference import paired_change
 from xitcal.scores import example_scores, score_table
 from xitcal.store import Store, versions
@@ -34,7 +35,8 @@ def main():
     change, dropped = paired_change(events, tasks=tasks)
     if len(dropped):
         raise SystemExit(f"{len(dropped)} cells have no partner; run `make study` first.")
-    tables = dict(scores=score_table(example_scores(events, tasks), tasks=tasks), calibration=calibration_table(events), change=change,
+    parts = example_scores(events, tasks)
+    tables = dict(scores=score_table(parts, tasks=tasks), seen=scores_by_seen(events, parts, tasks), calibration=calibration_table(events), change=change,
                   reliability=reliability_table(events, ["intermediate", "target", "language", "event"], 10))
     args.out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['STATISTICS', 'figure_style', 'styled', 'arm_look', 'arms', 'reliability_figure', 'confidence_accuracy_figure',
-           'score_figure', 'change_figure', 'grid_figure', 'trade_figure', 'arms_figure', 'histogram_figure',
-           'headline_figure']
+           'score_figure', 'change_figure', 'grid_figure', 'trade_figure', 'language_figure', 'arms_figure',
+           'histogram_figure', 'headline_figure']
 
 # %% ../nbs/33_figures.ipynb #b0884261
 from collections.abc import Callable, Iterable
@@ -212,7 +212,8 @@ STATISTICS = {"score": "score", "accuracy": "share right", "confidence": "mean c
               "nll_refinement": "refinement part of NLL (nats)", "brier_refinement": "refinement part of Brier",
               "nll_calibration_true": "calibration part of NLL against the posterior (nats)",
               "brier_calibration_true": "calibration part of Brier against the posterior",
-              "confidence_when_wrong": "confidence of wrong decisions"}
+              "confidence_when_wrong": "confidence of wrong decisions",
+              "confidence_when_right": "confidence of right decisions"}
 
 # %% ../nbs/33_figures.ipynb #bb4bfcf7
 def _forest(axis, part, order):
@@ -302,6 +303,39 @@ def trade_figure(
     for axis in axes.flat[len(targets):]: axis.set_visible(False)
     figure.supxlabel(f"change of {STATISTICS[x]} × {scale:g}", fontsize=9)
     figure.supylabel(f"change of {STATISTICS[y]} × {scale:g}", fontsize=9)
+    _legend(figure, axes[0, 0])
+    return figure
+
+# %% ../nbs/33_figures.ipynb #0a04ac6b
+def _named_points(axis, part, x, y):
+    "One point a language; English, the ends of both axes and the largest changes carry their code"
+    axis.axhline(0, color="0.7", linewidth=.8, zorder=0)
+    axis.vlines(part[x], part.low, part.high, color="0.75", linewidth=.6, zorder=1)
+    english = part.language == "en"
+    for mine, colour, marker in ((part[~english], "#0173b2", "o"), (part[english], "#222222", "D")):
+        axis.scatter(mine[x], mine[y], 14, color=colour, marker=marker, linewidth=0, zorder=2, label="English" if marker == "D" else "other languages")
+    ends = {i for c in (x, y) for i in (part[c].idxmin(), part[c].idxmax())} | set(part.index[english])
+    for row in part.loc[sorted(ends)].itertuples():
+        axis.annotate(row.language, (getattr(row, x), getattr(row, y)), xytext=(3, 3), textcoords="offset points", fontsize=7)
+
+# %% ../nbs/33_figures.ipynb #48f42d1d
+@styled
+def language_figure(
+    table: pd.DataFrame, # target, language, without (share right), change, low, high; one row a target and language
+    statistic: str = "gap", # What changed, one of `STATISTICS`
+    scale: float = 100,  # What changes are multiplied by
+) -> Figure: # A panel a target, a point a language
+    "Change against the share right without phase 2, with 95 % intervals"
+    part = _some(table.dropna(subset="change"), "changes").assign(**{c: lambda t, c=c: scale * t[c] for c in ("change", "low", "high")})
+    targets = [t for t in TARGETS if t in set(part.target)]
+    rows = -(-len(targets) // 4)
+    figure, axes = plt.subplots(rows, min(4, len(targets)), figsize=(2.2 * min(4, len(targets)) + .6, 2.2 * rows + .5), squeeze=False)
+    for axis, target in zip(axes.flat, targets):
+        _named_points(axis, part[part.target == target], "without", "change")
+        axis.set_title(_title(target), fontsize=8)
+    for axis in axes.flat[len(targets):]: axis.set_visible(False)
+    figure.supxlabel("share right without phase 2", fontsize=9)
+    figure.supylabel(f"change of {STATISTICS[statistic]}" + (" × 100" if scale == 100 else ""), fontsize=9)
     _legend(figure, axes[0, 0])
     return figure
 

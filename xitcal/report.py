@@ -19,31 +19,41 @@ from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from tqdm.auto import tqdm
 
+from .compact import store_results
 from .languages import XitcalError
 from .store import disk_errors
-from .study import study_cells
 from .training import write_atomic
 
 # %% ../nbs/43_report.ipynb #da0df251
 def results_notebooks() -> list[Path]:
-    "The packaged notebooks that read a store, in order"
+    "The packaged notebooks that read a store or its compact results, in order"
     folder = Path(str(files("xitcal"))) / "data" / "results"
-    return [p for p in sorted(folder.glob("*.ipynb")) if "XITCAL_STORE" in p.read_text(encoding="utf-8")]
+    return [p for p in sorted(folder.glob("*.ipynb")) if re.search(r"XITCAL_STORE|read_results\(", p.read_text(encoding="utf-8"))]
 
 # %% ../nbs/43_report.ipynb #d54b61e3
+def _title(notebook):
+    "First heading of a notebook"
+    return next((c.source.splitlines()[0] for c in notebook.cells if c.cell_type == "markdown" and c.source.startswith("# ")), "# Results")
+
+def _sentence(text):
+    "The last line of a traceback without colours and without the name of the error"
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()[-1].removeprefix("XitcalError: ")
+
+# %% ../nbs/43_report.ipynb #48e2fcab
 def run_notebook(
     path: Path,       # Notebook
     store: str|Path,  # Store it shall read
-) -> nbformat.NotebookNode: # The notebook with its outputs
+    results: str|Path|None = None, # Its compact results; None for the folder `results` in the store
+) -> nbformat.NotebookNode: # The notebook with its outputs; only title and reason where the store cannot answer its question
     "Run a results notebook on a store"
-    notebook = nbformat.read(path, as_version=4)
-    env = dict(os.environ, XITCAL_STORE=str(Path(store).resolve()),
-               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
-               PYTHONWARNINGS="ignore:IProgress not found")
+    notebook, store = nbformat.read(path, as_version=4), Path(store).resolve()
+    env = dict(os.environ, XITCAL_STORE=str(store), XITCAL_FULL=str(Path(results or store / "results").resolve()),
+               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found")
     try: NotebookClient(notebook, timeout=1800, kernel_name="python3").execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:
-        reason = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()[-1]
-        raise XitcalError(f"Results notebook {path.name} failed on the store {str(store)!r}: {reason}") from error
+        if error.ename == "XitcalError":
+            return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{_title(notebook)}\n\n{_sentence(str(error))}")])
+        raise XitcalError(f"Results notebook {path.name} failed on the store {str(store)!r}: {_sentence(str(error))}") from error
     return notebook
 
 # %% ../nbs/43_report.ipynb #fd9344eb
@@ -83,7 +93,7 @@ def write_report(
     progress: bool = True,  # Whether to show a bar
 ) -> Path: # The file
     "Run all results notebooks on a store and write one page"
-    study_cells(store) # says in a sentence when there is no store or no study in it
+    store_results(store, progress) # says in a sentence when there is no store, or nothing in it
     paths = results_notebooks()
     with ThreadPoolExecutor(os.cpu_count()) as pool: # each notebook runs in a process of its own
         done = tqdm(pool.map(lambda path: run_notebook(path, store), paths), "report", len(paths), unit="notebook",

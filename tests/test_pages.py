@@ -1,0 +1,117 @@
+"""The results pages on studies that are not the committed one: two seeds, parts missing, nothing to compare with.
+
+Every code cell is run in this process, in order, so that a page costs seconds."""
+import json
+import os
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from xitcal.languages import XitcalError
+from xitcal.report import results_notebooks
+from xitcal.results import KEYS_OF_RESULTS, read_results, read_seeds, write_results
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "data" / "full"
+PAGES = [p.name for p in results_notebooks() if "XITCAL_STORE" not in p.read_text()]
+SOME = ["en", "de", "sw", "th", "ja", "yo", "fi", "ta"]
+
+
+def run_page(name: str, folder: Path, monkeypatch) -> str:
+    "All text and Markdown that a page shows for a folder of results; raises what a cell raises"
+    monkeypatch.setenv("XITCAL_FULL", str(folder))
+    monkeypatch.chdir(ROOT / "nbs" / "results")
+    shell, shown = InteractiveShell(), []
+    for cell in nbformat.read(ROOT / "nbs" / "results" / name, 4).cells:
+        if cell.cell_type != "code":
+            continue
+        with capture_output() as captured:
+            result = shell.run_cell(cell.source, silent=False)
+        result.raise_error()
+        shown += [captured.stdout, *(o.data.get("text/markdown", "") for o in captured.outputs), getattr(result.result, "data", None) or str(result.result)]
+    return "\n".join(map(str, shown))
+
+
+def noisy(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    "The same results as if from another seed: sums shaken by a few percent"
+    rng, made = np.random.default_rng(seed), table.copy()
+    for column in ("confidence", "nll", "nll_calibration", "brier_calibration", "wrong_confidence"):
+        if column in made:
+            made[column] = (made[column] * (1 + .05 * rng.normal(size=len(made)))).astype(np.float32)
+    return made.assign(seed=made.seed.where(made.seed.isna(), seed)) if "seed" in made else made
+
+
+def study(folder: Path, keep, seeds=(2,), settings=("full", "lora", "rate-third", "rate-triple"), planned=None) -> Path:
+    "A folder of results made from seed 2: the rows that `keep(table, setting, seed)` keeps, for each seed"
+    about = json.loads((DATA / "seed-2.json").read_text())
+    for seed in seeds:
+        tables = {}
+        for kind in ("blocks", "cells", "english"):
+            parts = [read_seeds(DATA, kind, s).query("seed == 2 or seed.isna()").assign(setting=s) for s in settings]
+            parts = [t[keep(t, t.setting.iloc[0], seed)] for t in parts]
+            table = pd.concat([t.astype({c: str for c in t.select_dtypes("category")}) for t in parts], ignore_index=True)
+            table = noisy(table, seed) if seed != 2 else table
+            tables[kind] = table.astype({c: "category" for c in KEYS_OF_RESULTS if c in table})
+        named = {s: about["settings"][s] for s in settings}
+        write_results(tables, about | dict(seed=seed, settings=named, planned=dict(full=planned or []), command="xitcal run --store mine"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory):
+    return study(tmp_path_factory.mktemp("two"), lambda t, setting, seed: t.language.isin(SOME), seeds=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    "Three arms, four targets, eight languages; MNLI → TyDiQA lacks Swahili, HellaSwag → XNLI is planned and not there, no other setting"
+    def keep(t, setting, seed):
+        kept = t.language.isin(SOME) & t.intermediate.isin(["none", "mnli", "hellaswag"]) & t.target.isin(["xnli", "panx", "tydiqa", "tatoeba"])
+        kept &= ~((t.intermediate == "mnli") & (t.target == "tydiqa") & (t.language == "sw"))
+        return kept & ~((t.intermediate == "hellaswag") & (t.target == "xnli"))
+    return study(tmp_path_factory.mktemp("partial"), keep, settings=("full",), planned=[["hellaswag", "xnli"]])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_with_two_seeds(name, two_seeds, monkeypatch):
+    shown = run_page(name, two_seeds, monkeypatch)
+    assert "seeds 2, 3. Intervals are over seeds and examples." in shown
+    assert "nan points" not in shown and "on this seed" not in shown
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_of_a_study_with_holes_say_so_and_never_average_over_them(name, partial, monkeypatch):
+    try:
+        shown = run_page(name, partial, monkeypatch)
+    except XitcalError as error: # one sentence instead of a page
+        assert str(error).count("\n") == 0 and ("lora" in str(error) or "all targets, seeds and languages" in str(error))
+        return
+    assert "hellaswag → xnli; mnli → tydiqa" in shown and "`xitcal run --store mine`" in shown
+    assert "nan points" not in shown and "nan [" not in shown
+
+
+@pytest.fixture(scope="module")
+def one_task(tmp_path_factory):
+    "MNLI and none on two targets, whole"
+    return study(tmp_path_factory.mktemp("one"), settings=("full",),
+                 keep=lambda t, setting, seed: t.language.isin(SOME[:3]) & t.intermediate.isin(["none", "mnli"]) & t.target.isin(["xnli", "panx"]))
+
+
+@pytest.mark.parametrize("name", [p for p in PAGES if "lora" not in p])
+def test_pages_of_the_smallest_study(name, one_task, monkeypatch):
+    shown = run_page(name, one_task, monkeypatch)
+    assert "2 arms, 2 targets, 3 languages, seed 2" in shown and "Not whole yet" not in shown and "nan [" not in shown
+
+
+def test_nothing_to_compare_with_is_one_sentence(tmp_path, monkeypatch):
+    study(tmp_path, lambda t, setting, seed: (t.intermediate == "mnli") & (t.language == "en"), settings=("full",))
+    with pytest.raises(XitcalError, match="no model without phase 2"):
+        read_results(tmp_path)
+    with pytest.raises(XitcalError, match="no model without phase 2"):
+        run_page(PAGES[0], tmp_path, monkeypatch)
+    assert os.environ["XITCAL_FULL"] == str(tmp_path)
