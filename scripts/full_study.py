@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from xitcal.full import FULL, SUBSETS
 from xitcal.compact import compact, record
+from xitcal.full import FULL, SUBSETS
 from xitcal.results import KEYS_OF_RESULTS, write_results
 from xitcal.runner import default_workers, run_study
 

@@ -90,6 +90,14 @@ def _legend(figure, axis):
     found = dict(zip(labels, handles))
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(4, len(found)))
 
+# %% ../nbs/33_figures.ipynb #926b15ac
+def _panels_used(axes, used, label):
+    "Hide the panels that are not used, and label the lowest used one of each column"
+    for axis in axes.flat[used:]: axis.set_visible(False)
+    for at in range(max(0, used - axes.shape[1]), used):
+        axes.flat[at].set_xlabel(label)
+        axes.flat[at].tick_params(labelbottom=True)
+
 # %% ../nbs/33_figures.ipynb #ab72de26
 def _reliability(axis, bins):
     "One reliability diagram: a line an arm, points as large as their share of decisions, Wilson's 95 % interval as bars"
@@ -300,8 +308,7 @@ def trade_figure(
         for row in wide[wide.target == target].itertuples():
             axis.plot(getattr(row, x), getattr(row, y), linestyle="", **arm_look(row.intermediate))
         axis.set_title(_title(target), fontsize=8)
-    for axis in axes.flat[len(targets):]: axis.set_visible(False)
-    figure.supxlabel(f"change of {STATISTICS[x]} × {scale:g}", fontsize=9)
+    _panels_used(axes, len(targets), f"change of {STATISTICS[x]} × {scale:g}")
     figure.supylabel(f"change of {STATISTICS[y]} × {scale:g}", fontsize=9)
     _legend(figure, axes[0, 0])
     return figure
@@ -333,8 +340,7 @@ def language_figure(
     for axis, target in zip(axes.flat, targets):
         _named_points(axis, part[part.target == target], "without", "change")
         axis.set_title(_title(target), fontsize=8)
-    for axis in axes.flat[len(targets):]: axis.set_visible(False)
-    figure.supxlabel("share right without phase 2", fontsize=9)
+    _panels_used(axes, len(targets), "share right without phase 2")
     figure.supylabel(f"change of {STATISTICS[statistic]}" + (" × 100" if scale == 100 else ""), fontsize=9)
     _legend(figure, axes[0, 0])
     return figure

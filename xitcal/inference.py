@@ -221,7 +221,7 @@ def paired_change(
 def holm_values(
     p: np.ndarray, # p-values in [0, 1], one family
 ) -> np.ndarray: # Of the same shape, in [0, 1]
-    "Holm 1979: the i-th smallest of m times m − i + 1, and none below one before it (statsmodels' `multipletests` collects garbage at each call, which takes longer than a page's statistics)"
+    "Holm 1979: the i-th smallest of m times m − i + 1, and none below one before it"
     p = np.asarray(p, float)
     order, corrected = np.argsort(p, kind="stable"), np.empty(len(p))
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)

@@ -123,7 +123,7 @@ def some(
     arms: list[str], # From `whole_arms`
 ) -> list[str]: # The same
     "Refuse a page that has nothing to compare"
-    if not arms: raise XitcalError("There is no kind of phase 2 that has all targets, seeds and languages of the models without it; let the study run to its end.")
+    if not arms: raise XitcalError("No kind of phase 2 has all targets, seeds and languages of the models without it; let the study run to its end.")
     return arms
 
 # %% ../nbs/37_results.ipynb #2ba8e64e

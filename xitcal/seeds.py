@@ -114,8 +114,10 @@ STATISTICS = {
 }
 
 # %% ../nbs/36_seeds.ipynb #198d5ec1
-_MADE = {"gap": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"), "nll_refinement": ("nll_confidence", "nll_calibration"),
-         "brier_refinement": ("brier_confidence", "brier_calibration")} # differences of two sums
+_MADE = { # differences of two sums
+    "gap": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"),
+    "nll_refinement": ("nll_confidence", "nll_calibration"), "brier_refinement": ("brier_confidence", "brier_calibration"),
+}
 
 # %% ../nbs/36_seeds.ipynb #1c5d53f3
 def statistic(
@@ -154,7 +156,8 @@ def in_language(
 ) -> np.ndarray: # (..., 1 + blocks)
     "One language, or the mean of all but English; `XitcalError` for a language that is not there"
     if language == OTHERS: return others(values, languages)
-    if language not in languages: raise XitcalError(f"Language {language!r} is not among these results ({', '.join(languages)}); add it to the study's languages.")
+    if language not in languages:
+        raise XitcalError(f"Language {language!r} is not among these results ({', '.join(languages)}); add it to the study's languages.")
     return values[..., languages.index(language), :]
 
 # %% ../nbs/36_seeds.ipynb #6682f820
