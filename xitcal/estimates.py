@@ -36,7 +36,7 @@ def mean_tokens(
     return sum(kind.length(f) for f in features) / min(n, len(rows))
 
 # %% ../nbs/41a_estimates.ipynb #5a080d08
-CPU_FLOPS = 7e10  # per core
+CPU_FLOPS = 6e10  # per core; measured in benchmarks/speed.csv
 GPU_FLOPS = 1e14  # per GPU
 
 # %% ../nbs/41a_estimates.ipynb #1188a087

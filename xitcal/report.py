@@ -49,7 +49,8 @@ def run_notebook(
     notebook, store = nbformat.read(path, as_version=4), Path(store).resolve()
     env = dict(os.environ, XITCAL_STORE=str(store), XITCAL_FULL=str(Path(results or store / "results").resolve()),
                TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found")
-    try: NotebookClient(notebook, timeout=1800, kernel_name="python3").execute(cwd=str(path.parent), env=env)
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
+    try: client.execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:
         if error.ename == "XitcalError":
             return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{_title(notebook)}\n\n{_sentence(str(error))}")])

@@ -21,7 +21,7 @@ from .inference import OTHERS
 from .languages import XitcalError
 from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
 from .suites import find_suite
-from .tasks import INTERMEDIATES, NONE, TARGETS, Task
+from .tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task
 
 # %% ../nbs/37_results.ipynb #42bc38ef
 KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "event", "setting") # categories in every table
@@ -115,7 +115,7 @@ def whole_arms(
 ) -> list[str]: # Names, in the order given
     "Arms that have all targets, seeds and languages of the baseline"
     targets = whole_targets(results) if targets is None else targets
-    arms = [a for a in results.sums.arms if a in INTERMEDIATES] if arms is None else arms
+    arms = [a for a in results.sums.arms if ":" not in a and a not in (NONE, MULTI, OWN, MASKED.name)] if arms is None else arms
     return [a for a in arms if targets and all(_whole(results.sums, a, t) for t in targets)]
 
 # %% ../nbs/37_results.ipynb #7d7a5d3f
