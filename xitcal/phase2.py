@@ -14,7 +14,7 @@ from datasets import Dataset
 from .languages import LANGUAGES, XitcalError
 from .registry import kind_of
 from .rows import check_rows
-from .suites import Suite
+from .suites import Suite, absent_tasks
 from .tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2
 from .training import Material
 
@@ -33,7 +33,8 @@ def material_facts(
     "What phase 2 trains on"
     base, variant = split_phase2(name, suite.tasks)
     if base == MASKED.name: return [_facts(MASKED, LANGUAGES)]
-    names = list(INTERMEDIATES) if base == MULTI else [own if base == OWN else base]
+    names = [n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own if base == OWN else base]
+    if missing := next((n for n in names if n in absent_tasks(suite)), None): raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
     if variant == "translated" and not spread:
         raise XitcalError(f"Phase 2 {name!r} cannot be: {suite.tasks[base].title} exists in English alone; there are "

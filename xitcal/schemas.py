@@ -164,24 +164,26 @@ def bitext_rows(
     at: At,                           # Where it stands
     other: str = "source_sentence",   # Column of the other language
     english: str = "target_sentence", # Column of the English sentence
-    group: str|None = None,           # What sort of rows these are
-) -> list[dict]: # A query and its counterpart
+) -> list[dict]: # A query and its counterpart; none where the pairs were taken out
     "Pairs of translations"
+    if record[english] is None: return []
     query, pool = f"{at.example}-query", f"{at.example}-pool"
-    common = dict(language=at.language, group=group)
+    common = dict(language=at.language)
     return [dict(example=query, text=_text(record, english), side="query", gold=pool, **common),
             dict(example=pool, text=_text(record, other), side="pool", gold=query, **common)]
 
 # %% ../nbs/08a_schemas.ipynb #cd620e15
 def pool_rows(
-    record: dict,            # sentence1 (other language), sentence2 (English), gold: pairs of numbers from 1
+    record: dict,            # sentence1 (other language), sentence2 (English), gold: pairs of numbers from 1; perhaps id1, id2
     at: At,                  # Where it stands
-) -> list[dict]: # Queries (English) and pool (the other language)
+) -> list[dict]: # Queries (English) and pool (the other language); none without pairs
     "Two pools of sentences and the pairs among them"
     pools, pairs = (record["sentence2"], record["sentence1"]), [(int(e), int(o)) for o, e in record["gold"]]
+    if not pairs: return []
     for side, numbers, pool in zip(("English", "other"), zip(*pairs), pools):
         if not 1 <= min(numbers) <= max(numbers) <= len(pool): raise Fault(f"pairs run from {min(numbers)} to {max(numbers)} in an {side} pool of {len(pool)}")
-    names = [[f"{code}-{i + 1:09d}" for i in range(len(pool))] for code, pool in zip(("en", at.language), pools)]
+    names = [record.get(ids) or [f"{code}-{i + 1:09d}" for i in range(len(pool))]
+             for code, ids, pool in zip(("en", at.language), ("id2", "id1"), pools)]
     gold = [{}, {}]
     for english, other in pairs:
         gold[0].setdefault(english - 1, names[1][other - 1]), gold[1].setdefault(other - 1, names[0][english - 1])

@@ -31,6 +31,7 @@ class Source:
     numbers_need_names: bool = False # Whether labels that are numbers are refused unless their names are stored with them
     revision: str = "main"     # Branch, tag or commit
     reader: Callable|None = None # (paths, code) -> records, for files that are no Parquet
+    find: Callable|None = None   # (folder, split) -> files, where patterns do not do
     name: str = ""             # Short name, where a task has several sources
     sure: str = ""             # How sure it is that the above is so
     note: str = ""             # Known faults of this source and of others
