@@ -91,7 +91,7 @@ def _plain(value): return value.tolist() if hasattr(value, "tolist") else value
 def _trainer(work: Work, model, folder: str, data=None, **options) -> Trainer:
     "A Trainer with the recipe, without logs, evaluation or files; everything else is its default"
     r = work.recipe
-    defaults = dict(per_device_train_batch_size=r.batch_size, per_device_eval_batch_size=r.batch_size, num_train_epochs=r.epochs,
+    defaults = dict(per_device_train_batch_size=r.batch_size, num_train_epochs=r.epochs,
                     learning_rate=r.learning_rate, warmup_steps=r.warmup, weight_decay=r.weight_decay, adam_epsilon=r.adam_epsilon,
                     max_grad_norm=r.clip, use_cpu=True, dataloader_pin_memory=False, report_to=[], logging_strategy="no",
                     save_strategy="no", eval_strategy="no", disable_tqdm=True, output_dir=folder)

@@ -236,5 +236,5 @@ def readable(
         return text + ("" if np.isnan(floor) else f" ({floor:.3f})") + (" *" if row.get("p", 1) < .05 else "")
     shown = table.assign(text=table.apply(cell, axis=1))
     index = [*first, "n"]
-    wide = shown.pivot(index=index, columns="estimate", values="text")[list(dict.fromkeys(table.estimate))]
+    wide = shown.pivot(index=index, columns="estimate", values="text")[list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
     return wide.reset_index("n") if first else wide.reset_index()
