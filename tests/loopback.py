@@ -22,6 +22,7 @@ class Loopback:
     def __init__(self, root: Path):
         self.root, self.requests = Path(root), []
         self.gated, self.delay, self.cut, self.broken = set(), 0., set(), set()  # repositories; seconds; repositories cut short; answering 500
+        self.commits = {}  # of folders; a hub does not change while it runs
 
     def __enter__(self):
         hub = self
@@ -43,8 +44,13 @@ class Loopback:
         if re.fullmatch("[0-9a-f]{40}", revision):
             owner, name = repo.split("/")
             names = [f"{owner}/{p.name}" for p in (self.root / kind / owner).glob(f"{name}*") if p.name.partition("@")[0] == name]
-            names = [n for n in names if commit(self.root / kind / n) == revision]
+            names = [n for n in names if self.commit(self.root / kind / n) == revision]
         return next((f for n in names if (f := self.root / kind / n).is_dir()), None)
+
+    def commit(self, folder: Path) -> str:
+        "The commit of a folder"
+        if folder not in self.commits: self.commits[folder] = commit(folder)
+        return self.commits[folder]
 
 
 def commit(folder: Path) -> str:
@@ -90,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, kind, repo, revision, name):
         if not (folder := self._at(kind, repo, revision)): return
-        file, sha = folder / name, commit(folder)
+        file, sha = folder / name, self.hub.commit(folder)
         if not file.is_file(): return self._json({}, 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": sha})
         data = file.read_bytes()
         headers = {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Accept-Ranges": "bytes"}
@@ -112,5 +118,5 @@ class _Handler(BaseHTTPRequestHandler):
             if sub and not (folder / sub).is_dir(): return self._missing("EntryNotFound")
             return self._json([dict(type="file", path=n, oid=hashlib.sha1(p.read_bytes()).hexdigest(), size=p.stat().st_size)
                                for n, p in zip(names, files) if n.startswith(f"{sub}/" if sub else "")])
-        self._json(dict(id=repo, _id=repo, sha=commit(folder), private=False, gated=False, downloads=0, likes=0, tags=[],
+        self._json(dict(id=repo, _id=repo, sha=self.hub.commit(folder), private=False, gated=False, downloads=0, likes=0, tags=[],
                         siblings=[dict(rfilename=n) for n in names]))

@@ -26,7 +26,8 @@ from .tasks import TARGETS
 def _lines(path: Path) -> list[str]: return path.read_text(encoding="utf-8").splitlines()
 
 def _gold(path: Path, code: str, task: str) -> list[str]|None:
-    "Lines of the file of gold labels, or None"
+    "Lines of the file of gold labels of a test set, or None"
+    if path.name.startswith(("train", "dev")): return None
     found = path.parents[1] / "labels" / task / f"test-{code}.tsv"
     return _lines(found) if task and found.exists() else None
 

@@ -178,7 +178,8 @@ def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally)
     names = [label_names(p.table, p.source, f"Task {task.name}, language {code}, {p.raw} of {p.place}") for p in parts]
     for at in range(0, len(order), 1000):
         block = order[at:at + 1000]
-        taken = {n: iter(p.table.select(list(p.source.columns)).take([i for m, i in block if m == n]).to_pylist()) for n, p in enumerate(parts)}
+        index = {n: pa.array([i for m, i in block if m == n], pa.int64()) for n in range(len(parts))}
+        taken = {n: iter(p.table.select(list(p.source.columns)).take(index[n]).to_pylist()) for n, p in enumerate(parts)}
         for number, i in block:
             part = parts[number]
             tag = f"{part.source.name}-" if len({id(p.source) for p in parts}) > 1 else ""

@@ -17,7 +17,7 @@ from .tasks import Task
 
 # %% ../nbs/08a_schemas.ipynb #06334217
 _TEXT, _NUMBER = Value("string"), Value("int64")
-_COMMON = {"example": _TEXT, "language": _TEXT, "group": _TEXT}
+_COMMON = {"example": _TEXT, "language": _TEXT}
 
 # %% ../nbs/08a_schemas.ipynb #3ffdc49d
 FEATURES = {kind: Features(_COMMON | columns) for kind, columns in {

@@ -1,0 +1,231 @@
+"""The suite `xtreme` against a hub on this machine: every source, a warm cache, and whatever can go wrong on the way."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import PROGRAM
+from loopback import Loopback
+from repositories import change, make_repositories
+
+from xitcal.rows import SPLITS
+from xitcal.sources import HUB
+from xitcal.suites import find_suite
+from xitcal.tasks import INTERMEDIATES, TARGETS
+
+N = 8
+PROBE = Path(__file__).with_name("hub_probe.py")
+TASKS = {name: task for name, task in (INTERMEDIATES | TARGETS).items() if name != "ccg"}
+ALL = [dict(task=name, split=split, language=code) for name, task in TASKS.items() for split in SPLITS if split == "test" or not task.test_only
+       for code in (task.languages if split == "test" else ["en"])]
+
+
+def environment(endpoint: str, home: Path, **more) -> dict:
+    return os.environ | dict(HF_ENDPOINT=endpoint, HF_HOME=str(home), HF_HUB_DISABLE_TELEMETRY="1", XITCAL_COUNTS="off", NO_PROXY="127.0.0.1") | more
+
+
+def start(wanted: list, endpoint: str, home: Path, **more) -> subprocess.Popen:
+    "A probe of its own process"
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    probe = subprocess.Popen([sys.executable, PROBE], env=environment(endpoint, home, **more), text=True, **pipes)
+    probe.stdin.write(json.dumps(wanted))
+    probe.stdin.close()
+    probe.stdin = None
+    return probe
+
+
+def result(probe: subprocess.Popen) -> dict:
+    "What a probe found, by task, split and language"
+    out, err = probe.communicate(timeout=300)
+    assert probe.returncode == 0, err
+    return {(f["task"], f["split"], f["language"]): f for f in json.loads(out)}
+
+
+def one(task, language, split="test", **more): return dict(task=task, split=split, language=language, **more)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path: return make_repositories(tmp_path_factory.mktemp("hub"), N)
+
+
+@pytest.fixture(scope="module")
+def slow(root, tmp_path_factory):
+    "A probe of a hub that takes its time; it runs beside the other tests"
+    with Loopback(root) as hub:
+        hub.delay = 1.5
+        yield start([one("xnli", "de")], hub.endpoint, tmp_path_factory.mktemp("slow"), HF_HUB_DOWNLOAD_TIMEOUT="1", HF_HUB_ETAG_TIMEOUT="1")
+
+
+@pytest.fixture(scope="module")
+def loaded(root, slow, tmp_path_factory):
+    "Everything, with a cold cache: what was found, what was asked for, and the cache"
+    home = tmp_path_factory.mktemp("cache")
+    with Loopback(root) as hub:
+        found = result(start(ALL, hub.endpoint, home))
+        return found, list(hub.requests), home, hub.endpoint
+
+
+def test_every_task_split_and_language_loads(loaded):
+    found, _, _, _ = loaded
+    assert not [f["error"] for f in found.values() if "error" in f]
+    assert len(found) == len(ALL) > 200
+    for (task, _, language), f in found.items():
+        assert f["rows"] and {r["language"] for r in f["rows"]} == {language}, task
+    assert {t for t, s, _ in found if s == "train"} == set(TASKS) - {"bucc", "tatoeba"}
+
+
+def test_rows_have_the_columns_of_the_embedded_suite(loaded):
+    found, embedded = loaded[0], find_suite("embedded")
+    for name, task in TASKS.items():
+        ours, theirs = found[name, "test", task.languages[-1]]["rows"][0], embedded.rows(name, "test", [embedded.tasks[name].languages[-1]], 1)[0]
+        for column in set(theirs) - {"seen", "group", "posterior"}:
+            assert type(ours[column]) is type(theirs[column]), (name, column)
+
+
+def test_the_texts_are_the_right_ones(loaded):
+    "Text and labels come through as they went in, in languages of several scripts"
+    found, embedded = loaded[0], find_suite("embedded")
+    for name, code, columns in (("xnli", "th", ("sentence1", "sentence2", "label")), ("pawsx", "ko", ("sentence1", "sentence2", "label")),
+                                ("udpos", "hi", ("tokens", "tags")), ("mlqa", "ar", ("question", "context", "answers")), ("xquad", "el", ("answers",))):
+        rows = embedded.rows(name, "test", [code], N).to_list()
+        assert [[r[c] for c in columns] for r in found[name, "test", code]["rows"]] == [[r[c] for c in columns] for r in rows], name
+
+
+def test_known_faults_of_the_copies_are_met(loaded):
+    found, requests, _, _ = loaded
+    assert found["anli+", "train", "en"]["left_out"] == {"no gold label": 1} and len(found["anli+", "train", "en"]["rows"]) == 5 * N - 1  # SNLI's -1
+    assert found["hellaswag", "train", "en"]["rows"][0]["label"] in range(4)                                        # a string on the hub
+    moved = len(find_suite("embedded").rows("xquad", "test", ["de"], 1)[0]["answers"]["text"])
+    assert found["xquad", "test", "de"]["repaired"] == {"answer moved to where it stands": moved}
+    assert all(r["context"][s:s + len(t)] == t for f in found.values() for r in f["rows"] for t, s in zip(*(r.get("answers") or dict(a=[], b=[])).values()))
+    for code, name in HUB["tydiqa"][0].only[1].items():                                                              # the language is in the id
+        ids = [r["example"] for r in found["tydiqa", "test", code]["rows"]]
+        assert len(ids) == N and all(i.startswith(name) for i in ids)
+    assert all(r["example"].startswith("english-") for split in SPLITS for r in found["tydiqa", split, "en"]["rows"])
+    assert not any(r["text"] != r["text"].strip() for r in found["tatoeba", "test", "sw"]["rows"])                   # line ends
+    assert "μῆνιν" not in json.dumps(found["udpos", "test", "el"]["rows"], ensure_ascii=False)
+    asked = " ".join(requests)
+    for never in ("udpos.Greek", "PAWS-X.", "bucc18.", "/mlqa.py", "/cosmos_qa.py"): assert never not in asked, never
+    assert "PAN-X.de" in asked and "cosmos_qa/tree" in asked
+
+
+def test_bucc_has_its_pools(loaded):
+    for code in ("de", "fr"): # Parquet, and JSON lines
+        rows = loaded[0]["bucc", "test", code]["rows"]
+        queries, pool = ({r["example"]: r for r in rows if r["side"] == side} for side in ("query", "pool"))
+        assert queries["en-000000001"]["gold"] == ""                                                                 # most sentences have no counterpart
+        assert queries["en-000000002"]["gold"] == f"{code}-000000001" and pool[f"{code}-000000001"]["gold"] == "en-000000002"
+
+
+def test_parallel_tests_share_their_examples_and_splits_do_not(loaded):
+    found, _, _, _ = loaded
+    for name, task in TASKS.items():
+        if task.parallel: assert len({tuple(r["example"] for r in found[name, "test", code]["rows"]) for code in task.languages}) == 1, name
+        if task.test_only: continue
+        kept = [{r["example"] for r in found[name, split, "en"]["rows"]} for split in ("validation", "calibration")]
+        assert not kept[0] & kept[1], name
+
+
+def test_only_what_is_needed_is_downloaded(loaded):
+    files = [r for r in loaded[1] if r.startswith("GET") and "/resolve/" in r]
+    assert len(files) == len(set(files))
+    assert not any("train" in f for f in files if "/de/" in f or ".de/" in f)
+
+
+def test_a_warm_cache_needs_no_hub(loaded):
+    "With the hub down and with the offline flag; what is not there is named"
+    _, _, home, endpoint = loaded
+    wanted = [w for w in ALL if w["language"] in ("en", "sw", "de")]
+    offline = dict(HF_HUB_OFFLINE="1")
+    probes = [start(wanted, endpoint, home), start(wanted, endpoint, home, **offline), start([one("xnli", "de"), one("mlqa", "de")], endpoint, home / "empty"),
+              start([one("xnli", "de")], endpoint, home / "empty", **offline)]
+    down, offline, cold, cold_offline = map(result, probes)
+    assert not [f["error"] for f in (*down.values(), *offline.values()) if "error" in f]
+    sentence = cold["xnli", "test", "de"]["error"]
+    assert sentence.startswith("Task xnli, language de: http://127.0.0.1") and "cannot be reached" in sentence and "--data" in sentence
+    assert "cannot be reached" in cold["mlqa", "test", "de"]["error"]
+    sentence = cold_offline["xnli", "test", "de"]["error"]
+    assert "facebook/xnli at main is not in the cache" in sentence and "HF_HUB_OFFLINE is set" in sentence
+
+
+FILE = "test-00000-of-00001.parquet"
+XQUAD = "google/xquad/xquad.{}/validation-00000-of-00001.parquet"
+
+SPOILT = {  # what is done to a repository, what is asked for, what is said
+    "truncated file": (lambda r: (p := r / "facebook/xnli/de" / FILE).write_bytes(p.read_bytes()[:500]), one("xnli", "de"), "is damaged"),
+    "missing column": (lambda r: pq.write_table(pq.read_table(p := r / "facebook/xnli/fr" / FILE).drop_columns("hypothesis"), p),
+                       one("xnli", "fr"), "column 'hypothesis' is missing; there are premise, label"),
+    "other type": (lambda r: pq.write_table(pa.table(dict(premise=["a"], hypothesis=["b"], label=["neutral"])), r / "facebook/xnli/es" / FILE),
+                   one("xnli", "es"), "column 'label' holds string, not int"),
+    "label outside": (lambda r: change(r / "facebook/xnli/sw" / FILE, label=7), one("xnli", "sw"),
+                      "record 0 of test in facebook/xnli@.*: label 7 is none of entailment, neutral, contradiction"),
+    "empty text": (lambda r: change(r / "facebook/xnli/th" / FILE, premise=" "), one("xnli", "th"), "record 0 of test .*: premise is empty"),
+    "wrong count": (lambda r: None, one("xnli", "tr", counts=""), f"{N} records, 5,010 were expected"),
+    "file gone": (lambda r: (r / "facebook/xnli/vi" / FILE).unlink(), one("xnli", "vi"), "has no file vi/test-"),
+    "answer not in context": (lambda r: change(r / XQUAD.format("ar"), answers=dict(text=["nowhere"], answer_start=[3])),
+                              one("xquad", "ar"), "answer 'nowhere' does not stand in the context"),
+    "offset off by one": (lambda r: None, one("xquad", "zh"), ""),
+    "no answer": (lambda r: change(r / XQUAD.format("ru"), answers=dict(text=[], answer_start=[])), one("xquad", "ru"),
+                  "it has no answer, but the task has no unanswerable questions"),
+    "duplicate id": (lambda r: change(r / XQUAD.format("el"), id="test-3"), one("xquad", "el"), "id 'test-3' occurs twice"),
+    "fewer tags": (lambda r: change(r / "google/xtreme/PAN-X.de" / FILE, ner_tags=[0]), one("panx", "de"), "tokens but 1 tags"),
+    "unknown tag": (lambda r: change(r / "google/xtreme/PAN-X.fr" / FILE, tokens=["a"], ner_tags=[9]), one("panx", "fr"), "tag 9 is none of O, B-PER"),
+    "tags without names": (lambda r: pq.write_table(pa.table(dict(tokens=[["a"]], pos_tags=[[3]])), r / "izhx/xtreme-r-udpos/fi/test.parquet"),
+                           one("udpos", "fi"), "holds numbers without names"),
+    "pairs counted from 0": (lambda r: change(r / "mteb/BUCC/de-en" / FILE, gold=[[0, 1]]), one("bucc", "de"), "pairs run from 0 to 0"),
+    "a letter that is no choice": (lambda r: change(r / "tau/commonsense_qa/data/train-00000-of-00001.parquet", answerKey="Z"),
+                                   one("commonsenseqa", "en", "train"), "answerKey 'Z' is none of A, B, C, D, E"),
+    "no such language": (lambda r: None, one("xnli", "yo"), "Task xnli has no test rows in language 'yo': it has en, ar"),
+    "no such repository": (lambda r: (r / "rajpurkar/squad").rename(r / "rajpurkar/gone"), one("squad", "en", "train"), "has no rajpurkar/squad at main"),
+    "gated": ("gated", "facebook/anli", one("anli+", "en", "train"), "facebook/anli at main is gated; accept its terms"),
+    "server error": ("broken", "Rowan/hellaswag", one("hellaswag", "en", "train"), "Rowan/hellaswag at main cannot be loaded"),
+    "connection cut": ("cut", "google-research-datasets/paws-x", one("pawsx", "de"), "broke off on its way"),
+}
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    "What is said to each fault; one process asks for all"
+    root, home = make_repositories(tmp_path_factory.mktemp("spoilt"), N), tmp_path_factory.mktemp("spoilt-cache")
+    with Loopback(root) as hub:
+        for spoil, *rest in SPOILT.values():
+            if callable(spoil): spoil(root / "datasets")
+            else: getattr(hub, spoil).add(rest[0])
+        return result(start([case[-2] for case in SPOILT.values()], hub.endpoint, home))
+
+
+@pytest.mark.parametrize("fault", SPOILT)
+def test_a_fault_is_told_in_one_sentence(spoilt, fault):
+    *_, wanted, sentence = SPOILT[fault]
+    found = spoilt[wanted["task"], wanted["split"], wanted["language"]]
+    if not sentence: assert found["repaired"]; return
+    assert re.search(re.escape(sentence).replace(r"\.\*", ".*"), found.get("error", "")), found
+    assert found["error"].startswith(f"Task {wanted['task']}") and wanted["language"] in found["error"]
+    assert "\n" not in found["error"] and "Traceback" not in found["error"]
+
+
+def data_check(endpoint: str, home: Path, *args) -> subprocess.CompletedProcess:
+    return subprocess.run([PROGRAM, "data", "check", "--split", "test", *args], env=environment(endpoint, home), capture_output=True, text=True)
+
+
+def test_data_check_prints_a_table(root, loaded):
+    _, _, home, _ = loaded
+    with Loopback(root) as hub:
+        good = data_check(hub.endpoint, home, "--task", "xnli,ccg,tatoeba", "--language", "de,sw")
+        hub.broken.add("mteb/BUCC")
+        bad = data_check(hub.endpoint, home / "nothing", "--task", "bucc,pawsx", "--language", "de")
+    assert good.returncode == 0, good.stdout + good.stderr
+    lines = good.stdout.splitlines()
+    assert lines[0].split()[:4] == ["task", "language", "split", "source"] and sum(line.split()[:1] in (["xnli"], ["tatoeba"]) for line in lines) == 4
+    assert "CCGbank is licensed" in good.stdout and "4 of 5 found." in good.stdout
+    assert bad.returncode == 1 and "Task bucc, language de: mteb/BUCC at main cannot be loaded" in bad.stdout and "1 of 2 found." in bad.stdout
+
+
+def test_a_slow_hub_is_named(slow):
+    sentence = result(slow)["xnli", "test", "de"]["error"]
+    assert "was too slow; set HF_HUB_DOWNLOAD_TIMEOUT" in sentence and sentence.startswith("Task xnli, language de: http://127.0.0.1")

@@ -1,0 +1,270 @@
+"""The suite `xtreme` from files of the user's own: XTREME's download folder, the authors' files, and what people get wrong in them."""
+import csv
+import json
+import random
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner
+
+from xitcal.cli import app, make_study
+from xitcal.languages import LANGUAGES, XitcalError
+from xitcal.phase2 import material_facts
+from xitcal.rows import check_rows
+from xitcal.study import Study, make_plan
+from xitcal.suites import find_suite
+from xitcal.tasks import TARGETS
+from xitcal.xtreme import XtremeSuite, check_data
+
+N = 12
+NLI = ("entailment", "neutral", "contradiction")
+EMBEDDED = find_suite("embedded")
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch, tmp_path):
+    "What is not in the folder is nowhere"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "no-cache"))
+    monkeypatch.delenv("XITCAL_DATA", raising=False)
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def told(task, split, code, n=N): return EMBEDDED.rows(task, split, [code], n).to_list()
+
+
+def quoted(path: Path, rows: list) -> None:
+    "As XTREME's scripts write tables"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as file: csv.writer(file, delimiter="\t").writerows(rows)
+
+
+def lines(rows) -> str: return "".join("\t".join(map(str, row)) + "\n" for row in rows)
+
+
+def squad(rows: list, ids=None, blank=False) -> str:
+    "SQuAD JSON, one paragraph a row; without its answers as XTREME's script leaves it"
+    answers = lambda r: [dict(text=t, answer_start=s) for t, s in zip(r["answers"]["text"], r["answers"]["answer_start"])]
+    asked = lambda i, r: dict(id=ids[i] if ids else r["example"], question=r["question"], answers=[dict(text="", answer_start=0)] if blank else answers(r))
+    return json.dumps(dict(version="1.1", data=[dict(paragraphs=[dict(context=r["context"], qas=[asked(i, r)])]) for i, r in enumerate(rows)]))
+
+
+def words(rows: list, names, tagged=True) -> str:
+    "A word a line"
+    return "\n".join("".join(f"{w}\t{names[t % len(names)]}\n" if tagged else f"{w}\n" for w, t in zip(r["tokens"], r["tags"])) for r in rows)
+
+
+def download_folder(root: Path, codes=("en", "de", "sw", "th")) -> Path:
+    "What scripts/download_data.sh leaves, test sets without their labels, and XTREME's folder of labels"
+    gold = lambda task, code, values: put(root / f"labels/{task}/test-{code}.tsv", "".join(f"{v}\n" for v in values))
+    for task, names in (("xnli", NLI), ("pawsx", "01")):
+        for code in set(codes) & set(TARGETS[task].languages):
+            rows = told(task, "test", code)
+            quoted(root / f"{task}/test-{code}.tsv", [(r["sentence1"], r["sentence2"]) for r in rows])
+            gold(task, code, [names[r["label"]] for r in rows])
+        for split, own in (("train", "train"), ("dev", "validation")):
+            quoted(root / f"{task}/{split}-en.tsv", [(r["sentence1"], r["sentence2"], names[r["label"]]) for r in told(task, own, "en")])
+    for task in ("udpos", "panx"):
+        names = TARGETS[task].labels
+        for code in set(codes) & set(TARGETS[task].languages):
+            put(root / f"{task}/test-{code}.tsv", words(told(task, "test", code), names, tagged=False))
+            put(root / f"labels/{task}/test-{code}.tsv", "\n".join("".join(f"{names[t % len(names)]}\n" for t in r["tags"]) for r in told(task, "test", code)))
+        for split, own in (("train", "train"), ("dev", "validation")): put(root / f"{task}/{split}-en.tsv", words(told(task, own, "en"), names))
+    for code in set(codes) & set(TARGETS["xquad"].languages): put(root / f"xquad/xquad.{code}.json", squad(told("xquad", "test", code), blank=True))
+    for code in set(codes) & set(TARGETS["mlqa"].languages):
+        put(root / f"mlqa/MLQA_V1/test/test-context-{code}-question-{code}.json", squad(told("mlqa", "test", code), blank=True))
+    for task in ("xquad", "mlqa"):
+        for code in set(codes) & set(TARGETS[task].languages): put(root / f"labels/{task}/test-{code}.json", squad(told(task, "test", code)))
+    put(root / "mlqa/MLQA_V1/dev/dev-context-en-question-en.json", squad(told("mlqa", "validation", "en")))
+    for split, own in (("train", "train"), ("dev", "validation")): put(root / f"squad/{split}-v1.1.json", squad(told("squad", own, "en")))
+    rows = told("tydiqa", "train", "en", 40)
+    put(root / "tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-train.json", squad(rows, [f"{('english', 'finnish')[i % 2]}-{i}-1" for i in range(40)]))
+    for code in ("en", "sw"):
+        put(root / f"tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{LANGUAGES[code].name.lower()}.json", squad(told("tydiqa", "test", code)))
+    sorted_tatoeba(root, "sw")
+    pools(root / "bucc2018/de-en.test", root / "labels/bucc2018/test-de.tsv")
+    return root
+
+
+def sorted_tatoeba(root: Path, code: str) -> None:
+    "English sorted, labels apart"
+    rows = [r for r in told("tatoeba", "test", code) if r["gold"]]
+    queries, pool = [r for r in rows if r["side"] == "query"], {r["gold"]: r["text"] for r in rows if r["side"] == "pool"}
+    put(root / f"tatoeba/{code}-en.{code}", "".join(pool[q["example"]] + "\n" for q in queries))
+    order = sorted(range(len(queries)), key=lambda i: queries[i]["text"])
+    put(root / f"tatoeba/{code}-en.en", "".join(queries[i]["text"] + "\n" for i in order))
+    put(root / f"labels/tatoeba/test-{code}.tsv", "".join(f"{i}\n" for i in order))
+
+
+def pools(base: Path, gold: Path) -> None:
+    "BUCC: two pools in different orders, ids and pairs"
+    put(base.with_name(base.name + ".de"), lines([("de-5", "Ja."), ("de-9", "Nein."), ("de-2", "Nie.")]))
+    put(base.with_name(base.name + ".en"), lines([("en-8", "No."), ("en-1", "Sure.")]))
+    put(gold, "de-9\ten-8\n")
+
+
+def same(found, task, code, *columns):
+    "Rows as they went in"
+    assert [[r[c] for c in columns] for r in found.to_list()] == [[r[c] for c in columns] for r in told(task, "test", code)]
+
+
+def test_the_download_folder_with_labels(tmp_path):
+    suite = XtremeSuite(download_folder(tmp_path))
+    for code in ("de", "sw", "th"): same(suite.rows("xnli", "test", code), "xnli", code, "sentence1", "sentence2", "label")
+    for code in ("en", "de"): same(suite.rows("pawsx", "test", code), "pawsx", code, "sentence1", "sentence2", "label")
+    same(suite.rows("udpos", "test", "th"), "udpos", "th", "tokens", "tags")
+    assert [r["tokens"] for r in suite.rows("panx", "test", "sw")] == [r["tokens"] for r in told("panx", "test", "sw")]
+    for task in ("xquad", "mlqa"): same(suite.rows(task, "test", "de"), task, "de", "example", "question", "context", "answers")
+    same(suite.rows("tydiqa", "test", "sw"), "tydiqa", "sw", "question", "answers")
+    for task in ("mnli", "pawsx", "udpos", "panx", "squad", "tydiqa"):
+        for split in ("train", "validation", "calibration"): check_rows(suite.rows(task, split), suite.tasks[task])
+    assert all(r["example"].startswith("english-") for r in suite.rows("tydiqa", "train"))
+    rows = suite.rows("tatoeba", "test", "sw").to_list()
+    pairs = {r["example"]: r["text"] for r in rows}
+    want = {r["example"]: r["text"] for r in told("tatoeba", "test", "sw")}
+    assert {(r["text"], pairs[r["gold"]]) for r in rows if r["side"] == "query"} == {
+        (r["text"], want[r["gold"]]) for r in told("tatoeba", "test", "sw") if r["side"] == "query" and r["gold"]}
+    rows = {r["example"]: r for r in suite.rows("bucc", "test", "de")}
+    assert {k: r["gold"] for k, r in rows.items()} == {"en-8": "de-9", "en-1": "", "de-5": "", "de-9": "en-8", "de-2": ""}
+    table = check_data(suite, "xnli,panx,xquad,tatoeba", "de,sw", ["test"])
+    assert set(table["found"]) == {"yes", "no"}  # German Tatoeba is not in the folder
+    assert "nothing for test in" in table[table["found"] == "no"]["problem"].iloc[0]
+
+
+def test_without_labels_the_sentence_says_where_they_belong(tmp_path):
+    root = download_folder(tmp_path)
+    for file in (root / "labels").rglob("*.*"): file.unlink()
+    suite = XtremeSuite(root)
+    for task, code in (("xnli", "de"), ("pawsx", "de"), ("udpos", "de"), ("panx", "th"), ("xquad", "de"), ("mlqa", "de"), ("tatoeba", "sw"), ("bucc", "de")):
+        with pytest.raises(XitcalError, match=f"Task {task}, language {code}: none of the .* has a gold label.*labels/{task}/test-{code}.tsv"):
+            suite.rows(task, "test", code)
+    assert len(suite.rows("mnli", "train")) == N  # it can train all the same
+
+
+def test_original_files(tmp_path):
+    text = [[(code, NLI[r["label"]], "-", r["sentence1"], r["sentence2"]) for r in told("xnli", "test", code)] for code in ("de", "sw")]
+    put(tmp_path / "XNLI-1.0/xnli.test.tsv", lines([("language", "gold_label", "x", "sentence1", "sentence2"), *text[0], *text[1]]))
+    put(tmp_path / "x-final/de/test_2k.tsv", lines([("id", "sentence1", "sentence2", "label"), (1, 'Er sagte "ja', "Ja", 1), (2, "Nein", 'Ja"', 0)]))
+    put(tmp_path / "panx_dataset/de-test", "de:Köln\tB-LOC\nde:liegt\tO\n\nde:10:30\tO\n")
+    tree = "# sent_id = 1\n1-2\tzum\t_\t_\n1\tzu\tzu\tADP\n2\tdem\tder\tDET\n3\tHaus\tHaus\tNOUN\n3.1\tnull\tnull\tVERB\n\n"
+    put(tmp_path / "ud-treebanks-v2.5/UD_German-A/de_a-ud-test.conllu", tree)
+    put(tmp_path / "ud-treebanks-v2.5/UD_German-B/de_b-ud-test.conllu", tree)
+    put(tmp_path / "ud-treebanks-v2.5/UD_Swiss_German-C/gsw_c-ud-test.conllu", tree.replace("Haus", "Huus"))
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.swh", "Habari.\nAsante.\n")
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.eng", "Hi.\nThanks.\n")
+    pools(tmp_path / "bucc2018/de-en.training", tmp_path / "bucc2018/de-en.training.gold")
+    suite = XtremeSuite(tmp_path)
+    for code in ("de", "sw"): same(suite.rows("xnli", "test", code), "xnli", code, "sentence1", "sentence2", "label")
+    assert suite.rows("pawsx", "test", "de").to_list()[0] == dict(example="pawsx-1", language="de", sentence1='Er sagte "ja', sentence2="Ja", label=1)
+    assert suite.rows("panx", "test", "de")["tokens"] == [["Köln", "liegt"], ["10:30"]]
+    assert suite.rows("udpos", "test", "de")["tokens"] == [["zu", "dem", "Haus"]] * 2  # no Swiss German
+    assert [r["text"] for r in suite.rows("tatoeba", "test", "sw", 1)] == ["Hi.", "Habari.", "Asante."] or \
+           [r["text"] for r in suite.rows("tatoeba", "test", "sw", 1)] == ["Thanks.", "Habari.", "Asante."]
+    assert sum(bool(r["gold"]) for r in suite.rows("bucc", "test", "de")) == 2
+
+
+def test_intermediate_tasks(tmp_path):
+    json_lines = lambda rows: "".join(json.dumps(r) + "\n" for r in rows)
+    pairs = told("mnli", "train", "en")
+    glue = [("index", "sentence1", "sentence2", "gold_label"), *((i, r["sentence1"], r["sentence2"], NLI[r["label"]]) for i, r in enumerate(pairs))]
+    for name in ("train", "dev_matched", "dev_mismatched"): put(tmp_path / f"MNLI/{name}.tsv", lines(glue))
+    for name in ("train", "dev"):
+        put(tmp_path / f"QQP/{name}.tsv", lines([("id", "question1", "question2", "is_duplicate"), *((i, "a", "b", i % 2) for i in range(N))]))
+        put(tmp_path / f"squad/{name}-v2.0.json", squad(told("squad2", "train", "en")))
+        put(tmp_path / f"commonsenseqa/{name}_rand_split.jsonl", json_lines(dict(id=f"{i}", answerKey="B", question=dict(
+            stem="Bed?", choices=[dict(label=x, text=x * 3) for x in "ABCDE"])) for i in range(N)))
+    for name in ("train", "dev", "test"):
+        put(tmp_path / f"SNLI/snli_1.0_{name}.jsonl", json_lines(dict(sentence1="a", sentence2="b", gold_label=("-", *NLI)[i % 4]) for i in range(N)))
+        for r in (1, 2, 3):
+            put(tmp_path / f"anli_v1.0/R{r}/{name}.jsonl", json_lines(dict(uid="u", context="a", hypothesis="b", label="enc"[i % 3]) for i in range(N)))
+        put(tmp_path / f"ccg/AUTO/{dict(train='05', dev='20', test='23')[name]}/wsj.auto",
+            "ID=1\n(<T S 0 2> (<L NP NNP NNP Mr. NP>) (<L S[dcl]\\NP VBD VBD left S[dcl]\\NP>) )\n" * 3)
+    for name in ("train", "val"):
+        put(tmp_path / f"hellaswag/hellaswag_{name}.jsonl",
+            json_lines(dict(ind=1, ctx_a="A man sits.", ctx_b="he", endings=list("abcd"), label=i % 4) for i in range(N)))
+    for name in ("train", "valid"):
+        put(tmp_path / f"cosmosqa/{name}.csv", "id,context,question,answer0,answer1,answer2,answer3,label\n" + "".join(
+            f'{i},"He said, ""no"".",Why?,a,b,c,d,{i % 4}\n' for i in range(N)))
+    suite = XtremeSuite(tmp_path)
+    for task in ("anli+", "mnli", "qqp", "squad2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"):
+        for split in ("train", "validation", "calibration", "test"): assert len(check_rows(suite.rows(task, split), suite.tasks[task])), (task, split)
+    assert len(suite.rows("anli+", "train")) == 5 * N - N // 4 and suite.tallies["anli+", "train", "en"].left_out == {"no gold label": N // 4}
+    assert suite.rows("cosmosqa", "train")[0]["context"] == 'He said, "no".'
+    assert suite.tasks["ccg"].labels == ("NP", "S[dcl]\\NP") and not suite.absent
+    assert "ccg" in [f["name"] for f in material_facts("multi", suite)] and len(material_facts("multi", XtremeSuite())) == 8
+
+
+HEAD = "language\tgold_label\tsentence1\tsentence2\n"
+BAD = {  # a table of German test pairs, and what is said of it
+    "wrong column": ("language\tgold_label\tsentence1\nde\tneutral\ta\n", "column 'sentence2' is missing; there are language, gold_label, sentence1"),
+    "label outside": (HEAD + "de\tneutrl\ta\tb\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: label 'neutrl' is none of"),
+    "empty text": (HEAD + "de\tneutral\t \tb\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: sentence1 is empty"),
+    "short line": (HEAD + "de\tneutral\ta\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: sentence2 is empty"),
+    "not there": (HEAD + "fr\tneutral\ta\tb\n", "column 'sentence1' is missing"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_bad_tables(tmp_path, fault):
+    text, sentence = BAD[fault]
+    put(tmp_path / "XNLI-1.0/xnli.test.tsv", text)
+    with pytest.raises(XitcalError) as told_off: XtremeSuite(tmp_path).rows("xnli", "test", "de")
+    assert sentence in str(told_off.value) and str(told_off.value).startswith("Task xnli, language de")
+
+
+def test_bad_files_of_other_kinds(tmp_path):
+    put(tmp_path / "panx/test-de.tsv", "Köln\nliegt\n")
+    put(tmp_path / "labels/panx/test-de.tsv", "B-LOC\n")
+    put(tmp_path / "panx/test-sw.tsv", "Nairobi\tB-CITY\n")
+    put(tmp_path / "xquad/xquad.de.json", "{")
+    put(tmp_path / "xquad/xquad.ar.json", squad([dict(example="1", question="q", context="In Paris.", answers=dict(text=["Rome"], answer_start=[3]))]))
+    put(tmp_path / "xquad/xquad.ru.json", squad(told("xquad", "test", "ru", 2), ["a", "a"]))
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.swh", "a\nb\n")
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.eng", "a\n")
+    pools(tmp_path / "bucc2018/de-en.test", tmp_path / "bucc2018/de-en.test.gold")
+    put(tmp_path / "bucc2018/de-en.test.gold", "de-9\ten-77\n")
+    suite = XtremeSuite(tmp_path)
+    for task, code, sentence in (
+            ("panx", "de", "it has 2 tokens but 1 tags"), ("panx", "sw", "tag 'B-CITY' is none of O, B-PER"), ("xquad", "de", "is damaged or no such file"),
+            ("xquad", "ar", "answer 'Rome' does not stand in the context"), ("xquad", "ru", "example id 'a' occurs twice"),
+            ("tatoeba", "sw", "2 sentences, but 1 in English"), ("bucc", "de", "en-77"), ("xnli", "yo", "no test rows in language 'yo'"),
+            ("mlqa", "de", "is not in the cache")):
+        with pytest.raises(XitcalError, match=f"Task {task}.*{code}.*{sentence}|Task {task}.*{sentence}"): suite.rows(task, "test", code)
+
+
+def test_a_few_faults_among_many_are_counted(tmp_path):
+    rows = [("a", "b", "1"), *[("c", "d", str(i % 2)) for i in range(500)]]
+    random.Random(0).shuffle(rows)
+    rows[7] = ("", "b", "1")
+    quoted(tmp_path / "pawsx/train-en.tsv", rows)
+    suite = XtremeSuite(tmp_path)
+    assert len(suite.rows("pawsx", "train")) == 500
+    tally = suite.tallies["pawsx", "train", "en"]
+    assert tally.left_out == {"at fault": 1} and "record 7 of train in pawsx/train-en.tsv: sentence1 is empty" in tally.fault
+
+
+def test_what_a_folder_holds_names_the_stages(tmp_path):
+    "Other files are other stages; tasks that the folder does not have keep theirs"
+    study = Study(suite="xtreme", targets=("xnli", "panx"), intermediates=("none",), seeds=(0,), models=("m",))
+    plain = {s.title: name for name, s in make_plan(study).stages.items()}
+    download_folder(tmp_path, ("en", "de"))
+    for file in [*tmp_path.glob("panx/*"), *tmp_path.glob("labels/panx/*")]: file.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XITCAL_DATA", str(tmp_path))
+        own = {s.title: name for name, s in make_plan(study).stages.items()}
+    assert plain.keys() == own.keys()
+    assert {title for title in plain if plain[title] != own[title]} == {"none, seed 0 → XNLI", "none → MNLI, seed 0"}, own.keys()
+
+
+def test_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XITCAL_DATA", "")
+    result = CliRunner().invoke(app, ["data", "check", "--task", "xnli", "--language", "de", "--split", "test", "--data", str(download_folder(tmp_path))])
+    assert result.exit_code == 0 and "xnli/test-de.tsv" in result.output and "1 of 1 found." in result.output
+    with pytest.raises(XitcalError, match="'.*/nowhere' does not exist"): make_study(suite="xtreme", data=str(tmp_path / "nowhere"))
+    with pytest.raises(XitcalError, match="LDC2005T13"): make_study(suite="xtreme", data=str(tmp_path), intermediate="ccg")
+    assert make_study(suite="xtreme", data=str(tmp_path), intermediate="none,ccg").intermediates == ("none",)
