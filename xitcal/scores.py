@@ -32,7 +32,8 @@ def _chunks(tags, labels):
     start, end, kinds = _boundary_tables(labels)
     before, now = tags[:-1], tags[1:]
     position = np.arange(1, len(tags))
-    begin = np.maximum.accumulate(np.where(start[before, now], position, 0))
+    # before anything has started, seqeval lets a span begin at the first tag of the file
+    begin = np.maximum.accumulate(np.maximum(np.where(start[before, now], position, np.where(now == 0, position + 1, 1)), 1))
     closes = end[before, now]
     return kinds[before[closes]], np.concatenate([[0], begin[:-1]])[closes], position[closes] - 1
 
