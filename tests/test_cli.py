@@ -9,7 +9,7 @@ from xitcal.study import PREDICTION_SCHEMA, load_predictions
 
 def test_help_tells_the_whole_story():
     text = xitcal("--help").stdout
-    for command in ("tasks", "plan", "run", "report", "predictions"):
+    for command in ("tasks", "plan", "run", "report", "predictions", "calibrate", "export", "score", "data"):
         assert re.search(rf"\b{command}\b", text)
         assert "--help" in xitcal(command, "--help").stdout
     options = xitcal("run", "--help").stdout

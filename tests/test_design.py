@@ -88,6 +88,6 @@ def test_the_embedded_encoder_is_small():
 
 
 def test_the_site_lists_every_notebook_and_nothing_else():
-    listed = set(re.findall(r"(?:file|href): ([\w/]+\.ipynb)", (root / "nbs" / "sidebar.yml").read_text()))
+    listed = set(re.findall(r"(?:file|href): ([\w/-]+\.ipynb)", (root / "nbs" / "sidebar.yml").read_text()))
     assert listed == {p.relative_to(root / "nbs").as_posix() for p in notebooks}
-    assert set(re.findall(r"href: ([\w/]+\.ipynb)", (root / "_quarto.yml").read_text())) <= listed
+    assert set(re.findall(r"href: ([\w/-]+\.ipynb)", (root / "_quarto.yml").read_text())) <= listed

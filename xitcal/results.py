@@ -93,11 +93,11 @@ def read_results(
 
 # %% ../nbs/37_results.ipynb #5e761916
 def _whole(sums, arm, target):
-    "Whether an arm has every seed and language in which some arm knows this target"
+    "Whether an arm has made a decision in every seed and language in which some arm has"
     if arm not in sums.arms or target not in sums.targets: return False
     n = sums.values["n"][:, :, sums.targets.index(target), :, 0]
-    there = ~np.isnan(n).all((0, 1))
-    return bool(there.any() and not np.isnan(n[sums.arms.index(arm)][:, there]).any())
+    there = (n > 0).any((0, 1))
+    return bool(there.any() and (n[sums.arms.index(arm)][:, there] > 0).all())
 
 # %% ../nbs/37_results.ipynb #5fd6296c
 def whole_targets(
@@ -135,7 +135,7 @@ def missing_words(
     if not lost: return ""
     by_arm = pd.DataFrame(lost, columns=["arm", "target"]).groupby("arm").target.agg(", ".join)
     command = results.about[0]["command"]
-    return ("**Not whole yet** (absent, or without a seed or language that others have), and left out of every average: "
+    return ("**Not whole yet** (absent, without a seed or language that others have, or without a single decision in one), and left out of every average: "
             + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items()) + f". `{command}` with the study's options fills it.")
 
 # %% ../nbs/37_results.ipynb #bef9ab1c
