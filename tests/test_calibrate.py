@@ -39,7 +39,8 @@ def test_a_file_of_each_kind_gives_the_same_tidy_table(tmp_path):
     table.assign(probs=[softmax(z) for z in table.logits]).drop(columns="logits").to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
     said = calibrate(tmp_path / "a.csv", "--out", tmp_path / "out.csv", "--fast")
     assert "signed_gap" in said and "sw" in said
-    found = {kind: make_table(read_table(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")} | dict(csv=pd.read_csv(tmp_path / "out.csv"))
+    found = {kind: make_table(read_table(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")}
+    found["csv"] = pd.read_csv(tmp_path / "out.csv")
     assert COLUMNS <= set(found["csv"]) and set(found["csv"].estimate) == ESTIMATES and len(found["csv"]) == 12
     for kind in ("csv", "jsonl"):
         pd.testing.assert_frame_equal(found[kind], found["parquet"], atol=1e-9)

@@ -55,7 +55,8 @@ def _matrix(table, column, name, at):
     _refuse(width < 2, name, lambda i: f"{column} has {width[i]} numbers; a decision is between two classes at least.", at)
     filled = np.full((len(lists), width.max()), -np.inf if column == "logits" else 0.)
     filled[np.arange(width.max()) < width[:, None]] = np.concatenate(lists)
-    _refuse(np.isnan(filled).any(1) | (filled == np.inf).any(1), name, lambda i: f"{column} {lists[i].tolist()} holds a number that is not finite.", at)
+    broken = np.isnan(filled).any(1) | (filled == np.inf).any(1)
+    _refuse(broken, name, lambda i: f"{column} {lists[i].tolist()} holds a number that is not finite.", at)
     return filled, width
 
 # %% ../nbs/39_calibrate.ipynb #26e34807
@@ -98,7 +99,8 @@ def _from_classes(table, column, name):
     if not scored.any(): raise XitcalError(f"{name}: every label is -100, so no row is scored.")
     at = np.flatnonzero(scored)
     (logs, width), gold = _log_probabilities(table, column, name, at), label[scored].astype(int)
-    _refuse((gold < 0) | (gold >= width), name, lambda i: f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 marks what is not scored).", at)
+    def outside(i): return f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 marks what is not scored)."
+    _refuse((gold < 0) | (gold >= width), name, outside, at)
     top = logs.argmax(1)
     return np.exp(logs[np.arange(len(gold)), top]), top == gold, _proper_scores(logs, top, gold), scored
 

@@ -204,7 +204,8 @@ def predictions(out: Annotated[Path, typer.Option(help="Parquet file to write, o
 
 # %% ../nbs/44_cli.ipynb #9100b612
 @app.command()
-def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines: logits or probs with label, or confidence with correct; example, language, seed where known.")],
+def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines: logits or probs with label, or confidence with "
+                                                        "correct; example, language, seed where known.")],
               by: Annotated[str|None, typer.Option(help="Columns that tell groups apart, comma-separated. Default: language, where there is one.")] = None,
               out: Annotated[Path|None, typer.Option(help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")] = None,
               baseline: Annotated[Path|None, typer.Option(help="Predictions of another system on the same examples, to be compared with.")] = None,
@@ -217,8 +218,11 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
     table, other = read_table(file), None if baseline is None else read_table(baseline)
     found = calibrate(table, groups, file.name, smooth=not fast)
     changes = None if other is None else compare(table, other, groups, (file.name, baseline.name))
-    typer.echo(readable(found).to_string() + "\n\n95 % intervals in square brackets; in round ones what ECE-15 would be were the model calibrated. Smooth ECE's interval is cautious.")
-    if changes is not None: typer.echo(f"\nChange against {baseline.name}, * p < .05, {changes.unpaired.iloc[0]:,} decisions without a partner left out:\n" + readable(changes).to_string())
+    typer.echo(readable(found).to_string() + "\n\n95 % intervals in square brackets; in round ones what ECE-15 would be were the model "
+               "calibrated. Smooth ECE's interval is cautious.")
+    if changes is not None:
+        typer.echo(f"\nChange against {baseline.name}, * p < .05, {changes.unpaired.iloc[0]:,} decisions without a partner left out:")
+        typer.echo(readable(changes).to_string())
     if out is None: return
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
