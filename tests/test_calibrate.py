@@ -36,7 +36,8 @@ def test_a_file_of_each_kind_gives_the_same_tidy_table(tmp_path):
     table = predictions(2.)
     table.to_parquet(tmp_path / "a.parquet")
     table.assign(logits=[json.dumps(list(z)) for z in table.logits]).to_csv(tmp_path / "a.csv", index=False)
-    table.assign(probs=[softmax(z) for z in table.logits]).drop(columns="logits").to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
+    probs = table.assign(probs=[softmax(z) for z in table.logits]).drop(columns="logits")
+    probs.to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
     said = calibrate(tmp_path / "a.csv", "--out", tmp_path / "out.csv", "--fast")
     assert "signed_gap" in said and "sw" in said
     found = {kind: make_table(read_table(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")}

@@ -66,7 +66,8 @@ def _log_probabilities(table, column, name, at):
     if column == "logits": return log_softmax(values, axis=1), width
     total = values.sum(1)
     _refuse(np.abs(total - 100) < 1, name, lambda i: f"probs sum to {total[i]:.4g}; these are percentages, divide them by 100.", at)
-    _refuse((values < 0).any(1) | (values > 1 + 1e-6).any(1), name, lambda i: f"probs {values[i, :width[i]].tolist()} are not all in [0, 1]; are they logits?", at)
+    outside = (values < 0).any(1) | (values > 1 + 1e-6).any(1)
+    _refuse(outside, name, lambda i: f"probs {values[i, :width[i]].tolist()} are not all in [0, 1]; are they logits?", at)
     _refuse(np.abs(total - 1) > 1e-3, name, lambda i: f"probs sum to {total[i]:.6g} and not to 1.", at)
     with np.errstate(divide="ignore"): return np.log(values / total[:, None]), width
 
