@@ -8,7 +8,7 @@ from conftest import xitcal
 from scipy.special import softmax
 
 from xitcal.calibrate import calibrate as make_table
-from xitcal.calibrate import read_table
+from xitcal.calibrate import read_file
 from xitcal.groups import debiased_rms, mean_interval, smooth_ece_interval
 
 COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
@@ -40,7 +40,7 @@ def test_a_file_of_each_kind_gives_the_same_tidy_table(tmp_path):
     probs.to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
     said = calibrate(tmp_path / "a.csv", "--out", tmp_path / "out.csv", "--fast")
     assert "signed_gap" in said and "sw" in said
-    found = {kind: make_table(read_table(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")}
+    found = {kind: make_table(read_file(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")}
     found["csv"] = pd.read_csv(tmp_path / "out.csv")
     assert COLUMNS <= set(found["csv"]) and set(found["csv"].estimate) == ESTIMATES and len(found["csv"]) == 12
     for kind in ("csv", "jsonl"):

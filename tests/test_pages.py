@@ -108,6 +108,31 @@ def test_pages_of_the_smallest_study(name, one_task, monkeypatch):
     assert "2 arms, 2 targets, 3 languages, seed 2" in shown and "Not whole yet" not in shown and "nan [" not in shown
 
 
+@pytest.fixture(scope="module")
+def real_data(tmp_path_factory):
+    "As from real data: another suite, and no posterior, so that nothing that is measured against it is there"
+    folder = study(tmp_path_factory.mktemp("real"), settings=("full",), seeds=(2, 3),
+                   keep=lambda t, setting, seed: t.language.isin(SOME[:5]) & t.intermediate.isin(["none", "mnli", "hellaswag"]))
+    for path in folder.glob("seed-*"):
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+            known = [c for c in table if c.endswith("_true") or c in ("posterior_error", "true_ce", "bound")]
+            table.assign(**dict.fromkeys(known, np.float32("nan"))).to_parquet(path, index=False)
+        else:
+            about = json.loads(path.read_text())
+            for arguments in about["settings"].values():
+                arguments["suite"] = "xtreme"
+            path.write_text(json.dumps(about))
+    return folder
+
+
+@pytest.mark.parametrize("name", [p for p in PAGES if "lora" not in p])
+def test_pages_of_real_data_whose_posterior_nobody_knows(name, real_data, monkeypatch):
+    shown = run_page(name, real_data, monkeypatch)
+    assert "seeds 2, 3. Intervals are over seeds and examples." in shown
+    assert "nan points" not in shown and "nan [" not in shown
+
+
 def test_nothing_to_compare_with_is_one_sentence(tmp_path, monkeypatch):
     study(tmp_path, lambda t, setting, seed: (t.intermediate == "mnli") & (t.language == "en"), settings=("full",))
     with pytest.raises(XitcalError, match="no model without phase 2"):

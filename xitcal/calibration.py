@@ -31,7 +31,7 @@ def width_bins(
 def mass_bins(
     confidence: np.ndarray, # (n,) in [0, 1]
     cell: np.ndarray,       # (n,) number of the cell
-    bins: int = 15,         # How many; fewer where a cell has less than two decisions a bin
+    bins: int|np.ndarray = 15, # How many, or how many in each cell; fewer where a cell has less than two decisions a bin
 ) -> np.ndarray: # (n,) number of the bin within the cell
     "Bin of equal mass each confidence falls into"
     order = np.lexsort((confidence, cell))

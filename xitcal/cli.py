@@ -211,11 +211,11 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
               baseline: Annotated[Path|None, typer.Option(help="Predictions of another system on the same examples, to be compared with.")] = None,
               fast: Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")] = False):
     "How calibrated are these predictions? Estimates with intervals and null floors, and paired changes against a baseline."
-    from xitcal.calibrate import calibrate, check_out, compare, read_table, readable, write_estimates
+    from xitcal.calibrate import calibrate, check_out, compare, read_file, readable, write_estimates
     from xitcal.store import disk_errors
     check_out(out)
     groups = None if by is None else [c.strip() for c in by.split(",") if c.strip()]
-    table, other = read_table(file), None if baseline is None else read_table(baseline)
+    table, other = read_file(file), None if baseline is None else read_file(baseline)
     found = calibrate(table, groups, file.name, smooth=not fast)
     changes = None if other is None else compare(table, other, groups, (file.name, baseline.name))
     typer.echo(readable(found).to_string() + "\n\n95 % intervals in square brackets; in round ones what ECE-15 would be were the model "

@@ -62,18 +62,9 @@ def mass_bin_count(
     return np.clip(np.round(np.cbrt(size)), 2, 15).astype(int)
 
 # %% ../nbs/31b_groups.ipynb #40549149
-def _mass_slots(confidence, group, n):
-    "Slot of each decision: 15 a group, of which the first `mass_bin_count` are used"
-    size, order = np.bincount(group, minlength=n), np.lexsort((confidence, group))
-    rank = np.empty(len(group), int)
-    rank[order] = np.arange(len(group)) - (np.cumsum(size) - size)[group[order]]
-    bins = np.minimum(mass_bin_count(size), np.maximum(size // 2, 1))
-    return group * 15 + rank * bins[group] // size[group]
-
-# %% ../nbs/31b_groups.ipynb #042898ca
 def _bins(confidence, correct, group, cluster, n):
-    "Weight, mean gap and its variance of each mass bin: three arrays (n, 15)"
-    slot, gap = _mass_slots(confidence, group, n), confidence - correct
+    "Weight, mean gap, its variance with the precaution, and without, of each mass bin: four arrays (n, 15)"
+    slot, gap = group * 15 + mass_bins(confidence, group, mass_bin_count(np.bincount(group))), confidence - correct
     size, total, calibrated = _sums(slot, n * 15, np.ones(len(gap)), gap, confidence * (1 - confidence))
     mean = np.divide(total, size, out=np.zeros(n * 15), where=size > 0)
     squares, count = _cluster_squares(gap - mean[slot], slot, cluster, n * 15)

@@ -191,8 +191,8 @@ def text_shares(
     results: Results, # From `read_results`
 ) -> dict[str, float]: # By language code, in (0, 1]; empty where it is not recorded
     "Share of each language among the tokens that the suite's encoder was pretrained on, all stages together"
-    encoder = getattr(find_suite(results.suite), "encoder", None)
-    if encoder is None: return {}
-    last = json.loads((encoder() / "pretraining.json").read_text())
+    path = Path(find_suite(results.suite).encoder()) / "pretraining.json"
+    if not path.exists(): return {} # an encoder from the hub says nothing of it
+    last = json.loads(path.read_text())
     tokens = pd.DataFrame([n for stage in (last, *last["earlier_stages"]) for n in stage["tokens_by_language"].values()]).sum()
     return (tokens / tokens.sum()).to_dict()
