@@ -2,11 +2,14 @@
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.special import expit, log_softmax
 
+from xitcal.events import event_statistics, toy_predictions
 from xitcal.languages import XitcalError
 from xitcal.recalibration import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, span_features
+from xitcal.regimes import carry_over, recalibrate, seed_ensembles
 
 
 def softmax(z):
@@ -86,3 +89,101 @@ def test_spans_without_information_are_platts_map():
     right = rng.random(4000) < expit(.5 * features[:, 0])
     c = expit(features[:, 0])
     assert np.abs(SpanLogistic().fit(features, right).transform(features) - Platt().fit(c, right).transform(c)).max() < .02
+
+
+# --- regimes ----------------------------------------------------------------------------------------------------------
+
+def rows_of(targets, n=80, languages=("en", "de", "sw"), **options):
+    "Test rows and English calibration rows of toy models, as data frames; no example is in both"
+    both = toy_predictions(targets, languages=languages, n=2 * n, **options).to_pandas()
+    late = both.example.str.extract(r"(\d+)$")[0].astype(int) >= n
+    return both[~late], both[late & (both.language == "en")]
+
+
+def table_of(frame):
+    return pa.Table.from_pandas(frame, schema=toy_predictions(n=1).schema, preserve_index=False)
+
+
+def judged(frame, **columns):
+    "The frame with other labels or logits, and what follows from them"
+    frame = frame.assign(**columns)
+    p = [softmax(z.astype(float)[None])[0] for z in frame.logits]
+    prediction = np.array([q.argmax() for q in p])
+    return frame.assign(prediction=prediction, confidence=[q.max() for q in p], correct=prediction == frame.label)
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return rows_of(["xnli"], seeds=(0,))
+
+
+@pytest.mark.parametrize("how", ["all right", "all wrong", "constant", "certain"])
+def test_regimes_at_the_edges_give_numbers(toy, how):
+    def bent(frame):
+        if how == "constant":
+            return judged(frame, logits=[np.array([1, 0, 0], np.float32)] * len(frame))
+        if how == "certain":
+            return judged(frame, logits=[np.float32(40) * z for z in frame.logits])
+        return judged(frame, label=(frame.prediction + (how == "all wrong")) % 3)
+    test, english = (bent(frame) for frame in toy)
+    found = recalibrate(table_of(test), table_of(english), sizes=[10, 40], draws=2)
+    assert found.table[["before", "after", "temperature"]].notna().all().all()
+    assert set(found.table.regime) == {"english", "pooled", "own", "own, shrunken"}
+    assert found.table.temperature.between(.049, 20.01).all()
+    levels = carry_over(found.examples, "gain").query("what == 'level'")
+    assert levels[["value", "low", "high"]].notna().all().all()
+
+
+def test_labels_that_judge_never_fit(toy):
+    test, english = toy
+    before = recalibrate(table_of(test), table_of(english), sizes=[10, 40], draws=1)
+    for regime, n in (("own", 10), ("own", 40), ("own, shrunken", 40), ("pooled", 0), ("english", 0)):
+        mine = before.examples[(before.examples.regime == regime) & (before.examples.n == n) & (before.examples.language == "sw")]
+        here = (test.language == "sw") & test.example.isin(set(mine.example.astype(str)))
+        assert mine.rows.sum() == here.sum() == (len(test) // 3 if n == 0 else len(test) // 3 * (80 - n) // 80)
+        other = judged(test, label=np.where(here, (test.label + 1) % 3, test.label))
+        after = recalibrate(table_of(other), table_of(english), sizes=[10, 40], draws=1)
+        pick = lambda found: found.table.query(f"regime == '{regime}' and n == {n} and language == 'sw' and estimate == 'nll'")
+        assert pick(after).temperature.to_numpy() == pytest.approx(pick(before).temperature.to_numpy(), abs=1e-12)
+        assert not np.allclose(pick(after).after, pick(before).after)
+
+
+def test_a_sentence_is_labelled_whole_and_a_missing_seed_is_named():
+    test, english = rows_of(["panx"], n=40)
+    test = test[~((test.intermediate == "mnli") & (test.seed == 1))]
+    found = recalibrate(table_of(test), table_of(english), sizes=[10, 20, 30], draws=2)
+    own = found.examples[(found.examples.regime == "own") & (found.examples.n == 10)]
+    assert set(own.rows % 4) == {0}  # a toy sentence has four tokens
+    assert found.missing.n.tolist() == [30] and "there are 40" in found.missing.reason[0]
+    changes = carry_over(found.examples, "gain").query("what == 'change'")
+    assert set(changes.seeds) == {"0"} and set(carry_over(found.examples, "gain").query("intermediate == 'none'").seeds) == {"0, 1"}
+
+
+def test_retrieval_without_phase_2_and_without_seed_is_everybodys_baseline():
+    treated, base = toy_predictions(["tatoeba"], ["mnli"], ["de", "sw"], (0, 1), 60), toy_predictions(["tatoeba"], ["none"], ["de", "sw"], (None,), 60)
+    found = recalibrate([treated, base], treated.slice(0, 0), sizes=[20], draws=1)
+    assert set(found.table.regime) == {"pooled", "own"} and "no English calibration rows" in found.missing.reason[0]
+    with pytest.raises(XitcalError, match="there are no English calibration rows"):
+        carry_over(found.examples, "gain")
+
+
+def test_rows_that_may_not_fit_are_refused(toy):
+    test, english = map(table_of, toy)
+    for wrong, sentence in ((english.set_column(english.column_names.index("language"), "language", pa.array(["sw"] * len(english))), "must be English"),
+                            (test.filter(pa.compute.equal(test["language"], "en")), "both a calibration row and a test row")):
+        with pytest.raises(XitcalError, match=sentence) as error:
+            recalibrate(test, wrong)
+        assert "\n" not in str(error.value)
+    with pytest.raises(XitcalError, match="a positive number of labelled examples, not 0"):
+        recalibrate(test, english, sizes=[0])
+    with pytest.raises(XitcalError, match="nothing to recalibrate"):
+        recalibrate(test.slice(0, 0), english)
+
+
+def test_an_ensemble_over_seeds_scores_better_than_its_members():
+    table = toy_predictions(["xnli", "panx", "xquad"], seeds=(0, 1, 2), n=60)
+    made = event_statistics(seed_ensembles(table))
+    assert set(made.target) == {"xnli", "panx"} and made.seed.isna().all()  # answers list other candidates in each seed
+    alone = event_statistics(table)
+    for target in ("xnli", "panx"):
+        assert made.nll[made.target == target].mean() < alone.nll[alone.target == target].mean()
