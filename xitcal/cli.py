@@ -46,11 +46,14 @@ _Language = Annotated[str|None, typer.Option(help="Evaluation languages: codes o
                                              autocompletion=_names("language"))]
 _Seeds = Annotated[str|None, typer.Option(help="Seeds: 0,1,2 or 0-4.")]
 _Method = Annotated[str|None, typer.Option(help="full, lora, or both with a comma.")]
-_Rate = Annotated[float|None, typer.Option(help="Learning rate of both phases. Default: each recipe's own.")]
-_Phase2 = Annotated[int|None, typer.Option(help="Most training rows of phase 2.")]
-_Phase3 = Annotated[int|None, typer.Option(help="Most training rows of phase 3.")]
-_Test = Annotated[int|None, typer.Option(help="Most evaluation rows a language.")]
-_Kept = Annotated[int|None, typer.Option(help="Most English rows predicted for recalibration.")]
+_Rate = Annotated[str|None, typer.Option(help="Learning rates of both phases, comma-separated: each is a part of the grid. Default: each recipe's own.")]
+_Recipes = Annotated[str|None, typer.Option(help="Whose recipes: phang, xtreme or xitcal (notebook 01a). Default: the suite's.")]
+_Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both phases. Default: each recipe's own.")]
+_Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
+_Phase2 = Annotated[str|None, typer.Option(help="Most training rows of phase 2, or all.")]
+_Phase3 = Annotated[str|None, typer.Option(help="Most training rows of phase 3, or all.")]
+_Test = Annotated[str|None, typer.Option(help="Most evaluation rows a language, or all.")]
+_Kept = Annotated[str|None, typer.Option(help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
 _Own = Annotated[str|None, typer.Option(help="TOML files of intermediate tasks of your own (notebook 09), comma-separated.")]
 _Config = Annotated[Path|None, typer.Option(help="TOML file with these options (names with _ for -); the command line wins.")]
@@ -68,10 +71,23 @@ def seed_list(
         except ValueError: raise XitcalError(f"{part.strip()!r} is no seed; write --seeds 0,1,2 or --seeds 0-4.") from None
     return tuple(dict.fromkeys(seeds))
 
+# %% ../nbs/44_cli.ipynb #484a8931
+def _rates(values) -> tuple[float, ...]:
+    "Learning rates from text or numbers"
+    try: return tuple(dict.fromkeys(float(v) for v in values))
+    except ValueError as error: raise XitcalError(f"A learning rate is no number ({error}); write --learning-rate 5e-6,1e-5.") from None
+
+def _row_limit(value, option: str) -> int|None:
+    "A number of rows; None for all"
+    if str(value) == "all": return None
+    try: return int(value)
+    except ValueError: raise XitcalError(f"--{option.replace('_', '-')} is a whole number or all, not {value!r}.") from None
+
 # %% ../nbs/44_cli.ipynb #f6c3f8b7
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
-               method="methods", learning_rate="learning_rate", intermediate_rows="intermediate_rows", target_rows="target_rows",
-               test_rows="test_rows", calibration_rows="calibration_rows", precision="precision")
+               method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
+               test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", sampling="sampling",
+               precision="precision")
 
 # %% ../nbs/44_cli.ipynb #21b31d7c
 def read_config(
@@ -106,7 +122,7 @@ def make_study(
     **options,                # As on the command line; None for not given
 ): # A checked `Study`
     "A study from a file and from options, which win over it"
-    from xitcal.study import Study, check_study
+    from xitcal.study import Study, check_study, default_study
     from xitcal.suites import load_task
     given = read_config(config) | {n: v for n, v in options.items() if v is not None}
     _set_data(given.pop("data", None))
@@ -114,9 +130,12 @@ def make_study(
     chosen = {_FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
+    if "learning_rates" in chosen: chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
+    for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
+        if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
     if chosen.get("languages") is not None: chosen["languages"] = tuple(languages(_items(chosen["languages"])))
-    return check_study(_without_absent(replace(Study(), **chosen)))
+    return check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen)))
 
 # %% ../nbs/44_cli.ipynb #23ff883e
 def _items(value) -> list:
@@ -144,17 +163,21 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
+         recipes: _Recipes = None, label_smoothing: _Smoothing = None, sampling: _Sampling = None,
          precision: _Precision = None, task_file: _Own = None, data: _Data = None,
          config: _Config = None, flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
-    "Show the stages of a study and what they cost; runs nothing."
+    "Show the recipes and stages of a study and what they cost; runs nothing."
     from xitcal.estimates import estimate
     from xitcal.runner import default_workers
-    from xitcal.study import make_plan
+    from xitcal.study import make_plan, recipe_text
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision, task_file=task_file, data=data)
-    costs, crew = estimate(make_plan(study), flops), workers or default_workers()
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, sampling=sampling,
+                       precision=precision, task_file=task_file, data=data)
+    stages = make_plan(study)
+    costs, crew = estimate(stages, flops), workers or default_workers()
+    typer.echo(recipe_text(stages) + "\n")
     typer.echo(costs.round({"seconds": 1, "gigabytes": 2}).to_string(index=False))
     typer.echo(f"\n{len(costs)} stages, {costs['examples'].sum():,} examples, {costs['tokens'].sum():,} tokens. About "
                f"{costs['seconds'].sum() / crew / 60:.1f} minutes with {crew} side by side; {costs['gigabytes'].max():.2f} GiB for the "
@@ -165,6 +188,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
+        recipes: _Recipes = None, label_smoothing: _Smoothing = None, sampling: _Sampling = None,
         precision: _Precision = None, task_file: _Own = None, data: _Data = None,
         config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
@@ -173,7 +197,8 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, precision=precision, task_file=task_file, data=data)
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, sampling=sampling,
+                       precision=precision, task_file=task_file, data=data)
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))

@@ -142,7 +142,7 @@ class EmbeddedSuite:
 
     def __init__(self):
         self.tasks = {name: _suited(task) for name, task in (INTERMEDIATES | TARGETS).items()}
-        self.translated = tuple(name for name in INTERMEDIATES if MAKERS[name].translated)
+        self.translated = {name: tuple(LANGUAGES) for name in INTERMEDIATES if MAKERS[name].translated}
 
     def rows(self,
              task: str,  # Name of a task

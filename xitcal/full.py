@@ -26,5 +26,5 @@ FULL = Study(intermediates=ARMS, targets=tuple(TARGETS), seeds=(2, 3, 4, 5, 6), 
 _SOME = replace(FULL, intermediates=(NONE, "mnli", "hellaswag"), targets=("xnli", "panx"))
 
 # %% ../nbs/45_full.ipynb #0a659841
-SUBSETS = {"lora": replace(_SOME, methods=("lora",)), "rate-third": replace(_SOME, learning_rate=1e-3 / 3),
-           "rate-triple": replace(_SOME, learning_rate=3e-3)}
+SUBSETS = {"lora": replace(_SOME, methods=("lora",)), "rate-third": replace(_SOME, learning_rates=(1e-3 / 3,)),
+           "rate-triple": replace(_SOME, learning_rates=(3e-3,))}

@@ -79,9 +79,10 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     "Phases 2 and 3: rows in English, a trained model out"
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
-    materials = [_material(json.dumps(t), suite.name, recipe.rows, min(recipe.evaluate_rows, recipe.rows), facts["seed"] * t["shuffled"])
+    validation = min(recipe.evaluate_rows, recipe.rows or recipe.evaluate_rows)
+    materials = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
                  for t in facts["tasks"]]
-    options = replace(options, method=facts["method"], precision=facts["precision"], on_step=on_step,
+    options = replace(options, method=facts["method"], precision=facts["precision"], sampling=facts.get("sampling", "proportional"), on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
     return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
 
@@ -94,7 +95,7 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     model.to(PartialState().device)
     tables = []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
-        if not n: continue
+        if n == 0: continue
         events = predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, split, tuple(codes), n), task.recipe)
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
     write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")

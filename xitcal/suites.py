@@ -31,7 +31,7 @@ class Suite(Protocol):
     name: str               # As in `--suite`
     version: str            # Changes when its rows do; part of what identifies a result
     tasks: dict[str, Task]  # By name, with the suite's own labels, languages and recipes
-    translated: tuple[str, ...] # Names of the tasks whose training rows exist in other languages
+    translated: dict[str, tuple[str, ...]] # Tasks whose training rows exist in other languages, with all their languages
 
     def rows(self, task: str, split: str, languages=None, n: int|None = None) -> Dataset:
         "The first `n` rows a language of a task's split, in a fixed order (see `xitcal.rows`)"
@@ -57,8 +57,12 @@ class _Extended:
     "A suite with intermediate tasks of one's own"
     def __init__(self, suite, own):
         self.name, self.version, self.translated, self.told, self.encoder = suite.name, suite.version, suite.translated, suite.told, suite.encoder
-        self.absent = getattr(suite, "absent", {})
+        self.absent, self.recipes, self.defaults = getattr(suite, "absent", {}), getattr(suite, "recipes", ""), getattr(suite, "defaults", {})
         self._suite, self._own, self.tasks = suite, own, suite.tasks | {name: task for name, (task, _) in own.items()}
+
+    def size(self, task, split, code):
+        if task in self._own: return len(self._own[task][1].get(split, ()))
+        return self._suite.size(task, split, code) if hasattr(self._suite, "size") else None
 
     def rows(self, task, split, languages=None, n=None):
         if task not in self._own: return self._suite.rows(task, split, languages, n)

@@ -21,7 +21,7 @@ class Recipe:
     epochs: float = 3.0             # Passes over the training rows
     max_length: int = 256           # Longest input in tokens; longer contexts are windowed, never cut silently
     stride: int = 128               # Overlap of two windows in tokens (answers and tagging)
-    warmup: float = 0.1             # Share of the steps with rising learning rate; linear decay to 0 after
+    warmup: float = 0.1             # Share of the steps with rising learning rate, or from 1 on their number; linear decay to 0 after
     weight_decay: float = 0.0       # AdamW weight decay, not on biases and layer norms
     adam_epsilon: float = 1e-8      # AdamW epsilon
     clip: float = 1.0               # Largest norm of the gradient; 0 for no clipping
@@ -45,9 +45,9 @@ def check_recipe(
     "Refuse a recipe with a value out of range by an `XitcalError` that names the field"
     positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon")
     zero_or_more = ("stride", "weight_decay", "clip", "evaluate_every", "evaluate_rows", "patience")
-    shares = ("warmup", "label_smoothing")
     for names, ok, must in ((positive, lambda v: v > 0, "be positive"), (zero_or_more, lambda v: v >= 0, "not be negative"),
-                            (shares, lambda v: 0 <= v < 1, "lie in [0, 1)")):
+                            (("warmup",), lambda v: 0 <= v < 1 or v == round(v) > 0, "be a share in [0, 1) or a number of steps"),
+                            (("label_smoothing",), lambda v: 0 <= v < 1, "lie in [0, 1)")):
         for name in names:
             if not ok(getattr(recipe, name)):
                 raise XitcalError(f"The {where} has {name} = {getattr(recipe, name)}, but it must {must}.")

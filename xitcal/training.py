@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .batches import mixed_steps, share_of_step, training_steps
-from .heads import add_lora, build_heads, encoder_precision, load_tokenizer, quiet, use_bf16
+from .heads import add_lora, build_heads, check_lengths, encoder_precision, fitted, load_tokenizer, quiet, use_bf16
 from .registry import kind_of
 from .languages import XitcalError, known
 from .prediction import predict
@@ -37,7 +37,7 @@ def learning_rate(
     recipe: Recipe, # Peak and warm-up
 ) -> float:
     "Learning rate of the next step"
-    rising = max(1, round(recipe.warmup * total))
+    rising = min(total, max(1, round(recipe.warmup * (total if recipe.warmup < 1 else 1))))
     if step < rising: return recipe.learning_rate * (step + 1) / rising
     return recipe.learning_rate * (total - step) / max(1, total - rising)
 
@@ -110,14 +110,16 @@ class Material:
 # %% ../nbs/23_training.ipynb #8119b1a7
 @dataclass
 class Options:
-    "How a training runs; nothing here changes what the recipe means"
+    "How a training runs: what a study decides for all tasks, and what changes nothing but speed"
     method: str = "full"        # "full" or "lora"
+    lora_rank: int = 8          # Of LoRA's updates
+    lora_targets: tuple[str, ...] = () # Modules that LoRA updates; () for the architecture's own
     precision: str = "auto"     # "auto", "fp32" or "bf16" for the encoder
     budget: int = 4096          # Most tokens in a micro-batch
     save_seconds: float = 60.   # Time between two checkpoints
     progress: bool = False      # Whether to show a bar
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
-    mixing: float = 1.          # Exponent of multi-task sampling, see `mixed_steps`
+    sampling: str = "proportional" # How often each of several tasks comes, see `mixed_steps`
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
     on_step: Callable[[int, int], None]|None = None # Called after each step with steps done and steps in all
@@ -162,12 +164,14 @@ class Training:
         self.accelerator = _accelerator(options)
         self.tokenizer, self.materials = load_tokenizer(encoder), {m.task.name: m for m in materials}
         self.models = build_heads(encoder, [m.task for m in materials], seed)
-        self.lora = add_lora(self._encoder()) if options.method == "lora" else None
+        self.lora = add_lora(self._encoder(), options.lora_rank, options.lora_targets) if options.method == "lora" else None
         for model in self.models.values(): model.to(self.accelerator.device).train()
         self.optimizer = make_optimizer(list(self.models.values()), recipe)
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, recipe) for n, m in self.materials.items()}
-        self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, options.mixing)
+        self.recipe = fitted(self.recipe, self._encoder())
+        self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, self.recipe) for n, m in self.materials.items()}
+        for name, m in self.materials.items(): check_lengths(self.features[name], self._encoder(), m.task)
+        self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, {n: len(m.train) for n, m in self.materials.items()}, options.sampling)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
