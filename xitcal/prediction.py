@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .batches import micro_batches
-from .heads import encoder_precision
+from .heads import check_lengths, encoder_precision, fitted
 from .kinds import Kind
 from .languages import XitcalError
 from .registry import kind_of
@@ -71,7 +71,8 @@ def predict(
 ) -> pa.Table: # Events in `EVENT_SCHEMA`
     "Events of a task's rows; `XitcalError` when a logit is not finite"
     kind = kind_of(task)
-    features = kind.features(rows, tokenizer, task, recipe)
+    features = kind.features(rows, tokenizer, task, fitted(recipe, model))
+    check_lengths(features, model, task)
     with encoder_precision([model], bf16):
         kept = run_model(model, features, kind, task, tokenizer.pad_token_id, budget, progress)
     for f, z in zip(features, kept):

@@ -14,29 +14,38 @@ import torch
 from datasets import Dataset
 from seqeval.metrics.sequence_labeling import get_entities
 
+from .languages import XitcalError
 from .kinds import Kind, cross_entropy, events_table, log_softmax, padded, pad_inputs, register_kind, row_columns
 
 # %% ../nbs/13_tagging.ipynb #b21743be
-def _sure_words(words: Sequence[str], tokenizer) -> list[str]:
-    "The same words, with the unknown token for each one that the tokenizer turns into nothing"
-    found = set(tokenizer(list(words), is_split_into_words=True, add_special_tokens=False, verbose=False).word_ids())
-    return [w if i in found else tokenizer.unk_token for i, w in enumerate(words)]
+def _spaced(words: Sequence[str], tokenizer) -> list[str]:
+    "The words, with a blank before all but the first where the tokenizer needs it to see that a word begins"
+    words, plain = list(words), dict(add_special_tokens=False, verbose=False)
+    if tokenizer(["x", "x"], is_split_into_words=True, **plain)["input_ids"] == tokenizer("x x", **plain)["input_ids"]: return words
+    return words[:1] + [f" {w}" for w in words[1:]]
 
 # %% ../nbs/13_tagging.ipynb #a452606f
+def _sure_words(words: Sequence[str], tokenizer) -> list[str]:
+    "The same words, with the unknown token for each one that the tokenizer turns into nothing"
+    found = set(tokenizer(_spaced(words, tokenizer), is_split_into_words=True, add_special_tokens=False, verbose=False).word_ids())
+    return [w if i in found else tokenizer.unk_token or "\N{REPLACEMENT CHARACTER}" for i, w in enumerate(words)]
+
+# %% ../nbs/13_tagging.ipynb #a6e0978a
 def encode_words(
     tokenizer,                   # A fast tokenizer
     sentences: list[list[str]],  # Words of each sentence
     max_length: int,             # Longest window in tokens, special tokens included
     stride: int,                 # Overlap of two windows in tokens
-) -> list[dict]: # input_ids; row: index of the sentence; words: word index at each first sub-word, else -1
+) -> list[dict]: # input_ids; row: index of the sentence; words: word index at each first sub-word, else -1; at: where the words begin
     "Windows of token ids, in the order of the sentences"
-    options = dict(is_split_into_words=True, truncation=True, max_length=max_length, stride=min(stride, max_length // 2),
-                   return_overflowing_tokens=True)
-    coded, features = tokenizer(sentences, **options), []
+    room = max_length - tokenizer.num_special_tokens_to_add()
+    options = dict(is_split_into_words=True, truncation=True, max_length=max_length, stride=min(stride, room // 2), return_overflowing_tokens=True)
+    coded, features = tokenizer([_spaced(words, tokenizer) for words in sentences], **options), []
     for i, row in enumerate(coded["overflow_to_sample_mapping"]):
         ids = coded.word_ids(i)
         first = [w if w is not None and w != before else -1 for w, before in zip(ids, [None] + ids)]
-        features.append(dict(input_ids=coded["input_ids"][i], row=row, words=np.array(first)))
+        at = next((k for k, w in enumerate(ids) if w is not None), 0)
+        features.append(dict(input_ids=coded["input_ids"][i], row=row, words=np.array(first), at=at))
     return features
 
 # %% ../nbs/13_tagging.ipynb #9b444a9a
@@ -46,7 +55,7 @@ def _own_starts(features: list[dict]) -> list[dict]:
     for f in features:
         known = seen.setdefault(f["row"], set())
         kept = np.flatnonzero(f["words"] >= 0)
-        if known and len(kept) and f["words"][kept[0]] in known and kept[0] == 1: f["words"][kept[0]] = -1
+        if known and len(kept) and f["words"][kept[0]] in known and kept[0] == f["at"]: f["words"][kept[0]] = -1
         known.update(int(w) for w in f["words"] if w >= 0)
     return features
 
@@ -104,6 +113,20 @@ def _word_logits(features, kept, n_words, n_tags):
     return out
 
 # %% ../nbs/13_tagging.ipynb #90d2ce7f
+def _lost(features, sentences) -> list[tuple[int, int]]:
+    "(sentence, word) of all words that no window holds, and that would have no logits"
+    held = [{-1} for _ in sentences]
+    for f in features: held[f["row"]].update(f["words"].tolist())
+    return [(i, w) for i, (words, found) in enumerate(zip(sentences, held)) if len(found) <= len(words) for w in range(len(words)) if w not in found]
+
+# %% ../nbs/13_tagging.ipynb #99f5d50d
+def _check_found(features, rows) -> None:
+    "`XitcalError` for a word that has no place in any window"
+    for row, word in _lost(features, list(rows["tokens"])):
+        raise XitcalError(f"Word {word + 1} ({rows[row]['tokens'][word]!r}) of example {rows[row]['example']!r} in {rows[row]['language']} is nothing to "
+                          "this tokenizer, so it can have no tag; take the word out.")
+
+# %% ../nbs/13_tagging.ipynb #f58faf39
 @register_kind
 class Tagging(Kind):
     "Tagging: one of the task's labels for each of `tokens`"
@@ -116,11 +139,11 @@ class Tagging(Kind):
     def features(self, rows, tokenizer, task, recipe):
         sentences, options = list(rows["tokens"]), (recipe.max_length, recipe.stride)
         features = _own_starts(encode_words(tokenizer, sentences, *options))
-        if sum(self.units(f) for f in features) < sum(map(len, sentences)): # a word that the tokenizer makes nothing of
+        if _lost(features, sentences):
             features = _own_starts(encode_words(tokenizer, [_sure_words(words, tokenizer) for words in sentences], *options))
+            _check_found(features, rows)
         tags = list(rows["tags"])
-        for f in features:
-            f["tags"] = [tags[f["row"]][w] if w >= 0 else -100 for w in f["words"]]
+        for f in features: f["tags"] = [tags[f["row"]][w] if w >= 0 else -100 for w in f["words"]]
         return features
 
     def units(self, feature): return int((feature["words"] >= 0).sum())
