@@ -48,7 +48,8 @@ def _model_facts(model: str) -> dict:
     "Sizes of an encoder"
     try: config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise XitcalError(f"Model {model!r} cannot be loaded ({str(error).strip().splitlines()[0]}); give a folder or hub id that holds a config.json.") from None
+        reason = str(error).strip().splitlines()[0]
+        raise XitcalError(f"Model {model!r} cannot be loaded ({reason}); give a folder or hub id that holds a config.json.") from None
     with torch.device("meta"): encoder = AutoModel.from_config(config)
     weights, embeddings = (sum(p.numel() for p in m.parameters()) for m in (encoder, encoder.get_input_embeddings()))
     return dict(weights=weights, body=weights - embeddings, width=config.hidden_size, layers=config.num_hidden_layers)

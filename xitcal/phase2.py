@@ -37,7 +37,8 @@ def material_facts(
     if missing := next((n for n in names if n in absent_tasks(suite)), None): raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
     if variant == "translated" and not spread:
-        others = f"there are {', '.join(suite.translated)}" if suite.translated else "put XTREME's translate-train files into the data folder (--data, notebook 08fa)"
+        others = (f"there are {', '.join(suite.translated)}" if suite.translated
+                  else "put XTREME's translate-train files into the data folder (--data, notebook 08fa)")
         raise XitcalError(f"Phase 2 {name!r} cannot be: {suite.tasks[names[0]].title} exists in English alone; {others}.")
     facts = [_facts(suite.tasks[n], suite.translated[n] if variant == "translated" and n in spread else ("en",), variant == "shuffled")
              for n in names]

@@ -221,16 +221,19 @@ def _recipe_line(stage: Stage) -> dict:
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
     names = [t["name"] for t in facts.get("tasks", [facts.get("task")])]
     line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"), task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
-    if stage.phase == "prediction": return line | dict(length=r["max_length"], source=r["source"]) | {k: facts["task"]["options"].get(k) for k in ("layer", "pooling")}
-    return line | dict(method=facts["method"], rate=r["learning_rate"], batch=r["batch_size"], epochs=r["epochs"], rows=r["rows"] or "all", length=r["max_length"],
-                       stride=r["stride"], warmup=r["warmup"], decay=r["weight_decay"], smoothing=r["label_smoothing"], ends=_stops(r), source=r["source"])
+    if stage.phase == "prediction":
+        return line | dict(length=r["max_length"], source=r["source"]) | {k: facts["task"]["options"].get(k) for k in ("layer", "pooling")}
+    named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
+                 smoothing="label_smoothing")
+    return line | dict(method=facts["method"]) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r), source=r["source"])
 
 # %% ../nbs/41_study.ipynb #4ae9b6e7
 def recipe_table(
     plan: Plan, # From `make_plan`
-) -> pd.DataFrame: # One row a phase, task and recipe: rate, batch, epochs, rows, length, ..., source; for retrieval length, layer (as a share of the depth) and pooling
+) -> pd.DataFrame: # One row a phase, task and recipe: rate, batch, epochs, ..., source; for retrieval length, layer (as a share of the depth) and pooling
     "How a plan's stages are trained, seeds apart"
-    wanted = [s for s in plan.stages.values() if s.phase in ("intermediate", "target") or s.phase == "prediction" and s.facts["task"]["trained_on"] is None]
+    def shown(s): return s.phase in ("intermediate", "target") or s.phase == "prediction" and s.facts["task"]["trained_on"] is None
+    wanted = [s for s in plan.stages.values() if shown(s)]
     return pd.DataFrame([_recipe_line(s) for s in wanted]).drop_duplicates().sort_values("phase", kind="stable").reset_index(drop=True)
 
 # %% ../nbs/41_study.ipynb #844d9ce1
