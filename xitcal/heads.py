@@ -155,10 +155,11 @@ def _complete(model, info: dict, path):
 # %% ../nbs/21_heads.ipynb #67e71bfd
 def load_encoder(
     path: str|Path,  # Folder or hub id
-    layers: int = 0, # Only the first so many; 0 for all
+    layers: int|float = 0, # Only the first so many, or between 0 and 1 this share of them; 0 for all
 ) -> PreTrainedModel: # Float32 whatever is stored, on the CPU, in evaluation mode
     "The encoder of a checkpoint, whatever head it was saved with"
     config = load_config(path)
+    if 0 < layers < 1: layers = max(1, round(layers * config.num_hidden_layers))
     short = layers and layers != config.num_hidden_layers
     if short: _shorten(config, layers, path)
     with _loading(path):

@@ -71,7 +71,9 @@ class Retrieval(Kind):
                 for i, (ids, special) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"]))]
 
     def kept(self, outputs, features, task):
-        hidden = outputs.hidden_states[task.options.get("layer", -1)]
+        layer = task.options.get("layer", -1)
+        hidden = outputs.hidden_states[layer if isinstance(layer, int) else -1] # of a share, only the layers below were loaded (notebook 21)
+        if task.options.get("pooling", "mean") == "first": return list(torch.nn.functional.normalize(hidden[:, 0].float(), dim=-1).cpu().numpy())
         mask = torch.zeros(hidden.shape[:2], device=hidden.device)
         for i, f in enumerate(features): mask[i, :len(f["special"])] = 1 - torch.tensor(f["special"], dtype=torch.float32)
         return list(mean_pooled(hidden, mask).cpu().numpy())
