@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'data_app', 'seed_list', 'read_config', 'make_study', 'tasks', 'plan', 'run', 'report', 'predictions',
-           'calibrate', 'check', 'export', 'score', 'main']
+           'calibrate', 'convert', 'check', 'export', 'score', 'main']
 
 # %% ../nbs/44_cli.ipynb #6df31f95
 import os
@@ -253,6 +253,14 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
         out.parent.mkdir(parents=True, exist_ok=True)
         write_estimates(found, changes, out)
     typer.echo(f"\n{len(found) + (0 if changes is None else len(changes)):,} estimates in {out}")
+
+# %% ../nbs/44_cli.ipynb #82dedc50
+@app.command()
+def convert(model: Annotated[str, typer.Argument(help="Folder or Hugging Face id of a model whose weights are pytorch_model.bin.")],
+            out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")]):
+    "Make safetensors of a model's pytorch_model.bin without running anything that it holds."
+    from xitcal.convert import convert
+    typer.echo(f"Safetensors in {convert(model, out)}. Next: xitcal run --model {out}")
 
 # %% ../nbs/44_cli.ipynb #c469897c
 data_app = typer.Typer(no_args_is_help=True, help="Look at the data of a suite.")
