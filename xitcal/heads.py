@@ -17,6 +17,7 @@ import torch
 import transformers
 from huggingface_hub import list_repo_files
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from .registry import kind_of
 from .languages import XitcalError
@@ -46,14 +47,13 @@ def model_files(
     except (OSError, ValueError): return []
 
 # %% ../nbs/21_heads.ipynb #0484e894
-def _told(error: Exception, path) -> XitcalError:
-    "The one sentence for a model that cannot be loaded"
-    files = model_files(path)
+def _told(error: Exception, path, weights: bool) -> XitcalError:
+    "The one sentence for a model whose weights, or else whose configuration or tokenizer, cannot be loaded"
+    files = model_files(path) if weights else []
     pickles = [f for f in files if f.startswith("pytorch_model") and f.endswith((".bin", ".bin.index.json"))]
     if "config.json" in files and pickles and not any(f.endswith(".safetensors") for f in files):
         return XitcalError(f"Model {str(path)!r} has its weights in {pickles[0]} alone, a pickle that is not opened because it can run code; "
                            f"make safetensors of it with `xitcal convert {path} --out FOLDER` and give that folder as the model.")
-    if "trust_remote_code" in str(error): return _foreign(path, "its tokenizer")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return XitcalError(f"Model {str(path)!r} cannot be loaded ({reason}); give a folder or hub id that holds config.json, a fast "
                        "tokenizer and safetensors weights.")
@@ -66,7 +66,7 @@ def _foreign(path, what: str) -> XitcalError:
 
 # %% ../nbs/21_heads.ipynb #5e72b7ab
 @contextmanager
-def _loading(path):
+def _loading(path, weights: bool = False):
     "Within the context transformers is quiet, sends nobody's weights to a converter, and its errors become one sentence"
     name = "DISABLE_SAFETENSORS_CONVERSION"
     before = os.environ.get(name)
@@ -74,7 +74,7 @@ def _loading(path):
     try:
         with quiet(): yield
     except XitcalError: raise
-    except Exception as error: raise _told(error, path) from error # transformers, tokenizers and safetensors have no error class in common
+    except Exception as error: raise _told(error, path, weights) from error # transformers, tokenizers and safetensors have no error class in common
     finally:
         os.environ.pop(name)
         if before is not None: os.environ[name] = before
@@ -97,12 +97,18 @@ def attention() -> str|None: # As transformers' `attn_implementation`; None for 
     return None if torch.cuda.is_available() else "eager"
 
 # %% ../nbs/21_heads.ipynb #8c99ed60
+def _without_tokenizer(path) -> XitcalError:
+    "The one sentence for a model without a tokenizer, or with one that only its own code can read"
+    with _loading(path): code = "auto_map" in get_tokenizer_config(path)
+    if code: return _foreign(path, "its tokenizer")
+    return XitcalError(f"Model {str(path)!r} has no tokenizer; put the files of the tokenizer it was trained with (tokenizer.json) beside its weights.")
+
+# %% ../nbs/21_heads.ipynb #021b2b9f
 def _checked(tokenizer, config, path):
     "A tokenizer that fits the model; `XitcalError` for one that cannot"
     if not tokenizer.is_fast: raise XitcalError(f"Model {str(path)!r} has no fast tokenizer, which word and answer offsets need.")
     pieces, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
-    if not set(pieces) - special:
-        raise XitcalError(f"Model {str(path)!r} has no tokenizer; put the files of the tokenizer it was trained with (tokenizer.json) beside its weights.")
+    if not set(pieces) - special: raise _without_tokenizer(path)
     if max(pieces.values()) >= getattr(config, "vocab_size", 1 << 62):
         raise XitcalError(f"The tokenizer of model {str(path)!r} has {max(pieces.values()) + 1} pieces, the model knows {config.vocab_size}; "
                           "give the tokenizer that it was trained with.")
@@ -112,13 +118,17 @@ def _checked(tokenizer, config, path):
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
-# %% ../nbs/21_heads.ipynb #021b2b9f
+# %% ../nbs/21_heads.ipynb #5daf7f8d
 def load_tokenizer(
     path: str|Path, # Folder or hub id
 ): # A fast tokenizer
     "The tokenizer of a model; `XitcalError` when there is none, only a slow one, or one of another model"
     config = load_config(path)
-    with _loading(path): tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False)
+    with _loading(path):
+        try: tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False)
+        except ValueError as error:
+            if any(f.endswith(("tokenizer.json", "vocab.txt", "vocab.json", ".model")) for f in model_files(path)): raise
+            raise _without_tokenizer(path) from error
     return _checked(tokenizer, config, path)
 
 # %% ../nbs/21_heads.ipynb #edf73a73
@@ -162,7 +172,7 @@ def load_encoder(
     if 0 < layers < 1: layers = max(1, round(layers * config.num_hidden_layers))
     short = layers and layers != config.num_hidden_layers
     if short: _shorten(config, layers, path)
-    with _loading(path):
+    with _loading(path, weights=True):
         model = _complete(*AutoModel.from_pretrained(path, config=config, dtype=torch.float32, attn_implementation=attention(),
                                                      output_loading_info=True, **_SAFE), path)
     norm = ARCHITECTURES.get(config.model_type, Architecture()).norm
@@ -235,7 +245,7 @@ def load_trained(
     "A trained model with its head; the bare encoder for a kind that is never trained"
     kind = kind_of(task)
     if kind.auto_class == "AutoModel": return load_encoder(path, max(0, task.options.get(kind.depth_option, 0)))
-    with _loading(path):
+    with _loading(path, weights=True):
         return _complete(*getattr(transformers, kind.auto_class).from_pretrained(path, dtype=torch.float32, attn_implementation=attention(),
                                                                                  output_loading_info=True, **_SAFE), path)
 
