@@ -16,13 +16,12 @@ def encoder(path): return hashlib.sha256(b"".join(p.detach().numpy().tobytes() f
 def tokenizer(path): return load_tokenizer(path)("Paris is in France")["input_ids"]
 
 
-def sent(*_, **__): raise AssertionError("the weights were sent to a converter")
-
-
-transformers.modeling_utils.auto_conversion = sent
+sent = []
+transformers.modeling_utils.auto_conversion = lambda *args, **_: sent.append(args[0]) or (None, None, False)
 ACTIONS = dict(encoder=encoder, tokenizer=tokenizer, convert=lambda path, out: str(convert(path, out)))
 found = []
 for action, *args in json.load(sys.stdin):
     try: found.append(dict(done=ACTIONS[action](*args)))
     except XitcalError as error: found.append(dict(error=str(error)))
+if sent: sys.exit(f"sent to a converter: {sent}")
 json.dump(found, sys.stdout)

@@ -110,13 +110,20 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(206, data[start:end + 1], headers | {"Content-Range": f"bytes {start}-{end}/{len(data)}"})
         self._send(200, data, headers, head)
 
+    def _tree(self, folder, at, everything):
+        "Files and folders below a place, or only those in it"
+        def facts(p):
+            name = str(p.relative_to(folder))
+            if p.is_dir(): return dict(type="directory", path=name, oid=hashlib.sha1(name.encode()).hexdigest(), size=0)
+            return dict(type="file", path=name, oid=hashlib.sha1(p.read_bytes()).hexdigest(), size=p.stat().st_size)
+        return [facts(p) for p in sorted(at.rglob("*") if everything else at.iterdir())]
+
     def _api(self, kind, repo, what, revision, sub):
         if not (folder := self._at(kind, repo, revision)): return
         files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
         names = [str(p.relative_to(folder)) for p in files]
         if what == "tree":
             if sub and not (folder / sub).is_dir(): return self._missing("EntryNotFound")
-            return self._json([dict(type="file", path=n, oid=hashlib.sha1(p.read_bytes()).hexdigest(), size=p.stat().st_size)
-                               for n, p in zip(names, files) if n.startswith(f"{sub}/" if sub else "")])
+            return self._json(self._tree(folder, folder / sub, "recursive=true" in urlsplit(self.path).query.lower()))
         self._json(dict(id=repo, _id=repo, sha=self.hub.commit(folder), private=False, gated=False, downloads=0, likes=0, tags=[],
                         siblings=[dict(rfilename=n) for n in names]))

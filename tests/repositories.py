@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
+from xitcal.languages import LANGUAGES
 from xitcal.sources import HUB
 from xitcal.suites import find_suite
 from xitcal.tasks import TARGETS
@@ -142,9 +143,20 @@ def translations(root: Path, n: int) -> None:
         write(root / f"google/xtreme/bucc18.{code}/test-00000-of-00001.parquet", dict(source_sentence=["gold"], target_sentence=["pairs"]))
 
 
+def encyclopedia(root: Path, n: int) -> None:
+    "Wikipedia in forty languages, two files each: a title, a heading that is too short, and a long paragraph"
+    for code in LANGUAGES:
+        texts = find_suite("embedded").told("mlm", [code], 4 * n).to_dict()["text"]
+        articles = [f"Title {i}\n\nSee\n\n" + " ".join(texts[k] for k in (i, i + n, i + 2 * n, i + 3 * n)) * 3 for i in range(n)]
+        for part in range(2):
+            mine = list(range(part, n, 2))
+            write(root / f"wikimedia/wikipedia/20231101.{code}/train-{part:05d}-of-00002.parquet", dict(id=[str(i) for i in mine], url=[f"https://{code}/{i}" for i in mine],
+                  title=[f"Title {i}" for i in mine], text=[articles[i] for i in mine]))
+
+
 def make_repositories(root: Path, n: int = 8) -> Path:
     "All of them under ROOT/datasets, `n` records in each split"
-    for make in (nli, paraphrases, tags, questions, choices, translations): make(root / "datasets", n)
+    for make in (nli, paraphrases, tags, questions, choices, translations, encyclopedia): make(root / "datasets", n)
     return root
 
 

@@ -190,19 +190,21 @@ def test_words_that_leave_no_piece_keep_their_tags(name, length, folder):
 @pytest.mark.parametrize("length,stride", ((24, 6), (12, 0), (8, 100)))
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_long_sentence_is_windowed_and_merged(name, length, stride, folder):
-    "A model whose output is the token id: merged windows must say of each word what the whole sentence says"
+    "A model whose outputs are the token's id and its distance from the edges: merged windows say of each word what the whole sentence says of its first piece"
     tokenizer, task = load_tokenizer(folder(name)), TASKS["tagging"]
     words = [w for s in sentences() for w in s][:120] + ["Donaudampfschifffahrtsgesellschaft" * 3, "end"]
     rows = Dataset.from_list([dict(example="1", language="en", tokens=words, tags=[0] * len(words))])
-    def logits(max_length):
-        features = Tagging().features(rows, tokenizer, task, replace(task.recipe, max_length=max_length, stride=stride))
-        kept = [np.outer(np.array(f["input_ids"])[f["words"] >= 0], np.arange(len(task.labels))).astype(np.float32) for f in features]
-        events = Tagging().events(rows, features, kept, task)
-        assert max(len(f["input_ids"]) for f in features) <= max_length
-        return len(features), [e["logits"] for e in events.to_pylist() if e["event"] == "token"]
-    (one, whole), (many, merged) = logits(100_000), logits(length)
-    assert one == 1 and many > 5 and len(whole) == len(words)
-    assert whole == merged
+    def features_of(max_length): return Tagging().features(rows, tokenizer, task, replace(task.recipe, max_length=max_length, stride=stride))
+    (whole,), windows, kept, room = features_of(100_000), features_of(length), [], {}
+    first = dict(zip(whole["words"].tolist(), whole["input_ids"]))
+    for f in windows:
+        ids, at = np.array(f["input_ids"]), np.flatnonzero(f["words"] >= 0)
+        assert len(ids) <= length and ids[at].tolist() == [first[w] for w in f["words"][at]] # in training, too, no other piece has a tag
+        edge = np.minimum(at, len(ids) - 1 - at)
+        for w, e in zip(f["words"][at].tolist(), edge.tolist()): room[w] = max(e, room.get(w, 0))
+        kept.append(np.stack([ids[at], edge] + [0 * at] * (len(task.labels) - 2), 1).astype(np.float32))
+    merged = [e["logits"][:2] for e in Tagging().events(rows, windows, kept, task).to_pylist() if e["event"] == "token"]
+    assert len(windows) > 5 and merged == [[first[w], room[w]] for w in range(len(words))]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -56,7 +56,8 @@ def hub_sentence(
         httpx.TransportError: f"{hub} cannot be reached ({chain[-1]}); check the network, HF_ENDPOINT and HTTPS_PROXY, or {own}."}
     for kind, sentence in sentences.items():
         if any(isinstance(e, kind) for e in chain): return sentence
-    return f"{name} cannot be loaded from {hub} ({str(error).strip().splitlines()[0]}); run it again, or {own}."
+    reason = next((t for e in reversed(chain) if (t := str(e).strip())), type(error).__name__).splitlines()[0]
+    return f"{name} cannot be loaded from {hub} ({reason}); run it again, or {own}."
 
 # %% ../nbs/08d_hub.ipynb #e1daa42d
 def hub_files(

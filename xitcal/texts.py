@@ -43,7 +43,7 @@ def _articles(code: str, seed: int) -> Iterable[dict]:
     return load_dataset("parquet", data_files=files, split="train", streaming=True).shuffle(seed=seed, buffer_size=_WINDOW)
 
 # %% ../nbs/08fa_texts.ipynb #401eeb6b
-def _streamed(languages: list[str], n: int, seed: int) -> Iterator[dict]:
+def _streamed(languages: tuple[str, ...], n: int, seed: int) -> Iterator[dict]:
     "Paragraphs of each language, `n` in all; a Wikipedia that ends early gives what it has"
     for place, code in enumerate(languages):
         rng, wanted = np.random.default_rng([seed, place]), n // len(languages) + (place < n % len(languages))
@@ -51,7 +51,7 @@ def _streamed(languages: list[str], n: int, seed: int) -> Iterator[dict]:
         for i, text in zip(range(wanted), found): yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
 
 # %% ../nbs/08fa_texts.ipynb #1e1c3bdf
-def _from_files(folder: Path, languages: list[str], n: int) -> Iterator[dict]:
+def _from_files(folder: Path, languages: tuple[str, ...], n: int) -> Iterator[dict]:
     "Lines of the user's own files"
     for place, code in enumerate(languages):
         path, wanted = folder / f"{code}.txt", n // len(languages) + (place < n % len(languages))
@@ -91,7 +91,7 @@ def texts(
     own = bool(folder and folder.is_dir())
     make, arguments = (_from_files, dict(folder=folder)) if own else (_streamed, dict(seed=seed))
     languages = list(languages)[:n]
-    arguments |= dict(languages=languages, n=n)
+    arguments |= dict(languages=tuple(languages), n=n) # a list would be taken for parts that are generated one by one
     if own: return in_turn(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]), languages)
     try: found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(languages, n, seed))
     except (DatasetGenerationError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
