@@ -180,7 +180,7 @@ def test_words_are_read_as_in_a_text(name, folder):
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_words_that_leave_no_piece_keep_their_tags(name, length, folder):
     tokenizer, task = load_tokenizer(folder(name)), TASKS["tagging"]
-    words, tags = ODD * 3, list(range(5)) * 9
+    words, tags = ["", *ODD * 3], [4, *list(range(5)) * 9]
     rows = Dataset.from_list([dict(example="1", language="en", tokens=words, tags=tags)])
     features = Tagging().features(rows, tokenizer, task, replace(task.recipe, max_length=length, stride=4))
     found = {w: f["tags"][p] for f in features for p, w in enumerate(f["words"]) if w >= 0}
@@ -190,7 +190,7 @@ def test_words_that_leave_no_piece_keep_their_tags(name, length, folder):
 @pytest.mark.parametrize("length,stride", ((24, 6), (12, 0), (8, 100)))
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_long_sentence_is_windowed_and_merged(name, length, stride, folder):
-    "A model whose outputs are the token's id and its distance from the edges: merged windows say of each word what the whole sentence says of its first piece"
+    "Outputs are the token's id and its distance from the edges: merged windows say of each word what the whole sentence says of its first piece"
     tokenizer, task = load_tokenizer(folder(name)), TASKS["tagging"]
     words = [w for s in sentences() for w in s][:120] + ["Donaudampfschifffahrtsgesellschaft" * 3, "end"]
     rows = Dataset.from_list([dict(example="1", language="en", tokens=words, tags=[0] * len(words))])

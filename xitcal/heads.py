@@ -151,7 +151,6 @@ def _shorten(config, layers: int, path) -> None:
     if layers > config.num_hidden_layers:
         raise XitcalError(f"Layer {layers} is asked for, model {str(path)!r} has {config.num_hidden_layers}; set the task's option `layer`.")
     config.num_hidden_layers = layers
-    if getattr(config, "layer_types", None): config.layer_types = config.layer_types[:layers]
 
 # %% ../nbs/21_heads.ipynb #4eaf48eb
 def _complete(model, info: dict, path):
