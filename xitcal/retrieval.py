@@ -26,24 +26,54 @@ def mean_pooled(
     return torch.nn.functional.normalize(total, dim=-1)
 
 # %% ../nbs/15_retrieval.ipynb #d88d8621
+_BLOCK, _CHUNK = 1024, 16384 # queries and candidates at a time
+
+def _keep_best(values, index, rest, k):
+    "The k best of each row in order (equal ones by index), and the log-sum of the rest, old and new"
+    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
+    best, where = (np.take_along_axis(a, order, 1) for a in (values, index))
+    if values.shape[1] > k:
+        np.put_along_axis(values, order, -np.inf, 1)
+        rest = np.logaddexp(rest, np.logaddexp.reduce(values, axis=1))
+    return best, where, rest
+
+# %% ../nbs/15_retrieval.ipynb #4b1dc1ff
+def _nearest_block(queries, pool, gold, k):
+    "Best candidates of a block of queries, their logits, and the log-sum of all others"
+    n, rows = len(queries), np.arange(len(queries))
+    best, where = np.empty((n, 0)), np.empty((n, 0), int)
+    rest, truth = np.full(n, -np.inf), np.full(n, -np.inf)
+    for at in range(0, len(pool), _CHUNK):
+        z = queries.astype(np.float64) @ pool[at:at + _CHUNK].T.astype(np.float64) / TAU
+        mine = (gold >= at) & (gold < at + z.shape[1])
+        truth[mine] = z[rows[mine], gold[mine] - at]
+        z[rows[mine], gold[mine] - at] = -np.inf # the counterpart is put in at the end, whatever its rank
+        index = np.broadcast_to(np.arange(at, at + z.shape[1]), z.shape)
+        best, where, rest = _keep_best(np.concatenate([best, z], 1), np.concatenate([where, index], 1), rest, k)
+    return best, where, rest, truth
+
+def _with_truth(best, where, rest, truth, gold, k):
+    "Put the counterpart into the list, at its rank or at the end; what it displaces joins the rest"
+    has = gold >= 0
+    last = np.where(has, best[:, -1], -np.inf)
+    best[has, -1], where[has, -1] = truth[has], gold[has]
+    order = np.lexsort((where, -best), axis=1)
+    best, where = np.take_along_axis(best, order, 1), np.take_along_axis(where, order, 1)
+    return best, where, np.logaddexp(rest, last)
+
+# %% ../nbs/15_retrieval.ipynb #4d7e4e99
 def nearest(
     queries: np.ndarray,  # (queries, width) of length 1
     pool: np.ndarray,     # (pool, width) of length 1
     gold: np.ndarray,     # (queries,) index of the counterpart in the pool, -1 for none
-    block: int = 1024,    # Queries at a time
 ) -> tuple[np.ndarray, np.ndarray]: # (queries, k) indices, best first; (queries, k + 1) logits, the last the log-sum of the rest
     "The `KEPT` nearest candidates of each query; a counterpart outside them takes the last of these places"
-    k, index, logits = min(KEPT, len(pool)), [], []
-    for at in range(0, len(queries), block):
-        z = queries[at:at + block].astype(np.float64) @ pool.T.astype(np.float64) / TAU
-        best = np.argsort(-z, axis=1, kind="stable")[:, :k]
-        truth = gold[at:at + block]
-        absent = (truth >= 0) & ~(best == truth[:, None]).any(1)
-        best[absent, -1] = truth[absent]
-        listed = np.take_along_axis(z, best, 1)
-        np.put_along_axis(z, best, -np.inf, 1)
-        rest = np.logaddexp.reduce(z, axis=1) if len(pool) > k else np.full(len(z), -1e4)
-        index.append(best), logits.append(np.c_[listed, rest])
+    k, found = min(KEPT, len(pool)), []
+    for at in range(0, len(queries), _BLOCK):
+        truth = gold[at:at + _BLOCK]
+        best, where, rest = _with_truth(*_nearest_block(queries[at:at + _BLOCK], pool, truth, k), truth, k)
+        found.append((where, np.c_[best, np.maximum(rest, -1e4)]))
+    index, logits = zip(*found)
     return np.concatenate(index), np.concatenate(logits)
 
 # %% ../nbs/15_retrieval.ipynb #5003301c

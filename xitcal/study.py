@@ -49,6 +49,7 @@ class Study:
     label_smoothing: float|None = None                            # Of both phases; None for the recipes' own
     sampling: str = "proportional"                                # How often each task comes in `multi`, see notebook 20
     precision: str = "auto"                                       # Of the encoder in training, see notebook 21
+    lora_rank: int = 8                                            # Of the updates of method "lora"
 
 # %% ../nbs/41_study.ipynb #a01215de
 def default_study(
@@ -75,7 +76,7 @@ def check_study(
     known(study.precision, PRECISIONS, "precision")
     check_sampling(study.sampling)
     for rate in study.learning_rates or (None,): check_recipe(_limited(study, Recipe(), None, rate), "study")
-    for name in ("intermediate_rows", "target_rows", "test_rows"):
+    for name in ("intermediate_rows", "target_rows", "test_rows", "lora_rank"):
         if getattr(study, name) is not None and getattr(study, name) < 1: raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
     if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
                                                                                     "intermediate task (or none).")
@@ -130,8 +131,9 @@ def _facts(study: Study, materials: list[dict], recipe: dict, seed: int, method:
     "What determines a training, the encoder apart"
     suite = find_suite(study.suite)
     facts = dict(suite=suite.name, suite_version=suite.version, tasks=materials, recipe=recipe, seed=seed, method=method, precision=study.precision)
-    mixed = len(materials) > 1 and study.sampling != "proportional"
-    return facts | (dict(sampling=study.sampling) if mixed else {}) # what does not matter is no part of a stage's identity
+    mixed, ranked = len(materials) > 1 and study.sampling != "proportional", method == "lora" and study.lora_rank != Study.lora_rank
+    more = (dict(sampling=study.sampling) if mixed else {}) | (dict(lora_rank=study.lora_rank) if ranked else {})
+    return facts | more # what does not matter is no part of a stage's identity
 
 # %% ../nbs/41_study.ipynb #2c4e533c
 def _at_rate(rate: float|None) -> str: return "" if rate is None else f", rate {rate:g}"
