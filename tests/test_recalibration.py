@@ -1,15 +1,26 @@
 """Recalibrators against a known truth and at the edges, regimes that never see a row twice, decisions that keep their promise."""
+import json
 import warnings
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from IPython.display import Markdown
 from scipy.special import expit, log_softmax
 
+from xitcal import findings
+from xitcal.decisions import conformal_sets, conformal_threshold, selective, selective_table
 from xitcal.events import event_statistics, toy_predictions
 from xitcal.languages import XitcalError
 from xitcal.recalibration import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, span_features
 from xitcal.regimes import carry_over, recalibrate, seed_ensembles
+from xitcal.store import Store
+from xitcal.study import PREDICTION_SCHEMA
+
+PAGES = Path(__file__).parents[1] / "nbs" / "results"
 
 
 def softmax(z):
@@ -187,3 +198,99 @@ def test_an_ensemble_over_seeds_scores_better_than_its_members():
     alone = event_statistics(table)
     for target in ("xnli", "panx"):
         assert made.nll[made.target == target].mean() < alone.nll[alone.target == target].mean()
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("alpha", [.05, .1, .3])
+@pytest.mark.parametrize("n", [10, 50, 300])
+def test_conformal_sets_keep_their_promise_where_they_were_made(n, alpha):
+    rng = np.random.default_rng(n)
+    cover = np.mean([conformal_threshold(rng.random(n), alpha) for _ in range(3000)]) if n + 1 >= 1 / alpha else 1.
+    rank = np.ceil((n + 1) * (1 - alpha) - 1e-9) / (n + 1)  # uniform scores: the threshold is its own coverage
+    assert cover == pytest.approx(rank, abs=.01) or (rank == 1 and conformal_threshold(rng.random(n), alpha) == np.inf)
+
+
+def test_sets_of_a_calibrated_model_cover_in_every_language_and_class():
+    rng = np.random.default_rng(0)
+    test, english = rows_of(["xnli"], n=400, intermediates=["none"], seeds=(0,))
+    def fair(frame):
+        z = rng.normal(0, 1.5, (len(frame), 3)).astype(np.float32)
+        return judged(frame, logits=list(z), label=draw(z.astype(float), rng))
+    sets = conformal_sets(table_of(fair(test)), table_of(fair(english)), sizes=[100], draws=2)
+    assert (sets.coverage - .9).abs().max() < .06
+    assert set(sets.variant) == {"marginal", "class-conditional", "Mondrian"} and sets.zero_shot.eq(sets.variant != "Mondrian").all()
+
+
+def test_sets_at_the_edges(toy):
+    test, english = toy
+    certain = [judged(f, label=f.prediction, logits=[np.float32(40) * z for z in f.logits]) for f in toy]
+    sets = conformal_sets(table_of(certain[0]), table_of(certain[1]), sizes=[20], draws=1)
+    assert (sets.coverage[(sets.variant == "marginal") & (sets.language == "en")] > .75).all() and sets["size"].between(0, 3).all()
+    few = conformal_sets(table_of(test), table_of(english.groupby("intermediate", group_keys=False).head(5)), sizes=[20], draws=1)
+    marginal = few[few.variant == "marginal"]
+    assert (marginal.coverage == 1).all() and (marginal["size"] == 3).all()  # five rows promise nothing: every class is in the set
+
+
+def test_candidates_have_marginal_sets_and_no_class_conditional_ones():
+    test, english = rows_of(["xquad"], n=40)
+    def cut(frame):
+        longer = [z if i % 2 else np.r_[z, np.float32(-3)] for i, z in enumerate(frame.logits)]
+        return judged(frame, logits=longer, label=np.where(frame.label < 0, 0, frame.label))
+    sets = conformal_sets(table_of(cut(test)), table_of(cut(english)), sizes=[10], draws=1)
+    assert set(sets.variant) == {"marginal", "Mondrian"}
+
+
+def test_rejection_keeps_what_was_asked_in_english_and_all_for_one():
+    test, english = rows_of(["xnli"], n=300)
+    kept = selective_table(table_of(test), table_of(english), shares=[.5, .8, 1.])
+    inside = kept[kept.language == "en"]
+    assert (inside.kept - inside.asked).abs().max() < .1 and (kept[kept.asked == 1.].kept == 1).all()
+    one = selective(np.array([.1, .2]), np.array([1, 0]), np.array([0, 1]), np.full(10, .9), shares=[.5])
+    assert one.kept.eq(0).all() and one.risk.isna().all()  # nothing is as sure as English
+
+
+# --- the two pages on stores that have calibration rows, fewer arms, or one language ------------------------------------
+
+def write_store(folder, arms, languages=("en", "de", "sw"), seeds=(0, 1)):
+    "A store of toy predictions with English calibration rows"
+    store, grid = Store(folder), []
+    for target in ("xnli", "xquad"):
+        for arm in arms:
+            for seed in seeds:
+                parts = rows_of([target], n=40, languages=languages, intermediates=[arm], seeds=(seed,))
+                table = pa.concat_tables(table_of(f).append_column("split", pa.array([s] * len(f))) for f, s in zip(parts, ("test", "calibration")))
+                with store.publishing(f"prediction-{target}-{arm}-{seed}", {}) as place:
+                    pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA), place / "predictions.parquet")
+                grid.append(dict(model="toy", method="full", intermediate=arm, target=target, seed=seed, stage=f"prediction-{target}-{arm}-{seed}"))
+    (folder / "study.json").write_text(json.dumps(dict(settings=dict(suite="embedded"), cells=grid)))
+    return folder
+
+
+def shown_on(page, store, monkeypatch):
+    "Markdown that a page shows on a store"
+    shown = []
+    monkeypatch.setenv("XITCAL_STORE", str(store))
+    monkeypatch.setattr(findings, "display", shown.append)
+    names = {}
+    for cell in nbformat.read(PAGES / page, 4).cells:
+        if cell.cell_type == "code":
+            exec(compile(cell.source, page, "exec"), names)
+    return "\n".join(o.data for o in shown if isinstance(o, Markdown))
+
+
+@pytest.mark.parametrize("arms, seeds, sentence", [(("none", "mnli"), (0, 1), "Phase 2 makes the English temperature worth"),
+                                                   (("mnli",), (0,), "no pair of models with and without phase 2")])
+def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seeds, sentence):
+    store = write_store(tmp_path, arms, seeds=seeds)
+    words = shown_on("21_recalibration.ipynb", store, monkeypatch)
+    assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
+    assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
+    words = shown_on("22_decisions.ipynb", store, monkeypatch)
+    assert "Sets that promise 90 % in English keep" in words and "nan" not in words
+
+
+def test_pages_on_a_store_of_english_alone(tmp_path, monkeypatch):
+    store = write_store(tmp_path, ("none",), ("en",), (0,))
+    for page in ("21_recalibration.ipynb", "22_decisions.ipynb"):
+        assert "nan" not in shown_on(page, store, monkeypatch)

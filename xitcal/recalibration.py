@@ -256,7 +256,7 @@ class BBQ(Isotonic):
 class GaussianProcess:
     "A Gaussian process over the log-odds of confidence (scikit-learn's, Laplace's approximation): a line plus what is smooth"
     def __init__(self,
-        most: int = 300, # Rows used at most, evenly spread over the confidences: time grows with their cube
+        most: int = 200, # Rows used at most, evenly spread over the confidences: time grows with their cube
     ): self.most = most
 
     def fit(self,
@@ -266,18 +266,18 @@ class GaussianProcess:
         c, y = _decisions(confidence, correct)
         at = np.argsort(c, kind="stable")[np.linspace(0, len(c) - 1, min(self.most, len(c))).round().astype(int)]
         self.margin_, self.share_ = 1 / (len(y) + 2), (y.sum() + 1) / (len(y) + 2)
+        self.at_ = np.linspace(-17, 17, 341) # the log-odds of EDGE and beyond; between these points a line will do
         smooth = ConstantKernel(1., (1e-3, 1e2)) * RBF(2., (.5, 1e2))
         line = ConstantKernel(.25, (1e-3, 1e2)) * DotProduct(1., (1e-2, 1e2))
-        self.map_ = None if len(set(y[at])) < 2 else GaussianProcessClassifier(line + smooth)
+        self.map_ = np.full(len(self.at_), self.share_) # all right, or all wrong
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning) # a kernel's part at its bound: there is none of it
-            if self.map_: self.map_.fit(_log_odds(c[at])[:, None], y[at])
+            if len(set(y[at])) > 1:
+                fitted = GaussianProcessClassifier(line + smooth).fit(_log_odds(c[at])[:, None], y[at])
+                self.map_ = fitted.predict_proba(self.at_[:, None])[:, 1]
         return self
 
-    def transform(self, confidence):
-        z = _log_odds(confidence)
-        g = self.map_.predict_proba(z[:, None])[:, 1] if self.map_ else np.full(len(z), self.share_) # all right, or all wrong
-        return np.clip(g, self.margin_, 1 - self.margin_)
+    def transform(self, confidence): return np.clip(np.interp(_log_odds(confidence), self.at_, self.map_), self.margin_, 1 - self.margin_)
 
 # %% ../nbs/31c_recalibration.ipynb #4e5a588f
 def span_features(

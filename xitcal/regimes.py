@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRID', 'SPREAD', 'SIZES', 'LABELS', 'QUANTITIES', 'OTHERS', 'CARRIED', 'CLASSES', 'SPANS', 'nll_grid',
-           'grid_temperatures', 'draw_ranks', 'Regimes', 'recalibrate', 'carry_over', 'takes', 'english_methods',
-           'seed_ensembles']
+           'grid_temperatures', 'draw_ranks', 'Regimes', 'recalibrate', 'shown_tables', 'carry_over', 'takes',
+           'english_methods', 'seed_ensembles']
 
 # %% ../nbs/31d_regimes.ipynb #1249d705
 import warnings
@@ -21,11 +21,11 @@ from scipy.sparse import csr_array
 from scipy.stats import t as student
 
 from .calibration import debiased_square
-from .events import KEYS, distribution_scores, event_statistics
+from .events import KEYS, distribution_scores, event_statistics, shown_event
 from .languages import XitcalError, known
 from .parts import example_groups
 from .recalibration import RECALIBRATORS, gold_index, padded_logits, span_features
-from .tasks import NONE
+from .tasks import NONE, Task
 
 # %% ../nbs/31d_regimes.ipynb #009dd562
 GRID = np.linspace(np.log(.05), np.log(20), 61) # of log T; the bounds are those of `fit_temperature`
@@ -302,6 +302,15 @@ def recalibrate(
     first = [*KEYS, "event", "language", "regime", "n", "labels", "zero_shot", "labelled", "draws", "temperature", "estimate", "before", "english", "after"]
     lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n", "reason"]).drop_duplicates(ignore_index=True)
     return Regimes(table[[*first, "change", "low", "high", "examples"]], examples, lost)
+
+# %% ../nbs/31d_regimes.ipynb #0f8ab8e6
+def shown_tables(
+    tables: Iterable[pa.Table], # Predictions, one target a table
+    tasks: dict[str, Task],     # Tasks by name
+) -> Iterable[pa.Table]: # The same with one sort of event; tables without rows are left out
+    "Rows of the event that figures show"
+    for table in tables:
+        if table.num_rows: yield table.filter(pc.equal(table["event"], shown_event(tasks[table["target"][0].as_py()])))
 
 # %% ../nbs/31d_regimes.ipynb #3634c7f2
 QUANTITIES = {"gain": ("english", "nll_before", "nll_english", "rows_nll"), "left": ("own, shrunken", "nll_english", "nll_after", "rows_nll"),
