@@ -24,11 +24,11 @@ from .study import prediction_tables, study_cells, study_tasks
 def setting_names(
     cells: pd.DataFrame, # `study_cells`
 ) -> dict[tuple[str, str], str]: # Name by (model, method)
-    "Settings within one store: the first model is `full` and `lora`, further ones carry their name"
+    "Settings within one store: `full` is full fine-tuning of the first model; its other methods keep their names, further models carry theirs as well"
     pairs = list(dict.fromkeys(zip(cells.model.astype(str), cells.method.astype(str))))
-    if not any(method == "full" for _, method in pairs): return {p: "full" if p == pairs[0] else " ".join(p) for p in pairs}
-    first = next(model for model, method in pairs if method == "full")
-    return {(model, method): method if model == first else f"{model} {method}" for model, method in pairs}
+    like = lambda start: next((p for p in pairs if p[1].partition("@")[0] == start), None)
+    first = next((p for p in pairs if p[1] == "full"), None) or like("full") or pairs[0]
+    return {p: "full" if p == first else p[1] if p[0] == first[0] else " ".join(p) for p in pairs}
 
 # %% ../nbs/41b_compact.ipynb #7b6d85fa
 _READ = [*EVENT_COLUMNS, "prediction_text"]
