@@ -9,7 +9,8 @@ __all__ = ['WIKIPEDIA', 'TEXTS', 'in_turn', 'texts', 'read_translated_pairs', 'r
 # %% ../nbs/08fa_texts.ipynb #a1e274f4
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -128,30 +129,38 @@ def read_translated_questions(
     return (q for q in read_squad(paths, code) if not languages or _language_of(q["id"], languages) == code)
 
 # %% ../nbs/08fa_texts.ipynb #c091da5e
-_PLACES = {"mnli": ("XNLI/translate-train/en-{config}-translated.tsv", read_translated_pairs),
-           "squad": ("SQuAD/translate-train/squad.translate.train.en-{config}.json", read_translated_questions)}
+@dataclass(frozen=True)
+class _Place:
+    "How the translations of a task are stored"
+    pattern: str     # File name, with {config} for the language
+    reader: Callable # (paths, code, languages) -> records
+    english: bool    # Whether the English rows stand beside the translated ones
 
-def _files(data: Path, task: str, code: str) -> list[Path]:
-    "Translated files of a task in one language; `*` for any"
-    return sorted(p for start in ("", "xtreme_translations/") for p in data.glob(start + _PLACES[task][0].format(config=code)))
+_PLACES = {"mnli": _Place("XNLI/translate-train/en-{config}-translated.tsv", read_translated_pairs, True),
+           "squad": _Place("SQuAD/translate-train/squad.translate.train.en-{config}.json", read_translated_questions, False)}
 
 # %% ../nbs/08fa_texts.ipynb #b8e40a53
+def _files(data: Path, task: str, code: str) -> list[Path]:
+    "Translated files of a task in one language; `*` for any"
+    return sorted(p for start in ("", "xtreme_translations/") for p in data.glob(start + _PLACES[task].pattern.format(config=code)))
+
+# %% ../nbs/08fa_texts.ipynb #d7e551a6
 def translations(
     data: Path|None, # The user's folder
 ) -> dict[str, tuple[str, ...]]: # Languages by task, in the order of the study's languages; English is one of them for tasks that tell it beside
     "Tasks whose translated training rows are in a folder"
     found = {task: tuple(c for c in LANGUAGES if c != "en" and _files(data, task, c)) for task in _PLACES} if data else {}
-    return {task: (("en", *codes) if task == "mnli" else codes) for task, codes in found.items() if codes}
+    return {task: ("en", *codes) if _PLACES[task].english else codes for task, codes in found.items() if codes}
 
-# %% ../nbs/08fa_texts.ipynb #d7e551a6
+# %% ../nbs/08fa_texts.ipynb #63fa0349
 def translated_source(
     task: str,  # "mnli" or "squad"
     languages: tuple[str, ...], # Languages in which rows are told
 ) -> Source:
     "Where the translated rows of a task are"
-    pattern, reader = _PLACES[task]
+    place = _PLACES[task]
     if HUB[task][0].rows is answer_rows: rows, columns = answer_rows, HUB[task][0].columns
     else: rows, columns = partial(pair_rows, id="id"), dict(id="string", sentence1="string", sentence2="string", label="string")
     beside = {"en": next(c for c in languages if c != "en")} # English stands in every translated file
-    return Source("", (pattern, f"xtreme_translations/{pattern}"), {"train": "train"}, rows, columns, labels=HUB[task][0].labels,
-                  configs=beside, reader=partial(reader, languages=languages))
+    return Source("", (place.pattern, f"xtreme_translations/{place.pattern}"), {"train": "train"}, rows, columns, labels=HUB[task][0].labels,
+                  configs=beside, reader=partial(place.reader, languages=languages))
