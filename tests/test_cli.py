@@ -107,7 +107,8 @@ def test_phase_2_has_variants_and_controls(tmp_path):
 
 
 def test_a_sweep_over_learning_rates_is_part_of_the_grid(tmp_path):
-    few = ("--target", "pawsx", "--intermediate", "none,mnli", "--language", "en,sw", "--seeds", 0, "--intermediate-rows", 16, "--target-rows", 32, "--test-rows", 10)
+    few = ("--target", "pawsx", "--intermediate", "none,mnli", "--language", "en,sw", "--seeds", 0,
+           "--intermediate-rows", 16, "--target-rows", 32, "--test-rows", 10)
     planned = xitcal("plan", "--learning-rate", "1e-3,3e-4", "--recipes", "xtreme", *few).stdout
     assert "[1] Phang et al. 2020" in planned or "[1] google-research/xtreme" in planned
     assert "Open: XNLI's learning rate of 3e-5" in planned and "0.0003" in planned
@@ -116,7 +117,7 @@ def test_a_sweep_over_learning_rates_is_part_of_the_grid(tmp_path):
     assert set(cells.index.get_level_values(0)) == {"full@0.001", "full@0.0003"} and len(cells) == 4 and cells.nunique() == 4
     refused = xitcal("run", "--store", tmp_path / "s", "--label-smoothing", .2, *few, check=False)
     assert refused.returncode == 2 and "belongs to a study with label_smoothing = 0.1" in refused.stderr
-    for option, value, said in (("--recipes", "pang", "did you mean 'phang'?"), ("--learning-rate", "fast", "is no number"), ("--sampling", "capped", "cannot be"),
-                                ("--test-rows", "many", "is a whole number or all")):
+    for option, value, said in (("--recipes", "pang", "did you mean 'phang'?"), ("--learning-rate", "fast", "is no number"),
+                                ("--sampling", "capped", "cannot be"), ("--test-rows", "many", "is a whole number or all")):
         wrong = xitcal("plan", *few, option, value, check=False)
         assert wrong.returncode == 2 and said in wrong.stderr and wrong.stderr.count("\n") == 1, wrong.stderr

@@ -21,8 +21,8 @@ from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 N = 8
 LANGUAGES = ("en", "de", "ru")
 ARMS = (NONE, *INTERMEDIATES, MULTI, "mnli:mlm", "mnli:translated", "squad:translated")
-STUDY = ["--suite", "xtreme", "--intermediate", ",".join(ARMS), "--language", ",".join(LANGUAGES), "--intermediate-rows", "8", "--target-rows", "8", "--test-rows", "8",
-         "--sampling", "capped:4"]
+STUDY = ["--suite", "xtreme", "--intermediate", ",".join(ARMS), "--language", ",".join(LANGUAGES), "--intermediate-rows", "8", "--target-rows", "8",
+         "--test-rows", "8", "--sampling", "capped:4"]
 
 
 def files_of_ones_own(folder: Path) -> Path:
@@ -42,7 +42,8 @@ def files_of_ones_own(folder: Path) -> Path:
         with open(path, "w", encoding="utf-8", newline="") as file:
             csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None).writerows(
                 [a["sentence1"], a["sentence2"], b["sentence1"], b["sentence2"], labels[b["label"]]] for a, b in zip(english, other))
-        found = [dict(context=r["context"], qas=[dict(id=r["example"], question=r["question"], answers=[dict(text=t, answer_start=s) for t, s in zip(*r["answers"].values())])])
+        answers = lambda r: [dict(text=t, answer_start=s) for t, s in zip(r["answers"]["text"], r["answers"]["answer_start"])]
+        found = [dict(context=r["context"], qas=[dict(id=r["example"], question=r["question"], answers=answers(r))])
                  for r in embedded.told("squad", [code], 30).to_list()]
         path = folder / f"xtreme_translations/SQuAD/translate-train/squad.translate.train.en-{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
