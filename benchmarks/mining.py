@@ -52,8 +52,9 @@ def main():
     assert (np.take_along_axis(there[1][:args.part], slow[:, None], 1)[:, 0] == found[:args.part]).mean() > .999 # ties aside
     by_loop *= 2 * args.sentences / args.part # both directions
     table = pd.DataFrame([dict(sentences=args.sentences, width=1024, k=NEIGHBOURS, pairs=len(pairs.margin), mine_seconds=whole,
-                               neighbours_seconds=search + search_back, margins_seconds=2 * scored, loop_seconds_extrapolated=by_loop, margins_ratio=by_loop / (2 * scored),
-                               whole_ratio=(search + search_back + by_loop) / whole, extra_mebibytes=grown, vectors_mebibytes=(x.nbytes + y.nbytes) / 2**20)])
+                               neighbours_seconds=search + search_back, margins_seconds=2 * scored,
+                               loop_seconds_extrapolated=by_loop, margins_ratio=by_loop / (2 * scored), whole_ratio=(search + search_back + by_loop) / whole,
+                               extra_mebibytes=grown, vectors_mebibytes=(x.nbytes + y.nbytes) / 2**20)])
     table.to_csv(args.out, index=False, float_format="%.4g")
     print(table.T.to_string())
 

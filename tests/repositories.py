@@ -150,7 +150,8 @@ def encyclopedia(root: Path, n: int) -> None:
         articles = [f"Title {i}\n\nSee\n\n" + " ".join(texts[k] for k in (i, i + n, i + 2 * n, i + 3 * n)) * 3 for i in range(n)]
         for part in range(2):
             mine = list(range(part, n, 2))
-            columns = dict(id=[str(i) for i in mine], url=[f"https://{code}/{i}" for i in mine], title=[f"Title {i}" for i in mine], text=[articles[i] for i in mine])
+            columns = dict(id=[str(i) for i in mine], url=[f"https://{code}/{i}" for i in mine], title=[f"Title {i}" for i in mine],
+                           text=[articles[i] for i in mine])
             write(root / f"wikimedia/wikipedia/20231101.{code}/train-{part:05d}-of-00002.parquet", columns)
 
 
