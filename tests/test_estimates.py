@@ -1,0 +1,242 @@
+"""Estimates of notebooks 31ba to 31bc: the same as netcal and scikit-learn where these are right; netcal 1.4.0's faults beside our value and one by hand."""
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from xitcal.bins import bin_gaps, binned_ece, class_table, classwise_ece, classwise_null, largest_error, null_bins
+from xitcal.calibration import fit_temperature
+from xitcal.events import event_statistics, toy_predictions
+from xitcal.languages import XitcalError
+from xitcal.measures import measure_table
+from xitcal.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
+
+netcal = pytest.importorskip("netcal.metrics")
+VERSION = "netcal 1.4.0: if this fails, netcal was mended"
+
+
+def draw(n, k, louder=2.0, seed=0):
+    "Probabilities (float64) of a model that is too loud, and labels"
+    rng = np.random.default_rng(seed)
+    z = rng.normal(0, 1.5, (n, k))
+    p, q = (np.exp(t * z) / np.exp(t * z).sum(1, keepdims=True) for t in (1, louder))
+    return q, (p.cumsum(1)[:, :-1] <= rng.random((n, 1))).sum(1)
+
+
+def top(p, label):
+    return p.max(1), (p.argmax(1) == label).astype(int), np.zeros(len(p), int)
+
+
+def by_hand(c, y, edges):
+    "ECE and MCE by a loop over bins [low, high), the last one closed"
+    gaps, sizes = [], []
+    for low, high in zip(edges, edges[1:]):
+        mine = (c >= low) & ((c < high) | (high == edges[-1]))
+        if mine.any():
+            gaps.append(abs(c[mine].mean() - y[mine].mean()))
+            sizes.append(mine.sum())
+    return np.dot(gaps, sizes) / len(c), max(gaps)
+
+
+# --- where others are right, the same -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("bins", [5, 10, 15, 20, 25, 50, 100])
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_any_number_of_bins_equals_netcal_and_the_loop(k, bins):
+    c, y, g = top(*draw(600, k))
+    hand = by_hand(c, y, np.linspace(0, 1, bins + 1))
+    assert (binned_ece(c, y, g, bins)[0], largest_error(c, y, g, bins)[0]) == pytest.approx(hand, abs=1e-12)
+    assert netcal.ECE(bins).measure(c, y) == pytest.approx(hand[0], abs=1e-12)
+    assert netcal.MCE(bins).measure(c, y) == pytest.approx(hand[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("bins", [5, 10, 15])
+def test_equal_mass_equals_netcal_and_scikit_learn_without_ties(bins):
+    c, y, g = top(*draw(300, 3))
+    ours = binned_ece(c, y, g, bins, mass=True)[0]
+    assert netcal.ECE(bins, equal_intervals=False).measure(c, y) == pytest.approx(ours, abs=1e-12)
+    true, said = calibration_curve(y, c, n_bins=bins, strategy="quantile")
+    assert np.abs(true - said).mean() == pytest.approx(ours, abs=1e-12)  # 300 / bins decisions in each
+
+
+def test_groups_are_what_each_group_gives_alone():
+    p, label = draw(900, 4)
+    c, y, _ = top(p, label)
+    g = np.repeat([0, 1, 2], [100, 300, 500])
+    for make in (binned_ece, largest_error, lambda *a: binned_ece(*a, mass=True), aurc, excess_aurc, lambda *a: auroc_interval(*a)[1]):
+        alone = [make(c[g == i], y[g == i], np.zeros((g == i).sum(), int))[0] for i in range(3)]
+        assert make(c, y, g) == pytest.approx(alone, abs=1e-12)
+    assert classwise_ece(p, label, g) == pytest.approx([classwise_ece(p[g == i], label[g == i])[0] for i in range(3)], abs=1e-12)
+
+
+def test_table_agrees_with_scikit_learn():
+    events = event_statistics(toy_predictions(["pawsx"], n=300, seeds=(0,)))
+    table = measure_table(events, ["intermediate", "language"], draws=5).set_index(["intermediate", "language", "estimate"]).sort_index()
+    for (arm, code), part in events.groupby(["intermediate", "language"], observed=True):
+        c, y = part.confidence.to_numpy(), part.correct.to_numpy()
+        row = table.loc[(arm, code)].value
+        assert row["auroc"] == pytest.approx(roc_auc_score(y, c), abs=1e-12)
+        assert row["brier_confidence"] == pytest.approx(brier_score_loss(y, c), abs=1e-12)
+        assert row["nll_confidence"] == pytest.approx(log_loss(y, c), abs=1e-9)
+        assert row["nll"] == pytest.approx(row["nll_confidence"], abs=1e-9)  # with two classes all is said by the decision
+        assert row["brier"] == pytest.approx(2 * row["brier_confidence"], abs=1e-12)
+        assert row["nll_calibration"] + row["nll_refinement"] == pytest.approx(row["nll_confidence"], abs=1e-5)
+
+
+# --- risk and coverage --------------------------------------------------------------------------------------------------
+
+def test_risk_coverage_by_hand():
+    "Right, wrong, right, wrong: risks 0, 1/2, 1/3, 1/2; a perfect order has 0, 0, 1/3, 1/2"
+    c, y, one = np.array([.9, .8, .7, .6]), np.array([1, 0, 1, 0]), np.zeros(4, int)
+    assert aurc(c, y, one)[0] == pytest.approx((0 + 1 / 2 + 1 / 3 + 1 / 2) / 4)
+    assert optimal_aurc(2, 4) == pytest.approx((0 + 0 + 1 / 3 + 1 / 2) / 4)
+    assert excess_aurc(c, y, one)[0] == pytest.approx(1 / 2 / 4)
+    assert aurc(-c, y, one)[0] == pytest.approx((1 + 1 / 2 + 2 / 3 + 1 / 2) / 4)
+
+
+def test_the_order_of_rows_does_not_matter_where_confidences_are_tied():
+    rng = np.random.default_rng(0)
+    c, y = np.where(rng.random(500) < .6, 1., rng.beta(6, 1.5, 500)), rng.random(500) < .8
+    g, o = np.zeros(500, int), rng.permutation(500)
+    for make in (aurc, excess_aurc, lambda *a: auroc_interval(*a)[0], lambda *a: binned_ece(*a, mass=True), lambda *a: aurc_interval(*a)[2]):
+        assert make(c, y, g) == pytest.approx(make(c[o], y[o], g), abs=1e-12)
+
+
+def test_no_mistake_is_no_certainty():
+    "100 decisions, all right: AURC 0, and an upper end above it; AUROC is not defined"
+    c, y, g = np.random.default_rng(0).beta(6, 1.5, 100), np.ones(100), np.zeros(100, int)
+    value, low, high = aurc_interval(c, y, g)
+    assert value == 0 and low == 0 and .005 < high < .1
+    assert all(np.isnan(x).all() for x in auroc_interval(c, y, g))
+
+
+# --- what there is no interval for --------------------------------------------------------------------------------------
+
+def test_what_has_no_interval_says_why_and_the_rest_has_one():
+    table = measure_table(event_statistics(toy_predictions(["xnli", "pawsx", "xquad"], n=60, seeds=(0,))), ["target", "language"], draws=5)
+    bare = table[table.low.isna()]
+    assert {x.rsplit("_", 1)[0] for x in bare.estimate[bare.value.notna()]} == {"ece", "mce", "ece_mass", "mce_mass"}
+    assert bare.why.str.startswith(("no interval: ", "undefined: ")).all() and table.n.gt(0).all()
+    assert table[table.estimate.str.contains("ce_")].null_floor.notna().all()
+
+
+def test_floors_are_what_calibrated_models_have():
+    rng = np.random.default_rng(1)
+    c = rng.beta(6, 1.5, 200 * 300)
+    events = pd.DataFrame(dict(model=np.repeat(np.arange(200), 300), confidence=c, correct=rng.random(len(c)) < c))
+    table = measure_table(events, ["model"], draws=20)
+    mean, error = (table.assign(off=table.value - table.null_floor).groupby("estimate").off.agg(f) for f in ("mean", lambda x: x.std() / np.sqrt(len(x))))
+    known = mean.dropna().index
+    assert len(known) >= 15 and (mean[known].abs() < 4 * error[known] + 1e-4).all(), (mean / error).round(1).to_dict()
+    covered = table[table.estimate.isin(["signed_gap", "auroc", "aurc", "nll_calibration"])].merge(mean.rename("off"), on="estimate")
+    gap = covered[covered.estimate == "signed_gap"]
+    assert .9 < ((gap.low <= 0) & (0 <= gap.high)).mean() <= 1
+
+
+# --- netcal's faults ----------------------------------------------------------------------------------------------------
+
+def test_two_classes_are_another_event_for_netcal():
+    "A model that leans to class 0: wrong about the class, much less about its decisions. By hand: confidence .6 with one of two right, .9 with two of two"
+    p, label = np.array([[.6, .4], [.1, .9], [.6, .4], [.1, .9]]), np.array([0, 1, 1, 1])
+    c, y, g = top(p, label)
+    assert binned_ece(c, y, g, 10)[0] == pytest.approx((2 * abs(.6 - .5) + 2 * .1) / 4)
+    p, label = draw(2000, 2, louder=1)
+    p = p * [.7, .3] / (p * [.7, .3]).sum(1, keepdims=True)
+    c, y, g = top(p, label)
+    theirs = netcal.ECE(15).measure(p, label)
+    assert theirs == pytest.approx(binned_ece(p[:, 1], label, g)[0], abs=1e-12), VERSION
+    assert theirs == pytest.approx(classwise_ece(p, label)[0], abs=1e-9)  # which is what it should be called
+    assert abs(theirs - by_hand(c, y, np.linspace(0, 1, 16))[0]) > .03
+    assert binned_ece(c, y, g)[0] == pytest.approx(by_hand(c, y, np.linspace(0, 1, 16))[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [.6, 1.])
+def test_saturated_confidence_stops_netcals_equal_mass_bins_and_not_ours(share):
+    rng = np.random.default_rng(0)
+    c, y = np.where(rng.random(1500) < share, 1., rng.beta(6, 1.5, 1500)), (rng.random(1500) < .8).astype(int)
+    with pytest.raises(ValueError, match="numerically 0"):
+        netcal.ECE(15, equal_intervals=False).measure(c, y)
+    order = np.argsort(c, kind="stable")
+    first = np.searchsorted(c[order], c[order])  # rank of the first with this confidence
+    at = first * 15 // 1500
+    hand = sum((at == b).mean() * abs(c[order][at == b].mean() - y[order][at == b].mean()) for b in np.unique(at))
+    assert binned_ece(c, y, np.zeros(1500, int), 15, mass=True)[0] == pytest.approx(hand, abs=1e-12)
+
+
+def test_bin_edges_are_netcals():
+    "A confidence on an edge belongs to the bin above, 1.0 to the last"
+    c, y = np.linspace(0, 1, 11), np.arange(11) % 2
+    for bins in (5, 10):
+        hand = by_hand(c, y, np.linspace(0, 1, bins + 1))
+        assert binned_ece(c, y, np.zeros(11, int), bins)[0] == pytest.approx(hand[0], abs=1e-12)
+        assert netcal.ECE(bins).measure(c, y) == pytest.approx(hand[0], abs=1e-12)
+
+
+def test_rows_without_a_number_vanish_in_netcal_and_are_named_here():
+    p, label = draw(2000, 3)
+    broken = p.copy()
+    broken[5:205] = np.nan
+    assert np.isfinite(netcal.ECE(15).measure(broken, label)), VERSION
+    with pytest.raises(XitcalError, match="Row 5 has a probability that is no number"):
+        classwise_ece(broken, label)
+    events = pd.DataFrame(dict(confidence=np.where(np.arange(9) == 4, np.nan, .8), correct=True, model="m"))
+    with pytest.raises(XitcalError, match="Event 4"):
+        measure_table(events, ["model"])
+
+
+def test_percent_logits_and_ignored_labels_pass_netcal_and_are_refused_here():
+    p, label = draw(2000, 3)
+    ignored = np.where(np.arange(2000) < 300, -100, label)
+    right = netcal.ECE(15).measure(p[300:], label[300:])
+    assert netcal.ECE(15).measure(p, ignored) > 1.3 * right, VERSION
+    assert np.isfinite(netcal.ECE(15).measure(100 * p, label)) and np.isfinite(netcal.ECE(15).measure(np.log(p), label)), VERSION
+    refused = (p, ignored, "Row 0 has label -100"), (100 * p, label, "percentages"), (np.log(p), label, "logits"), (p[:, :2], label, "sums to")
+    for bad, labels, sentence in refused:
+        for make in (classwise_ece, class_table):
+            with pytest.raises(XitcalError, match=sentence):
+                make(bad, labels)
+
+
+def test_a_slice_without_one_label_stops_netcal_and_not_ours():
+    p, label = draw(300, 3)
+    for some in (label < 2, label == 1):
+        with pytest.raises(RuntimeError):
+            netcal.ECE(15).measure(p[some], label[some])
+        rows = p[some], label[some]
+        hand = np.mean([by_hand(rows[0][:, k], rows[1] == k, np.linspace(0, 1, 16))[0] for k in range(3)])
+        assert classwise_ece(*rows)[0] == pytest.approx(hand, abs=1e-12)  # the class that is absent counts: its probability is an error
+        assert len(class_table(*rows)) == 3 and classwise_null(rows[0], draws=3).shape == (1, 3)
+
+
+def test_netcals_adaptive_error_is_a_mean_over_bins():
+    "ACE of netcal weighs a bin of one decision like one of a thousand; Nixon's adaptive error has bins of equal mass"
+    c, y, g = top(*draw(2000, 3))
+    gap, weight = bin_gaps(c, y, g)
+    assert netcal.ACE(15).measure(c, y) == pytest.approx(np.abs(gap[weight > 0]).mean(), abs=1e-12), VERSION
+    assert abs(netcal.ACE(15).measure(c, y) - binned_ece(c, y, g, mass=True)[0]) > .005
+
+
+def test_one_stray_decision_makes_the_largest_error():
+    "999 calibrated decisions at .95 and one wrong at .85: netcal and we say .85, and the floor is what a reader must see beside it"
+    c = np.append(np.full(999, .95), .85)
+    y = np.append(np.arange(999) % 20 > 0, False).astype(int)
+    assert netcal.MCE(15).measure(c, y) == pytest.approx(.85)
+    assert largest_error(c, y, np.zeros(1000, int))[0] == pytest.approx(.85)
+    floor = null_bins(c, np.zeros(1000, int))[1]
+    assert floor.mean() == pytest.approx(.85 * .15 * 2, abs=.06)  # right with .85: off by .15, or else by .85
+
+
+def test_netcal_turns_decisions_round_below_chance_and_ours_warns():
+    from netcal.scaling import TemperatureScaling
+    p, label = draw(2000, 3)
+    label = (label + 1) % 3
+    scaling = TemperatureScaling()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scaling.fit(p, label)
+    assert scaling.temperature[0] < 0 and (scaling.transform(p).argmax(1) == label).mean() > 2 * (p.argmax(1) == label).mean(), VERSION
+    with pytest.warns(UserWarning, match="lies at its bound"):
+        assert fit_temperature(np.log(p), label) > 0
