@@ -40,11 +40,11 @@ def main():
     parser.add_argument("--part", type=int, default=2_000, help="sentences that the loop scores")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("mining.csv"))
     args, rng = parser.parse_args(), np.random.default_rng(0)
-    x, y = (rng.normal(size=(args.sentences, 1024)).astype(np.float32) for _ in range(2))
+    x, y = (rng.standard_normal((args.sentences, 1024), np.float32) for _ in range(2))
     for v in (x, y): v /= np.linalg.norm(v, axis=1, keepdims=True)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     pairs, whole = timed(mine, x, y)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    peak = [m / 2**10 for m in (before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)]
     (there, search), (back, search_back) = timed(neighbours, x, y), timed(neighbours, y, x)
     own, others = there[0].mean(1), back[0].mean(1)
     (found, _), scored = timed(_best, *there, own, others)
@@ -54,7 +54,8 @@ def main():
     table = pd.DataFrame([dict(sentences=args.sentences, width=1024, k=NEIGHBOURS, pairs=len(pairs.margin), mine_seconds=whole,
                                neighbours_seconds=search + search_back, margins_seconds=2 * scored,
                                loop_seconds_extrapolated=by_loop, margins_ratio=by_loop / (2 * scored), whole_ratio=(search + search_back + by_loop) / whole,
-                               extra_mebibytes=grown, vectors_mebibytes=(x.nbytes + y.nbytes) / 2**20)])
+                               peak_mebibytes=peak[1], peak_mebibytes_before=peak[0],
+                               vectors_mebibytes=(x.nbytes + y.nbytes) / 2**20)])
     table.to_csv(args.out, index=False, float_format="%.4g")
     print(table.T.to_string())
 
