@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STORE  ?= study
+# processes of the tests, each on one core with up to 3 GiB
+JOBS   ?= 2
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -45,10 +47,10 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 test: $(VENV)/.dev notebooks
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist loadfile
 
 notebooks: $(VENV)/.dev
-	TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=2 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --path nbs --n_workers 1 --file_glob "*.ipynb"
+	TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --path nbs --n_workers $(JOBS) --file_glob "*.ipynb"
 
 export: $(VENV)/.dev
 	$(BIN)/nbdev_clean

@@ -8,6 +8,7 @@ import torch
 import transformers
 from datasets import Dataset
 from encoders import CONTEXTS, ENCODERS, make_encoder
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import xitcal.heads
 from xitcal.answers import Answers, encode_contexts, kept_span, token_span
@@ -231,7 +232,7 @@ def whole_windows(tokenizer, context): return encode_contexts(tokenizer, ["?"], 
 
 def letters(byte_level_token):
     "The bytes of a token of BPE over bytes"
-    table = {c: b for b, c in transformers.convert_slow_tokenizer.bytes_to_unicode().items()}
+    table = {c: b for b, c in bytes_to_unicode().items()}
     return bytes(table[c] for c in byte_level_token)
 
 
