@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .blocks import block_table, cell_table
+from .blocks import bin_table, block_table, cell_table
 from .events import EVENT_COLUMNS, read_events
 from .results import KEYS_OF_RESULTS, write_results
 from .scores import example_scores, score_table
@@ -39,6 +39,7 @@ def _cell_tables(table, tasks, found):
     events = read_events([table])
     found["blocks"].append(block_table(events, tasks))
     found["cells"].append(cell_table(events))
+    found["bins"].append(bin_table(events))
 
 def _english(table, tasks, found):
     "Add the scores of one cell on English validation rows"
@@ -50,9 +51,9 @@ def compact(
     store: str|Path,       # Folder of the store
     setting: str|None = None, # Name of its setting; None for `setting_names`
     progress: bool = True, # Whether to show a bar
-) -> dict[str, pd.DataFrame]: # Tables "blocks", "cells" and "english" with a column `setting`
+) -> dict[str, pd.DataFrame]: # Tables "blocks", "cells", "bins" and "english" with a column `setting`
     "What is kept of every cell that is done; one cell in memory at a time; `XitcalError` when there is none"
-    tasks, cells, found = study_tasks(store), study_cells(store), dict(blocks=[], cells=[], english=[])
+    tasks, cells, found = study_tasks(store), study_cells(store), dict(blocks=[], cells=[], bins=[], english=[])
     for table in tqdm(prediction_tables(store, _READ), "summing up", int(cells["done"].sum()), unit="cell", disable=None if progress else True):
         _cell_tables(table, tasks, found)
     for table in prediction_tables(store, _READ, "calibration"):
@@ -94,7 +95,7 @@ def _seeds(cells):
 def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
-    return all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
+    return all((folder / f"seed-{s}-bins.parquet").exists() for s in seeds) and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../nbs/41b_compact.ipynb #58f26272
 def store_results(

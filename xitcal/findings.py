@@ -219,16 +219,17 @@ def made_words(
 
 # %% ../nbs/34_findings.ipynb #72f29b2d
 def few_languages(
-    table: pd.DataFrame, # `calibration_table`, one event a target
-) -> dict[str, list[str]]: # For each target, three languages; fewer only where all targets have fewer
-    "English, the middle and the worst language of each target by accuracy without phase 2"
+    table: pd.DataFrame, # intermediate, target, language, accuracy; one event a target
+    places: tuple[float, ...] = (.5, 1), # Which languages beside English, as a place in the order of accuracy, 0 the best and 1 the worst
+) -> dict[str, list[str]]: # For each target, English and these; fewer only where all targets have fewer
+    "English and others of each target chosen by accuracy without phase 2"
     base = table[table.intermediate.astype(str) == NONE] if (table.intermediate.astype(str) == NONE).any() else table
     chosen = {}
     for target in [t for t in TARGETS if t in set(base.target.astype(str))]:
         accuracy = base[base.target == target].groupby("language", observed=True).accuracy.mean().sort_values(ascending=False)
         rest = accuracy.drop("en", errors="ignore").index.tolist()
         first = ["en"] if "en" in accuracy.index else rest[:1]
-        chosen[target] = list(dict.fromkeys(first + ([rest[len(rest) // 2], rest[-1]] if rest else [])))
+        chosen[target] = list(dict.fromkeys(first + [rest[min(int(p * len(rest)), len(rest) - 1)] for p in places if rest]))
     width = max(map(len, chosen.values()))
     return {target: codes + [""] * (width - len(codes)) for target, codes in chosen.items()}
 

@@ -28,7 +28,7 @@ KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "eve
 
 # %% ../nbs/37_results.ipynb #fa48b343
 def write_results(
-    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells" and "english" with a column `setting` (notebook 41b), of one seed and those without
+    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells", "bins" and "english" with a column `setting` (notebook 41b), of one seed and those without
     about: dict,      # Record: seed, command, settings and more (notebook 41b)
     folder: str|Path, # Where to
 ) -> None:
@@ -50,7 +50,7 @@ def _together(tables):
 # %% ../nbs/37_results.ipynb #492fc881
 def read_seeds(
     folder: str|Path,     # Folder of results
-    kind: str = "blocks", # "blocks", "cells" or "english"
+    kind: str = "blocks", # "blocks", "cells", "bins" or "english"
     setting: str = "full", # Name of a setting
 ) -> pd.DataFrame: # Rows of all seeds that are there
     "Compact results of one setting; `XitcalError` when no seed has been run"
