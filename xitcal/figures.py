@@ -53,8 +53,8 @@ def arm_look(
     if intermediate == NONE: return dict(color="#222222", marker="o", label="without phase 2")
     base = intermediate.partition(":")[0]
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
-    colour = (9, 0, 2, 4, 6, 1, 7, 3, 5, 8)[at] # tasks that are often drawn together are far apart
-    return dict(color=sns.color_palette("colorblind", 10)[colour], marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
+    colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1] # tasks that are often drawn together are far apart
+    return dict(color=sns.color_palette("colorblind", 10)[colour[0]] if colour else "#a6226c", marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
 
 # %% ../nbs/33_figures.ipynb #342e72b4
 def _words(code):
@@ -110,7 +110,7 @@ def _reliability(axis, bins):
         axis.plot(part.confidence, part.accuracy, color=look["color"], linewidth=0.9)
         axis.scatter(part.confidence, part.accuracy, 6 + 120 * part.n / n[arm], **look, linewidth=0, alpha=0.9)
     words = " / ".join(f"{n[arm]:,}" for arm in arms(bins)[:1 if n.nunique() == 1 else None])
-    axis.text(0.97, 0.04, f"N = {words}", ha="right", transform=axis.transAxes, fontsize=7)
+    axis.text(0.03, 0.95, f"N = {words}", transform=axis.transAxes, fontsize=7)
     axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="mean confidence", xticks=[0, .5, 1], yticks=[0, .5, 1])
 
 # %% ../nbs/33_figures.ipynb #8d221417
