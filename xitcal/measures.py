@@ -11,29 +11,52 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from scipy.special import expit
+from scipy.stats import t
 
 from .bins import binned_ece, equal_bins, largest_error, null_bins
 from .calibration import _one_kind
 from .events import KEYS, cells, check_events
-from .groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
-from .parts import _log_odds, corrected, example_groups
+from .groups import _noncentrality, debiased_rms, imagined_mean, mean_interval, smooth_ece, smooth_ece_interval
+from .parts import _log_odds, corrected, example_groups, fit_correction
 from .ranking import aurc, aurc_interval, auroc_interval, excess_aurc
 
 # %% ../nbs/31bc_measures.ipynb #d82f6f8c
+_SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z, brier=lambda z, y: (expit(z) - y) ** 2) # of log-odds
+
+# %% ../nbs/31bc_measures.ipynb #521ba2df
+def _part_interval(inside, optimism, error, df, level):
+    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error of the mean"
+    value, tail = inside - optimism, (1 - level) / 2
+    low, high = (optimism * _noncentrality(2 * np.maximum(inside, 0) / optimism, 2., p) / 2 for p in (1 - tail, tail))
+    wider = np.maximum(error / np.sqrt(2 * optimism * np.maximum(inside, optimism)), 1)
+    low, high = np.where(low == 0, 0, np.maximum(value - wider * (value - low), 0)), value + wider * (high - value)
+    half = t.isf(tail, df) * np.hypot(error, optimism)
+    return value, np.minimum(low, value), np.maximum(high, value), half
+
+# %% ../nbs/31bc_measures.ipynb #7dbfdaad
 def score_parts(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0
     fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same for all decisions of an example
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: a value for each decision, the same were it right, and were it wrong
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
+    level: float = .95,     # Of the intervals
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
     "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
-    before, after = _log_odds(np.clip(confidence, 1e-12, 1 - 1e-12)), corrected(np.clip(confidence, 1e-12, 1 - 1e-12), correct, group, fold)
-    def nll(z, y): return np.logaddexp(0, z) - y * z
-    def brier(z, y): return (expit(z) - y) ** 2
-    outcomes, found = (np.asarray(correct, float), 1., 0.), {}
-    for name, score in (("nll", nll), ("brier", brier)):
-        found[f"{name}_calibration"] = tuple(score(before, y) - score(after, y) for y in outcomes)
-        found[f"{name}_refinement"] = tuple(score(after, y) for y in outcomes)
+    c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
+    z, size, found = _log_odds(c), np.bincount(group), {}
+    cluster = np.arange(len(c)) if cluster is None else cluster
+    line, folds = fit_correction(z, y, group, np.ones(len(c)))[group].T, fold.max() + 1
+    fitted, crossed = line[0] + line[1] * z, corrected(c, y, group, fold)
+    for name, score in _SCORES.items():
+        inside, across = (np.bincount(group, score(z, y) - score(x, y)) / size for x in (fitted, crossed))
+        optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)), 1e-4 * np.abs(inside) + 1e-12)
+        gain, right, wrong = (score(z, o) - score(fitted, o) for o in (y, 1., 0.))
+        *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
+        value, low, high, half = _part_interval(inside, optimism, error, df, level)
+        found[f"{name}_calibration"] = (value, low, high) if name == "nll" else (value, np.minimum(low, value - half), np.maximum(high, value + half))
+        after = (score(fitted, o) for o in (y, 1., 0.))
+        found[f"{name}_refinement"] = tuple(v + optimism for v in mean_interval(*after, group, cluster, level))
     return found
 
 # %% ../nbs/31bc_measures.ipynb #9e01a8dd
@@ -79,11 +102,9 @@ def _score_rows(c, y, group, cluster, fold, draws, seed):
     floors = _resampled(dict(nll_confidence=_mean_of(_nll), brier_confidence=_mean_of(_brier)), c, group, draws, seed)
     for name, score in (("nll_confidence", _nll), ("brier_confidence", _brier)):
         found[name] = (*mean_interval(score(c, y), score(c, right), score(c, wrong), group, cluster), floors[name])
-    parts, rng = score_parts(c, y, group, fold), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     few = [score_parts(c, rng.random(len(c)) < c, group, fold) for _ in range(min(draws, 10))]
-    for name, values in parts.items():
-        floor = np.mean([np.bincount(group, d[name][0]) for d in few], axis=0) / np.bincount(group)
-        found[name] = (*mean_interval(*values, group, cluster), floor)
+    for name, values in score_parts(c, y, group, fold, cluster).items(): found[name] = (*values, np.mean([d[name][0] for d in few], axis=0))
     return found
 
 # %% ../nbs/31bc_measures.ipynb #943f235f
