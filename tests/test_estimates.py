@@ -11,8 +11,10 @@ from xitcal.bins import bin_gaps, binned_ece, class_table, classwise_ece, classw
 from xitcal.calibration import fit_temperature
 from xitcal.events import event_statistics, toy_predictions
 from xitcal.languages import XitcalError
-from xitcal.measures import measure_table
+from xitcal.measures import measure_table, score_parts
+from xitcal.parts import fit_correction
 from xitcal.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
+from xitcal.significance import calibration_test, paired_means
 
 netcal = pytest.importorskip("netcal.metrics")
 VERSION = "netcal 1.4.0: if this fails, netcal was mended"
@@ -240,3 +242,40 @@ def test_netcal_turns_decisions_round_below_chance_and_ours_warns():
     assert scaling.temperature[0] < 0 and (scaling.transform(p).argmax(1) == label).mean() > 2 * (p.argmax(1) == label).mean(), VERSION
     with pytest.warns(UserWarning, match="lies at its bound"):
         assert fit_temperature(np.log(p), label) > 0
+
+
+@pytest.mark.parametrize("gap", [0, .05, .1])
+def test_parts_of_scores_are_unbiased_and_their_intervals_hold(gap):
+    rng, n, groups = np.random.default_rng(7), 200, 600
+    def drawn(size):
+        c = rng.beta(6, 1.5, size)
+        return c, np.clip(c - gap, 0, 1)
+    c, p = drawn(1_000_000)
+    z = np.log(c) - np.log1p(-c)
+    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    def nll(z): return (np.logaddexp(0, z) - p * z).mean()
+    truth = {"nll_calibration": nll(z) - nll(a + b * z), "nll_refinement": nll(a + b * z)}
+    c, p = drawn(n * groups)
+    found = score_parts(c, rng.random(len(c)) < p, np.arange(groups).repeat(n), np.arange(len(c)) % 5)
+    for name, true in truth.items():
+        value, low, high = found[name]
+        assert abs(value.mean() - true) < 4 * value.std() / np.sqrt(groups) + 2e-4, name
+        assert (((low <= true + 1e-9) & (true <= high)).mean()) > .915, name # 600 draws of .93 are below .91 once in 40
+
+
+def test_the_test_of_calibration_has_its_size_and_sees_what_one_number_does_not():
+    rng, n, groups = np.random.default_rng(8), 300, 600
+    c, group = rng.beta(6, 1.5, n * groups), np.arange(groups).repeat(n)
+    def refused(p): return (calibration_test(c, rng.random(len(c)) < p, group, draws=199) <= .05).mean()
+    assert refused(c) < .08 # 600 draws of .05 are above .08 once in a thousand
+    slope = np.where(c > np.quantile(c, .42), c - .08, c + .11) # right on average, wrong everywhere
+    assert abs((c - slope).mean()) < .02 and refused(slope) > .6
+
+
+def test_the_paired_test_has_its_size():
+    "Whether the errors of two equal models come together or not"
+    rng, n, groups = np.random.default_rng(9), 150, 1500
+    c, d, luck, other = rng.beta(6, 1.5, n * groups), rng.beta(6, 1.5, n * groups), rng.random(n * groups), rng.random(n * groups)
+    for y, w in ((luck < c, luck < d), (luck < c, other < d)):
+        _, low, high, p = paired_means((c - y, c - 1, c), (d - w, d - 1, d), np.arange(groups).repeat(n))
+        assert (p < .05).mean() < .07 and ((low <= 0) & (0 <= high)).mean() > .93

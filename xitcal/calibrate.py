@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, xlogy
-from scipy.stats import t
 
-from .groups import group_estimates, imagined_mean
+from .groups import group_estimates
 from .languages import XitcalError, known
+from .significance import paired_means
 
 # %% ../nbs/39_calibrate.ipynb #3a4f19ae
 _READERS = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"),
@@ -164,15 +164,6 @@ def _partners(first, second, keys):
     return joined["_at"].to_numpy(), joined["_at_other"].to_numpy()
 
 # %% ../nbs/39_calibrate.ipynb #3e36a8b0
-def _change(value, other, group, cluster):
-    "Mean difference of one score with interval and p-value; both are (value, if right, if wrong)"
-    imagined = [(a - b, .5) for a in value[1:] for b in other[1:]]
-    mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
-    half = t.isf(.025, df) * error
-    with np.errstate(divide="ignore", invalid="ignore"): p = np.where(error > 0, 2 * t.sf(np.abs(centre) / error, df), 1.)
-    return mean, centre - half, centre + half, p
-
-# %% ../nbs/39_calibrate.ipynb #91f1b596
 def compare(
     table: pd.DataFrame,    # Predictions of the system
     baseline: pd.DataFrame, # Predictions of the baseline, on examples of the same names
@@ -195,7 +186,7 @@ def compare(
     rows = []
     for name in scores:
         a, b = [v[at] for v in scores[name]], [v[other] for v in others[name]]
-        change, low, high, p = _change(a, b, group, _examples(pairs))
+        change, low, high, p = paired_means(a, b, group, _examples(pairs))
         size = np.bincount(group)
         rows.append(groups.reset_index(drop=True).assign(estimate=name, value=np.bincount(group, a[0]) / size, baseline=np.bincount(group, b[0]) / size,
                                                          change=change, low=low, high=high, p=p, n=size))
