@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from .kinds import MINED
 from .languages import XitcalError, known
 from .tasks import NONE, TARGETS, Task
 
@@ -126,6 +127,16 @@ def _group_statistics(table, rows, logits, width):
     found["nll"] = np.where(nowhere, np.nan, found["nll"])
     return found | dict(unlisted=unlisted)
 
+# %% ../nbs/29_events.ipynb #b52361f9
+def _pairs(table, n):
+    "pair and tuned of every event"
+    if not set(MINED) <= set(table.column_names) or table["mined"].null_count == n: return dict(pair=np.full(n, -1, np.int8), tuned=np.zeros(n, bool))
+    mined, right = (np.asarray(table[name].to_pylist(), object) for name in ("mined", "label_text"))
+    margin, threshold = (table[name].to_pandas().to_numpy(float) for name in ("margin", "threshold"))
+    handed = (mined != "") & (margin >= threshold)
+    pair = np.where(np.asarray(table["mined"].is_null()), -1, handed + (handed & (mined == right)).astype(int))
+    return dict(pair=pair.astype(np.int8), tuned=np.asarray(table["labels_used"].is_valid()))
+
 # %% ../nbs/29_events.ipynb #e2f1ee14
 def _posterior_statistics(table, n):
     "p_prediction, p_bayes and bayes of every event; NaN and -1 where no posterior is known"
@@ -196,13 +207,13 @@ def event_statistics(
     stored, keys = np.asarray(table["confidence"]), {k: np.asarray(table[k]) for k in ("target", "language", "example")}
     _first(~np.isclose(stored, found["confidence"], atol=1e-4), keys,
            lambda i: f"its confidence is stored as {stored[i]:.6f}, but its logits say {found['confidence'][i]:.6f}")
-    flat = table.drop_columns([c for c in ("logits", "posterior") if c in table.column_names])
+    flat = table.drop_columns([c for c in ("logits", "posterior", *MINED) if c in table.column_names])
     events = flat.to_pandas(strings_to_categorical=True)
-    return events.assign(**found, **_posterior_statistics(table, len(events)))
+    return events.assign(**found, **_posterior_statistics(table, len(events)), **_pairs(table, len(events)))
 
 # %% ../nbs/29_events.ipynb #1254d425
 EVENT_COLUMNS = (*KEYS, "language", "example", "event", "unit", "logits", "label", "prediction", "label_text", "confidence",
-                 "correct", "posterior", "seen", "group")
+                 "correct", "posterior", "seen", "group", *MINED)
 
 # %% ../nbs/29_events.ipynb #b6c4e56d
 def join_events(
@@ -219,13 +230,14 @@ def join_events(
 
 # %% ../nbs/29_events.ipynb #5a2eefb9
 def read_events(
-    predictions: pa.Table|Iterable[pa.Table], # Predictions with `EVENT_COLUMNS`, and `prediction_text` where answers are scored
+    predictions: pa.Table|Iterable[pa.Table], # Predictions with `EVENT_COLUMNS` (but `MINED`), and `prediction_text` where answers are scored
 ) -> pd.DataFrame: # Events of every model, target and language; see `event_statistics`
     "All events of some predictions, one table after another; `XitcalError` if a column is missing or there are none"
     parts = []
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
-        missing = [c for c in EVENT_COLUMNS if c not in table.column_names]
-        if missing: raise XitcalError(f"These predictions have no column {missing[0]!r}; they need {', '.join(EVENT_COLUMNS)}.")
+        needed = [c for c in EVENT_COLUMNS if c not in MINED]
+        missing = [c for c in needed if c not in table.column_names]
+        if missing: raise XitcalError(f"These predictions have no column {missing[0]!r}; they need {', '.join(needed)}.")
         if table.num_rows: parts.append(event_statistics(table).astype({"seed": "Int64"}))
     if not parts: raise XitcalError("There are no predictions to read: run the study that should have made them.")
     return join_events(parts)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from .kinds import MINED
 from .languages import XitcalError, known
 from .store import Store, disk_errors
-from .study import study_cells, study_tasks
+from .study import PREDICTION_SCHEMA, study_cells, study_tasks
 from .submission import write_files
 
 # %% ../nbs/42a_export.ipynb #117520c0
@@ -33,14 +34,14 @@ def choose_cells(
     return cells.reset_index(drop=True)
 
 # %% ../nbs/42a_export.ipynb #44a5f3e7
-_READ = ["language", "example", "event", "label", "prediction", "label_text", "prediction_text"]
+_READ = ["language", "example", "event", "label", "prediction", "label_text", "prediction_text", *MINED]
 
 def _events(store, stage):
     "Test predictions of a stage, in their order"
     place = Store(store, create=False)
     if fault := place.fault(stage):
         raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
-    return pq.read_table(place.folder(stage) / "predictions.parquet", columns=_READ, filters=[("split", "=", "test")]).to_pandas()
+    return pq.read_table(place.folder(stage) / "predictions.parquet", columns=_READ, schema=PREDICTION_SCHEMA, filters=[("split", "=", "test")]).to_pandas()
 
 # %% ../nbs/42a_export.ipynb #6115d8b2
 def _check_empty(path, option):

@@ -17,7 +17,7 @@ from .events import KEYS, shown_event
 from .figures import arm_look, arms, headline_figure
 from .inference import OTHERS, holm
 from .languages import LANGUAGES, XitcalError
-from .scores import score_table
+from .scores import score_table, tuned_words
 from .tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task
 
 # %% ../nbs/34_findings.ipynb #f7b139e8
@@ -213,8 +213,10 @@ def made_words(
 ) -> str: # Markdown
     "Which labels were used, on which seeds a result is conditional, and which † marks"
     seeds = ", ".join(str(s) for s in sorted(table.seed.dropna().unique()))
+    told = tuned_words(zip(*(table[table.tuned][k].astype(str) for k in ("target", "language"))) if "tuned" in table else ())
+    tuned = f", with one exception. {told}" if told else "."
     return (f"**How it was made.** Read from the store `{store}`, written by `xitcal run`. Labels used: English training and "
-            "validation labels only; labels of other languages served for nothing but evaluation. Models with seeds "
+            f"validation labels only; labels of other languages served for nothing but evaluation{tuned} Models with seeds "
             f"{seeds or 'none'}; results are conditional on these seeds. † phase 2 and the target train on the same data.")
 
 # %% ../nbs/34_findings.ipynb #72f29b2d

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'quiet', 'model_files', 'load_config', 'attention', 'load_tokenizer',
            'Architecture', 'load_encoder', 'position_limit', 'fitted', 'check_lengths', 'build_head', 'load_trained',
-           'build_heads', 'add_lora', 'use_bf16', 'encoder_precision']
+           'build_heads', 'check_targets', 'empty_encoder', 'add_lora', 'use_bf16', 'encoder_precision']
 
 # %% ../nbs/21_heads.ipynb #062fad5a
 import os
@@ -265,6 +265,26 @@ def build_heads(
 METHODS = ("full", "lora")
 
 # %% ../nbs/21_heads.ipynb #98e3ccee
+def check_targets(
+    encoder: PreTrainedModel,  # With or without weights
+    targets: tuple[str, ...],  # Names of modules, or ends of their paths such as "attention.self.query"
+) -> None:
+    "`XitcalError` for a name that no matrix of the encoder has; LoRA updates those alone"
+    there = [n for n, m in encoder.named_modules() if isinstance(m, torch.nn.Linear)]
+    wrong = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in there)]
+    if wrong:
+        raise XitcalError(f"LoRA cannot update {', '.join(wrong)} of a {encoder.config.model_type} model, which has no such module; it has "
+                          f"{', '.join(sorted({n.rpartition('.')[2] for n in there}))}. Correct --lora-targets.")
+
+# %% ../nbs/21_heads.ipynb #d9aaca44
+def empty_encoder(
+    path: str|Path, # Folder or hub id
+) -> PreTrainedModel: # On the device "meta": shapes and names without numbers
+    "The architecture of a checkpoint"
+    config = load_config(path)
+    with quiet(), torch.device("meta"): return AutoModel.from_config(config)
+
+# %% ../nbs/21_heads.ipynb #eba2cc8f
 def add_lora(
     encoder: PreTrainedModel,     # Changed in place: its own weights are frozen
     rank: int = 8,                # Of the updates; their scale is twice the rank
@@ -275,8 +295,9 @@ def add_lora(
     from peft.tuners.lora import LoraModel
     name = encoder.config.model_type
     chosen = list(targets or ARCHITECTURES.get(name, Architecture()).lora) or None
+    check_targets(encoder, targets)
     try: return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen), "default")
-    except ValueError as error:
+    except ValueError as error: # a rank that cannot be, or an architecture that peft does not know
         there = sorted({n.rpartition(".")[2] for n, m in encoder.named_modules() if isinstance(m, torch.nn.Linear)})
         wrong = f"LoRA of rank {rank} cannot update {', '.join(chosen)} of" if chosen else "LoRA knows no target modules for"
         raise XitcalError(f"{wrong} a {name} model; name modules of it ({', '.join(there)}) and a rank above 0, or use full fine-tuning.") from error

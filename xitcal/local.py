@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOCAL', 'read_pairs', 'read_headed', 'read_squad', 'read_tagged', 'read_conllu', 'read_bucc', 'read_aligned',
-           'read_commonsenseqa', 'local_files', 'local_parts', 'local_identity']
+           'read_commonsenseqa', 'local_files', 'local_parts', 'local_languages', 'local_identity']
 
 # %% ../nbs/08f_local.ipynb #77fed813
 import csv
@@ -100,7 +100,7 @@ def read_conllu(
 
 # %% ../nbs/08f_local.ipynb #e36446c1
 def read_bucc(
-    paths: list[Path], # Sentences of the other language; those of English and the pairs lie beside them
+    paths: list[Path], # Sentences of the other language, or the pairs; the others lie beside them
     code: str,         # Language
 ) -> list[dict]: # One record: sentence1, sentence2, id1, id2, gold
     "The pools of BUCC 2018"
@@ -204,8 +204,9 @@ _TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-
                    dict(train="train[:90%]", validation="train[90%:95%]", calibration="train[95%:]"), only=HUB["tydiqa"][0].only),
            _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json", "labels/tydiqa/{split}-{code}.json",
                               "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json"), read_squad, _TEST, configs=_NAMED))
-_BUCC = (_own(("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), read_bucc, pool_rows,
-              HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]"), _TEST),)
+_POOLS = HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]")
+_BUCC = (_own(("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), read_bucc, pool_rows, _POOLS, _TEST),
+         _own(("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), read_bucc, pool_rows, _POOLS, {"validation": "dev"}))
 _TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned, _TEST, configs=HUB["tatoeba"][0].configs),
             _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST))
 
@@ -249,6 +250,17 @@ def local_parts(
         if all(files.values()): return [_part(root, source, raw, found, code, where) for raw, found in files.items()]
     return []
 
+# %% ../nbs/08f_local.ipynb #69f4fb6f
+def local_languages(
+    root: Path|None, # The user's folder
+    name: str,       # Name of a task in `LOCAL`
+    split: str,      # "train", "validation", "calibration" or "test"
+) -> list[str]: # Of the task's, in their order
+    "Languages in which a folder has files of a split"
+    sources = [s for options in LOCAL[name] for s in options if split in s.splits] if root else []
+    def there(source, code): return all(local_files(root, source, raw, code) for raw in parse_split(source.splits[split])[0])
+    return [code for code in (TARGETS[name].languages if name in TARGETS else ("en",)) if any(there(s, code) for s in sources)]
+
 # %% ../nbs/08f_local.ipynb #ed4099c6
 def local_identity(
     root: Path, # The user's folder
@@ -260,5 +272,6 @@ def local_identity(
         for raw in {r for text in source.splits.values() for r in parse_split(text)[0]}:
             found.update(source.find(root, raw) if source.find else ())
             for pattern in source.files: found.update(p for p in root.glob(pattern.format(split=raw, code="*", config="*")) if p.is_file())
+    found.update(p for gold in [*found] if gold.suffix == ".gold" for p in gold.parent.glob(f"{gold.stem}.*")) # and the pools that the pairs are of
     facts = sorted((str(p.relative_to(root)), p.stat().st_size) for p in found)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""

@@ -33,10 +33,11 @@ class Masked(Kind):
     name, auto_class = "masked", "AutoModelForMaskedLM"
 
     def features(self, rows, tokenizer, task, recipe):
-        coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)
+        coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_overflowing_tokens=True, stride=0,
+                          return_special_tokens_mask=True)
         facts = dict(mask_id=tokenizer.mask_token_id, vocabulary=len(tokenizer))
-        return [dict(input_ids=ids, special=special, row=i, **facts)
-                for i, (ids, special) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"]))]
+        return [dict(input_ids=ids, special=special, row=row, **facts)
+                for ids, special, row in zip(coded["input_ids"], coded["special_tokens_mask"], coded["overflow_to_sample_mapping"])]
 
     def units(self, feature): return max(1, round(.15 * (len(feature["special"]) - sum(feature["special"]))))
 

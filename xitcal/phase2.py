@@ -19,20 +19,21 @@ from .tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2
 from .training import Material
 
 # %% ../nbs/24_phase2.ipynb #337d74b7
-def _facts(task: Task, languages=("en",), shuffled=False) -> dict:
-    "What determines the rows of one task of a training"
+def _facts(task: Task, suite: Suite, languages=("en",), shuffled=False) -> dict:
+    "What determines the rows of one task of a training; rows in other languages that a user's files hold, by these files"
     own = {k: v for k, v in asdict(task).items() if k in ("name", "kind", "labels", "options")}
-    return own | dict(languages=list(languages), shuffled=shuffled)
+    files = suite.told_from(task.name, languages) if list(languages) != ["en"] and hasattr(suite, "told_from") else ""
+    return own | dict(languages=list(languages), shuffled=shuffled) | (dict(files=files) if files else {})
 
 # %% ../nbs/24_phase2.ipynb #a4215c1b
 def material_facts(
     name: str,     # Phase 2, such as "mnli:mlm"; or a target's training task
     suite: Suite,  # Where its tasks are
     own: str|None = None, # Name of the task that the target is trained on, for `own`
-) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled
+) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; files where a user's own are read
     "What phase 2 trains on"
     base, variant = split_phase2(name, suite.tasks)
-    if base == MASKED.name: return [_facts(MASKED, LANGUAGES)]
+    if base == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
     names = [n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own if base == OWN else base]
     if missing := next((n for n in names if n in absent_tasks(suite)), None): raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
@@ -40,9 +41,9 @@ def material_facts(
         others = (f"there are {', '.join(suite.translated)}" if suite.translated
                   else "put XTREME's translate-train files into the data folder (--data, notebook 08fa)")
         raise XitcalError(f"Phase 2 {name!r} cannot be: {suite.tasks[names[0]].title} exists in English alone; {others}.")
-    facts = [_facts(suite.tasks[n], suite.translated[n] if variant == "translated" and n in spread else ("en",), variant == "shuffled")
+    facts = [_facts(suite.tasks[n], suite, suite.translated[n] if variant == "translated" and n in spread else ("en",), variant == "shuffled")
              for n in names]
-    return facts + ([_facts(MASKED, LANGUAGES)] if variant == "mlm" else [])
+    return facts + ([_facts(MASKED, suite, LANGUAGES)] if variant == "mlm" else [])
 
 # %% ../nbs/24_phase2.ipynb #fe072e14
 def training_rows(

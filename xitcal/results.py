@@ -19,6 +19,7 @@ from pandas.api.types import union_categoricals
 from .blocks import write_sums
 from .inference import OTHERS
 from .languages import XitcalError
+from .scores import tuned_words
 from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
 from .suites import find_suite
 from .tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task
@@ -142,7 +143,7 @@ def missing_words(
 def seeds_words(
     results: Results, # From `read_results`
 ) -> str: # Markdown
-    "How many arms, targets, languages and seeds there are, what intervals are over, and what is missing"
+    "How many arms, targets, languages and seeds there are, what intervals are over, whose labels were used, and what is missing"
     sums = results.sums
     seeds = f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}" if sums.seeds else "no seeds"
     text = f"{len(sums.arms)} arms, {len(sums.targets)} targets, {len(sums.languages)} languages, {seeds}. "
@@ -150,7 +151,8 @@ def seeds_words(
              "One seed: every interval resamples examples alone, is **conditional on this seed**, and says nothing of the next.")
     more = list(dict.fromkeys(s for a in results.about for s in a["settings"] if s != results.setting))
     if more: text += f" Further settings here, each on its own: {', '.join(more)}."
-    return " ".join(filter(None, [text, missing_words(results)]))
+    tuned = tuned_words(tuple(pair) for a in results.about for pair in a.get("tuned", {}).get(results.setting, []))
+    return " ".join(filter(None, [text, tuned, missing_words(results)]))
 
 # %% ../nbs/37_results.ipynb #87d7caa4
 def mean_change(

@@ -28,10 +28,11 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
-from .heads import load_tokenizer, load_trained
+from .heads import check_targets, empty_encoder, load_tokenizer, load_trained
 from .languages import XitcalError
 from .phase2 import material
 from .prediction import predict
+from .retrieval import with_sample_thresholds
 from .rows import check_rows
 from .store import Store
 from .study import PREDICTION_SCHEMA, Plan, Stage, make_plan, record_study
@@ -83,7 +84,7 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     materials = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
                  for t in facts["tasks"]]
     options = replace(options, method=facts["method"], precision=facts["precision"], sampling=facts.get("sampling", "proportional"),
-                      lora_rank=facts.get("lora_rank", options.lora_rank), on_step=on_step,
+                      lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())), on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
     return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
 
@@ -97,7 +98,9 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     tables = []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
         if n == 0: continue
-        events = predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, split, tuple(codes), n), task.recipe)
+        run = lambda *rows: predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, *rows), task.recipe)
+        events = run(split, tuple(codes), n)
+        if sample := tuple(c for c in codes if c in task.options.get("sample", ())): events = with_sample_thresholds(events, run("validation", sample, None))
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
     write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")
     return dict(events=sum(map(len, tables)))
@@ -278,6 +281,7 @@ def run_study(
 ) -> Plan: # All of its stages are published
     "Do what is missing of a study"
     place, plan = Store(store), make_plan(study)
+    for model in plan.places.values() if study.lora_targets else (): check_targets(empty_encoder(model), study.lora_targets)
     if PartialState().is_main_process:
         record_study(place, plan)
         check_published(plan, place)

@@ -74,7 +74,7 @@ def sums_of(
     "Arrange the sums of a study; an arm without phase 2 and without a seed serves every seed"
     rows = _shown(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
     text = lambda column, first: _order(set(rows[column].astype(str)), first)
-    seeds = sorted(int(s) for s in rows.seed.dropna().unique())
+    seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0] # a store of retrieval without phase 2 alone has none
     names = dict(intermediate=text("intermediate", (NONE, *INTERMEDIATES)), target=text("target", tuple(TARGETS)), language=text("language", ("en",)))
     if NONE not in names["intermediate"]: raise XitcalError("There is no model without phase 2 to compare with; run one with `--intermediate none`.")
     at = [pd.Index(n).get_indexer(rows[c].astype(str)) for c, n in names.items()]

@@ -50,6 +50,7 @@ class Study:
     sampling: str = "proportional"                                # How often each task comes in `multi`, see notebook 20
     precision: str = "auto"                                       # Of the encoder in training, see notebook 21
     lora_rank: int = 8                                            # Of the updates of method "lora"
+    lora_targets: tuple[str, ...] = ()                            # Modules that method "lora" updates; () for the architecture's own (notebook 21)
 
 # %% ../nbs/41_study.ipynb #a01215de
 def default_study(
@@ -78,6 +79,7 @@ def check_study(
     for rate in study.learning_rates or (None,): check_recipe(_limited(study, Recipe(), None, rate), "study")
     for name in ("intermediate_rows", "target_rows", "test_rows", "lora_rank"):
         if getattr(study, name) is not None and getattr(study, name) < 1: raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
+    if study.lora_targets and "lora" not in study.methods: raise XitcalError("Target modules are for --method lora; add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
                                                                                     "intermediate task (or none).")
     return replace(study, languages=tuple(languages(study.languages)) if study.languages else None)
@@ -133,6 +135,7 @@ def _facts(study: Study, materials: list[dict], recipe: dict, seed: int, method:
     facts = dict(suite=suite.name, suite_version=suite.version, tasks=materials, recipe=recipe, seed=seed, method=method, precision=study.precision)
     mixed, ranked = len(materials) > 1 and study.sampling != "proportional", method == "lora" and study.lora_rank != Study.lora_rank
     more = (dict(sampling=study.sampling) if mixed else {}) | (dict(lora_rank=study.lora_rank) if ranked else {})
+    if method == "lora" and study.lora_targets: more["lora_targets"] = sorted(set(study.lora_targets))
     return facts | more # what does not matter is no part of a stage's identity
 
 # %% ../nbs/41_study.ipynb #2c4e533c
@@ -218,21 +221,29 @@ def _stops(r: dict) -> str:
     end = f", stops after {r['patience']} without gain" if r["patience"] else ""
     return f"best on {r['evaluate_rows']} English rows, every {r['evaluate_every']} steps{end}"
 
+def _mined_line(options: dict) -> dict:
+    "Where the threshold of a mined task is from"
+    if "mining" not in options: return {}
+    tuned = f", tuned on labelled samples in {', '.join(options['sample'])}" if "sample" in options else ""
+    return dict(threshold=f"{options['threshold']:g}{tuned}")
+
 def _recipe_line(stage: Stage) -> dict:
     "One stage's recipe"
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
     names = [t["name"] for t in facts.get("tasks", [facts.get("task")])]
     line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"), task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
     if stage.phase == "prediction":
-        return line | dict(length=r["max_length"], source=r["source"]) | {k: facts["task"]["options"].get(k) for k in ("layer", "pooling")}
+        options = facts["task"]["options"]
+        return line | dict(length=r["max_length"], source=r["source"]) | {k: options.get(k) for k in ("layer", "pooling")} | _mined_line(options)
     named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
                  smoothing="label_smoothing")
-    return line | dict(method=facts["method"]) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r), source=r["source"])
+    method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts else "")
+    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r), source=r["source"])
 
 # %% ../nbs/41_study.ipynb #4ae9b6e7
 def recipe_table(
     plan: Plan, # From `make_plan`
-) -> pd.DataFrame: # One row a phase, task and recipe: rate, batch, epochs, ..., source; for retrieval length, layer (as a share of the depth) and pooling
+) -> pd.DataFrame: # One row a phase, task and recipe: rate, batch, ..., source; for retrieval length, layer (as a share of the depth), pooling, threshold
     "How a plan's stages are trained, seeds apart"
     def shown(s): return s.phase in ("intermediate", "target") or s.phase == "prediction" and s.facts["task"]["trained_on"] is None
     wanted = [s for s in plan.stages.values() if shown(s)]
@@ -253,7 +264,7 @@ def recipe_text(
 # %% ../nbs/41_study.ipynb #6c662d8d
 _GROWS = ("models", "intermediates", "targets", "seeds", "methods", "learning_rates")
 
-_DEFAULTS = {f.name: f.default for f in fields(Study)}
+_DEFAULTS = json.loads(json.dumps({f.name: f.default for f in fields(Study)}))
 
 def _settings(study: Study) -> dict:
     "What must stay the same within a store"
@@ -314,7 +325,7 @@ def prediction_tables(
         if fault := place.fault(stage):
             raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
         wanted = [("split", "=", split)] if split else None
-        table = pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, filters=wanted)
+        table = pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, schema=PREDICTION_SCHEMA, filters=wanted)
         yield from (_with_keys(table, cell) for cell in cells.to_dict("records"))
 
 # %% ../nbs/41_study.ipynb #0efcb3ec

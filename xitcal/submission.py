@@ -191,9 +191,15 @@ def _write_tags(events, names, gold):
     return "".join(("\n" if new and i else "") + f"{tag}\n" for i, (new, tag) in enumerate(zip(first, chosen)))
 
 # %% ../nbs/38_submission.ipynb #6826c489
+def _handed(events):
+    "Id of what is handed in for each query, \"\" for nothing"
+    if "mined" not in events: return events.prediction_text.astype(str)
+    mined = events.mined.where(events.margin.astype(float) >= events.threshold.astype(float), "")
+    return mined.where(events.mined.notna(), events.prediction_text.astype(str)).astype(str)
+
 def _write_pairs(events, names, gold):
     "Pairs of ids; gold ones only where there is a counterpart"
-    pairs = zip(events["label_text" if gold else "prediction_text"].astype(str), events.example.astype(str))
+    pairs = zip(events.label_text.astype(str) if gold else _handed(events), events.example.astype(str))
     return "".join(f"{other}\t{english}\n" for other, english in pairs if other)
 
 # %% ../nbs/38_submission.ipynb #f3f4629f

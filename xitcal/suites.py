@@ -58,6 +58,7 @@ class _Extended:
     def __init__(self, suite, own):
         self.name, self.version, self.translated, self.told, self.encoder = suite.name, suite.version, suite.translated, suite.told, suite.encoder
         self.absent, self.recipes, self.defaults = getattr(suite, "absent", {}), getattr(suite, "recipes", ""), getattr(suite, "defaults", {})
+        if hasattr(suite, "told_from"): self.told_from = suite.told_from
         self._suite, self._own, self.tasks = suite, own, suite.tasks | {name: task for name, (task, _) in own.items()}
 
     def size(self, task, split, code):

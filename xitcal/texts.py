@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['WIKIPEDIA', 'TEXTS', 'in_turn', 'texts', 'read_translated_pairs', 'read_translated_questions', 'translations',
-           'translated_source']
+           'translated_source', 'told_identity']
 
 # %% ../nbs/08fa_texts.ipynb #a1e274f4
 import csv
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from huggingface_hub.utils import httpx
 
 from .hub import hub_sentence
 from .languages import LANGUAGES, XitcalError
-from .local import read_squad
+from .local import local_files, read_squad
 from .schemas import FEATURES, answer_rows, pair_rows
 from .sources import HUB, Source
 
@@ -164,3 +164,22 @@ def translated_source(
     beside = {"en": next(c for c in languages if c != "en")} # English stands in every translated file
     return Source("", (place.pattern, f"xtreme_translations/{place.pattern}"), {"train": "train"}, rows, columns, labels=HUB[task][0].labels,
                   configs=beside, reader=partial(place.reader, languages=languages))
+
+# %% ../nbs/08fa_texts.ipynb #e9f730b8
+@cache
+def _checksum(path: Path, size: int, written: int) -> str:
+    "SHA-256 of a file of that size and time"
+    with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
+
+# %% ../nbs/08fa_texts.ipynb #d1a2311a
+def told_identity(
+    data: Path|None, # The user's folder
+    task: str,       # "mnli" or "squad" for translated rows, or "mlm" for texts
+    languages: tuple[str, ...], # Languages in which rows are told
+) -> str: # Hexadecimal; "" where no file of the folder is read
+    "Identity of the files that translated rows, or texts, are read from"
+    if data is None: return ""
+    if task in _PLACES: files = {c: local_files(data, translated_source(task, languages), "train", c) for c in languages}
+    else: files = {c: [p for p in [data / f"texts/{c}.txt"] if p.exists()] for c in languages}
+    facts = [(c, [_checksum(p, p.stat().st_size, p.stat().st_mtime_ns) for p in paths]) for c, paths in files.items() if paths]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""
