@@ -119,6 +119,7 @@ class Options:
     save_seconds: float = 60.   # Time between two checkpoints
     progress: bool = False      # Whether to show a bar
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
+    average: int = 0            # Checkpoints, equally spaced over the training, whose mean is the trained model; 0 for the best or last one
     sampling: str = "proportional" # How often each of several tasks comes, see `mixed_steps`
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
@@ -173,6 +174,7 @@ class Training:
         for name, m in self.materials.items(): check_lengths(self.features[name], self._encoder(), m.task)
         self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, {n: len(m.train) for n, m in self.materials.items()}, options.sampling)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
+        self.mean, self.averaged = {}, 0
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
     def _encoder(self): return next(iter(self.models.values())).base_model
@@ -212,7 +214,8 @@ def save(self: Training) -> None:
     if not self.accelerator.is_main_process: return
     tensors = {f"weights/{n}": t for n, t in _distinct(self.models).items()}
     tensors |= _optimizer_tensors(self.optimizer) | _generators()
-    numbers = dict(done=self.done, history=self.history, best=self.best, waited=self.waited)
+    tensors |= {f"mean/{n}": t for n, t in self.mean.items()}
+    numbers = dict(done=self.done, history=self.history, best=self.best, waited=self.waited, averaged=self.averaged)
     # The numbers ride in the tensors' own file, so that the two can never be of different moments.
     write_atomic(self.work / "state.safetensors", lambda p: save_file(
         {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, p, metadata={"state": json.dumps(numbers)}))
@@ -242,7 +245,8 @@ def resume(
     for name, tensor in part("weights/").items(): weights[name].copy_(tensor)
     _restore_optimizer(self.optimizer, {n: t for n, t in tensors.items() if n.startswith("optimizer/")})
     _restore_generators(tensors)
-    self.done, self.history, self.best, self.waited = (numbers[n] for n in ("done", "history", "best", "waited"))
+    self.mean = part("mean/")
+    self.done, self.history, self.best, self.waited, self.averaged = (numbers.get(n, 0) for n in ("done", "history", "best", "waited", "averaged"))
     return True
 
 Training.resume = resume
@@ -282,6 +286,19 @@ def _evaluate(self) -> bool:
 
 Training._evaluate = _evaluate
 
+# %% ../nbs/23_training.ipynb #cc6868fc
+def _average(self) -> None:
+    "Take the weights into the running mean if a checkpoint is due"
+    n, total = self.options.average, len(self.steps)
+    if self.done * n // total == (self.done - 1) * n // total: return
+    self.averaged += 1
+    for name, tensor in _distinct(self.models).items():
+        if not tensor.is_floating_point(): continue
+        value = tensor.detach().float().cpu()
+        self.mean[name] = self.mean[name].lerp(value, 1 / self.averaged) if name in self.mean else value.clone()
+
+Training._average = _average
+
 # %% ../nbs/23_training.ipynb #c63fef2e
 def run(self: Training) -> None:
     "Train to the end, from the last checkpoint where there is one"
@@ -295,6 +312,7 @@ def run(self: Training) -> None:
         with encoder_precision(models, bf16): loss = self.step()
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
         if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
+        self._average()
         if every and self.done % every == 0: stop = self._evaluate()
         if time.monotonic() - saved > self.options.save_seconds:
             self.save()
@@ -313,9 +331,9 @@ def finish(
     out: Path,      # Folder to write
 ) -> dict: # steps, units, seconds are for the caller; here: steps, best, history
     "Write the trained model to a folder that `AutoModelFor….from_pretrained` reads"
-    if self.recipe.keep_best and (self.work / "best.safetensors").exists():
-        weights = _distinct(self.models)
-        for name, tensor in load_file(self.work / "best.safetensors").items(): weights[name].copy_(tensor)
+    weights, best = _distinct(self.models), self.work / "best.safetensors"
+    chosen = self.mean or (load_file(best) if self.recipe.keep_best and best.exists() else {})
+    for name, tensor in chosen.items(): weights[name].copy_(tensor)
     if self.lora: self.lora.merge_and_unload()
     if self.accelerator.is_main_process:
         model = next(iter(self.models.values())) if len(self.models) == 1 else self._encoder()
