@@ -6,6 +6,7 @@ import pytest
 from huggingface_hub import constants
 
 from xitcal.compact import store_results
+from xitcal.estimates import estimate
 from xitcal.events import EVENT_COLUMNS, read_events
 from xitcal.export import export_xtreme
 from xitcal.findings import made_words
@@ -135,6 +136,12 @@ def test_without_samples_nothing_is_tuned_and_it_is_another_stage(data, monkeypa
     monkeypatch.setenv("XITCAL_DATA", str(tmp_path))
     assert name() != tuned and "sample" not in find_suite("xtreme").tasks["bucc"].options
     with pytest.raises(XitcalError, match="never trained, so it has no validation rows"): XtremeSuite(tmp_path).rows("bucc", "validation", ["de"])
+
+
+def test_the_plan_counts_the_samples(data):
+    suite = find_suite("xtreme")
+    test, sample = (len(suite.rows("bucc", split, ["de"])) for split in ("test", "validation"))
+    assert estimate(make_plan(STUDY)).examples.tolist() == [2 * test + sample]
 
 
 def test_data_check_loads_the_samples(data, tmp_path):

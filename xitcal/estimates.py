@@ -88,7 +88,8 @@ def _parts(suite: str, stage: Stage):
     if stage.phase == "prediction":
         task, codes, n = facts["task"]["name"], facts["languages"], facts["test_rows"]
         tests = [row_count(suite, task, "test", c, n) for c in (codes[:1] if facts["task"]["kind"] == "retrieval" else codes)]
-        yield task, "test", sum(tests) * len(codes) // len(tests)
+        samples = sum(row_count(suite, task, "validation", c, None) for c in codes if c in facts["task"]["options"].get("sample", ())) # for thresholds
+        yield task, "test", sum(tests) * len(codes) // len(tests) + samples
         if facts["calibration_rows"] != 0: yield task, "calibration", row_count(suite, task, "calibration", "en", facts["calibration_rows"])
         return
     name, cap = check_sampling(facts.get("sampling", "proportional"))
