@@ -51,6 +51,7 @@ _Recipes = Annotated[str|None, typer.Option(help="Whose recipes: phang, xtreme o
 _Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both phases. Default: each recipe's own.")]
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
 _Modules = Annotated[str|None, typer.Option(help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: queries and values.")]
+_Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
 _Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
 _Phase2 = Annotated[str|None, typer.Option(help="Most training rows of phase 2, or all.")]
 _Phase3 = Annotated[str|None, typer.Option(help="Most training rows of phase 3, or all.")]
@@ -88,8 +89,8 @@ def _row_limit(value, option: str) -> int|None:
 # %% ../nbs/44_cli.ipynb #f6c3f8b7
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
                method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
-               test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", sampling="sampling",
-               lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
+               test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
+               sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
 
 # %% ../nbs/44_cli.ipynb #21b31d7c
 def read_config(
@@ -165,7 +166,7 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-         recipes: _Recipes = None, label_smoothing: _Smoothing = None, sampling: _Sampling = None, lora_rank: _Rank = None,
+         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, sampling: _Sampling = None, lora_rank: _Rank = None,
          lora_targets: _Modules = None, precision: _Precision = None, task_file: _Own = None, data: _Data = None,
          config: _Config = None, flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
@@ -175,7 +176,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     from xitcal.study import make_plan, recipe_text
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, sampling=sampling,
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average, sampling=sampling,
                        lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
     stages = make_plan(study)
     costs, crew = estimate(stages, flops), workers or default_workers()
@@ -190,7 +191,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        recipes: _Recipes = None, label_smoothing: _Smoothing = None, sampling: _Sampling = None, lora_rank: _Rank = None,
+        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, sampling: _Sampling = None, lora_rank: _Rank = None,
         lora_targets: _Modules = None, precision: _Precision = None, task_file: _Own = None, data: _Data = None,
         config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
@@ -199,7 +200,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, sampling=sampling,
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average, sampling=sampling,
                        lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
     from xitcal.runner import run_study
     from xitcal.training import Options

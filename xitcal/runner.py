@@ -84,7 +84,7 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     materials = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
                  for t in facts["tasks"]]
     options = replace(options, method=facts["method"], precision=facts["precision"], sampling=facts.get("sampling", "proportional"),
-                      lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())), on_step=on_step,
+                      lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())), average=facts.get("average", 0), on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
     return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
 

@@ -47,6 +47,7 @@ class Study:
     calibration_rows: int|None = 300                              # English rows kept for recalibration; None for all
     recipes: str = ""                                             # A set of notebook 01a; "" for the suite's own
     label_smoothing: float|None = None                            # Of both phases; None for the recipes' own
+    average: int = 0                                              # Checkpoints of each training whose mean is its model (notebook 23); 0 for none
     sampling: str = "proportional"                                # How often each task comes in `multi`, see notebook 20
     precision: str = "auto"                                       # Of the encoder in training, see notebook 21
     lora_rank: int = 8                                            # Of the updates of method "lora"
@@ -79,6 +80,7 @@ def check_study(
     for rate in study.learning_rates or (None,): check_recipe(_limited(study, Recipe(), None, rate), "study")
     for name in ("intermediate_rows", "target_rows", "test_rows", "lora_rank"):
         if getattr(study, name) is not None and getattr(study, name) < 1: raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
+    if study.average < 0: raise XitcalError(f"A training is the mean of a number of checkpoints, or of none with 0, not of {study.average}.")
     if study.lora_targets and "lora" not in study.methods: raise XitcalError("Target modules are for --method lora; add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
                                                                                     "intermediate task (or none).")
@@ -136,6 +138,7 @@ def _facts(study: Study, materials: list[dict], recipe: dict, seed: int, method:
     mixed, ranked = len(materials) > 1 and study.sampling != "proportional", method == "lora" and study.lora_rank != Study.lora_rank
     more = (dict(sampling=study.sampling) if mixed else {}) | (dict(lora_rank=study.lora_rank) if ranked else {})
     if method == "lora" and study.lora_targets: more["lora_targets"] = sorted(set(study.lora_targets))
+    if study.average: more["average"] = study.average
     return facts | more # what does not matter is no part of a stage's identity
 
 # %% ../nbs/41_study.ipynb #2c4e533c
@@ -227,6 +230,8 @@ def _mined_line(options: dict) -> dict:
     tuned = f", tuned on labelled samples in {', '.join(options['sample'])}" if "sample" in options else ""
     return dict(threshold=f"{options['threshold']:g}{tuned}")
 
+def _averaged(facts): return f", then the mean of {facts['average']} checkpoints" if facts.get("average") else ""
+
 def _recipe_line(stage: Stage) -> dict:
     "One stage's recipe"
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
@@ -238,7 +243,7 @@ def _recipe_line(stage: Stage) -> dict:
     named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
                  smoothing="label_smoothing")
     method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts else "")
-    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r), source=r["source"])
+    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r) + _averaged(facts), source=r["source"])
 
 # %% ../nbs/41_study.ipynb #4ae9b6e7
 def recipe_table(
