@@ -176,8 +176,8 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     from xitcal.study import make_plan, recipe_text
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average, sampling=sampling,
-                       lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
+                       sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
     stages = make_plan(study)
     costs, crew = estimate(stages, flops), workers or default_workers()
     typer.echo(recipe_text(stages) + "\n")
@@ -200,8 +200,8 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average, sampling=sampling,
-                       lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
+                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
+                       sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))

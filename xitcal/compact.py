@@ -104,7 +104,8 @@ def _seeds(cells):
 def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
-    return all((folder / f"seed-{s}-bins.parquet").exists() for s in seeds) and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
+    whole = all((folder / f"seed-{s}-bins.parquet").exists() for s in seeds)
+    return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../nbs/41b_compact.ipynb #58f26272
 def store_results(

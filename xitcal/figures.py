@@ -54,7 +54,8 @@ def arm_look(
     base = intermediate.partition(":")[0]
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
     colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1] # tasks that are often drawn together are far apart
-    return dict(color=sns.color_palette("colorblind", 10)[colour[0]] if colour else "#a6226c", marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
+    colour = sns.color_palette("colorblind", 10)[colour[0]] if colour else "#a6226c"
+    return dict(color=colour, marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
 
 # %% ../nbs/33_figures.ipynb #342e72b4
 def _words(code):

@@ -83,8 +83,9 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     validation = min(recipe.evaluate_rows, recipe.rows or recipe.evaluate_rows)
     materials = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
                  for t in facts["tasks"]]
-    options = replace(options, method=facts["method"], precision=facts["precision"], sampling=facts.get("sampling", "proportional"),
-                      lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())), average=facts.get("average", 0), on_step=on_step,
+    chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())),
+                  average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"))
+    options = replace(options, method=facts["method"], precision=facts["precision"], **chosen, on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
     return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
 

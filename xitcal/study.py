@@ -243,7 +243,8 @@ def _recipe_line(stage: Stage) -> dict:
     named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
                  smoothing="label_smoothing")
     method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts else "")
-    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=_stops(r) + _averaged(facts), source=r["source"])
+    ends = _stops(r) + _averaged(facts)
+    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=ends, source=r["source"])
 
 # %% ../nbs/41_study.ipynb #4ae9b6e7
 def recipe_table(
