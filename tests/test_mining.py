@@ -12,6 +12,7 @@ from xitcal.export import export_xtreme
 from xitcal.findings import made_words
 from xitcal.kinds import MINED
 from xitcal.languages import XitcalError
+from xitcal.report import results_notebooks, run_notebook
 from xitcal.results import read_results, seeds_words
 from xitcal.runner import run_study
 from xitcal.scores import example_scores, score_table
@@ -114,6 +115,13 @@ def test_reports_say_so(data):
     results = read_results(store_results(data / "store", progress=False))
     assert "F1 of BUCC 2018 in de used labels" in seeds_words(results)
     assert "1.06, tuned on labelled samples in de" in recipe_text(make_plan(STUDY))
+
+
+def test_the_page_of_scores_marks_it(data):
+    path = next(p for p in results_notebooks() if p.stem == "01_scores")
+    page = str(run_notebook(path, data / "store"))
+    tuned, fixed = (f"{100 * scores(data / 'store')[1].value[code, 'f1']:.1f}" for code in ("de", "fr"))
+    assert f"{tuned}‡" in page and f"{fixed}‡" not in page and "F1 of BUCC 2018 in de used labels of that language" in page
 
 
 def test_the_submission_holds_mined_pairs_and_scores_the_same(data, tmp_path):

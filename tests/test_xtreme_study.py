@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from conftest import PROGRAM
 from encoders import make_encoder
@@ -15,6 +14,7 @@ from repositories import make_repositories
 
 from xitcal.kinds import EVENT_SCHEMA
 from xitcal.study import load_predictions, study_cells
+from xitcal.submission import FOLDERS, GROUPS
 from xitcal.suites import find_suite
 from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 
@@ -80,6 +80,9 @@ def test_every_cell_of_the_grid_has_predictions_of_its_kind(done):
     for target, task in TARGETS.items():
         mine = frame[(frame.target == target) & (frame.split == "test")]
         assert set(mine.language) == set(task.languages) & set(LANGUAGES) and set(mine.intermediate) == set(ARMS), target
+    mined = table.select(["target", "mined", "threshold", "labels_used"]).to_pandas()
+    assert set(mined[mined.mined.notna()].target) == {"bucc"} and mined[mined.target == "bucc"].mined.notna().all()
+    assert set(mined.threshold.dropna()) == {1.06} and mined.labels_used.isna().all() # the hub has no sample pools to tune on
     calibration = frame[frame.split == "calibration"]
     assert set(calibration.language) == {"en"} and set(calibration.target) == {n for n, t in TARGETS.items() if not t.test_only}
 
@@ -126,4 +129,8 @@ def test_the_submission_of_real_data_is_scored(done, tmp_path):
     scored = program("score", "--predictions", out, "--labels", labels, "--all-languages", "--out", tmp_path / "scores.json", **offline)
     assert scored.returncode == 0, scored.stderr
     found = json.loads((tmp_path / "scores.json").read_text())
-    assert set(pd.Series(found)["tasks"] if "tasks" in found else found) >= {"xnli", "panx", "bucc2018"} or found
+    assert set(found) == {"all_task", *GROUPS, *FOLDERS}
+    bucc = load_predictions(store).to_pandas().query("target == 'bucc' and intermediate == 'mnli'")
+    for code, part in bucc.groupby("language"):
+        pairs = {f"{r.mined}\t{r.example}" for r in part.itertuples() if r.mined and r.margin >= r.threshold}
+        assert set((out / f"bucc2018/test-{code}.tsv").read_text().splitlines()) == pairs
