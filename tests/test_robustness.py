@@ -1,0 +1,182 @@
+"""The stated hypotheses with every estimator: the same numbers as the page of the answer, known truths, and what is not there is said."""
+import json
+import shutil
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from xitcal.compact import store_results
+from xitcal.events import read_events, shown_event
+from xitcal.full import CONTROLS
+from xitcal.groups import smooth_ece
+from xitcal.languages import XitcalError
+from xitcal.results import read_results
+from xitcal.robustness import (
+    ESTIMATORS,
+    INFERENCES,
+    QUESTIONS,
+    answers,
+    choices_figure,
+    crossed_mean,
+    crossed_variance,
+    dependence_words,
+    estimator_values,
+    main_inference,
+)
+from xitcal.smoothed import smooth_cells
+from xitcal.study import prediction_tables, study_tasks
+
+
+@pytest.fixture(scope="module")
+def full():
+    return read_results("data/full")
+
+
+@pytest.fixture(scope="module")
+def table(full):
+    return answers(full, CONTROLS)
+
+
+def test_every_question_is_asked_with_every_estimator_that_is_kept(full, table):
+    assert set(table.question) == set(QUESTIONS) and set(table.estimator) == set(ESTIMATORS) - {"smooth_ece"}
+    assert set(table.inference) == set(INFERENCES) and set(table.seeds) == {len(full.sums.seeds)}
+    assert not table.duplicated(["question", "estimator", "inference"]).any() and table[["value", "low", "high", "p"]].notna().all().all()
+    assert (table.low <= table.value + 1e-12).all() and (table.value <= table.high + 1e-12).all() and table.p.between(0, 1).all()
+
+
+def test_stated_estimators_give_the_numbers_of_the_page_of_the_answer(table, monkeypatch):
+    "Page 11 computes them with code of its own"
+    monkeypatch.chdir("nbs/results")
+    monkeypatch.delenv("XITCAL_FULL", raising=False)
+    shell = InteractiveShell()
+    for cell in nbformat.read("11_answer.ipynb", 4).cells:
+        if cell.cell_type == "code" and "verdicts" not in shell.user_ns:
+            with capture_output():
+                shell.run_cell(cell.source).raise_error()
+    verdicts, mine = shell.user_ns["verdicts"], table[table.inference == "seeds and examples"].set_index(["question", "estimator"])
+    assert len(verdicts) == 8
+    for name, row in verdicts.iterrows():
+        question = "H1, H3" if name[:2] in ("H1", "H3") else name[:2]
+        found = mine.loc[question, "nll_calibration" if name[:2] in ("H3", "H4", "H7", "H8") else "gap"]
+        assert [found.value, found.low, found.high, found.p] == pytest.approx([row.value, row.low, row.high, row.p], rel=1e-6), name
+
+
+def test_an_estimator_that_reads_cells_equals_one_made_by_hand(store):
+    results = read_results(store_results(store, progress=False))
+    tasks, sums = study_tasks(store), results.sums
+    smooth = smooth_cells(results.folder)
+    checked = 0
+    for predictions in prediction_tables(store):
+        events = read_events([predictions])
+        target = str(events.target.iloc[0])
+        events = events[(events.event.astype(str) == shown_event(tasks[target])) & (events.language.astype(str) == "sw")]
+        if events.empty or events.seed.isna().all():
+            continue
+        arm, seed = sums.arms.index(str(events.intermediate.iloc[0])), sums.seeds.index(int(events.seed.iloc[0]))
+        place = (arm, seed, sums.targets.index(target), sums.languages.index("sw"), 0)
+        c, y, group = events.confidence.to_numpy(float), events.correct.to_numpy(float), np.zeros(len(events), int)
+        assert estimator_values(results, "smooth_ece", smooth)[place] == pytest.approx(smooth_ece(c, y, group)[0])
+        for bins, name in ((15, "ece"), (10, "ece_10")):
+            number = np.clip((c * bins).astype(int), 0, bins - 1)
+            by_hand = sum(abs((c - y)[number == b].sum()) for b in range(bins)) / len(c)
+            assert estimator_values(results, name)[place] == pytest.approx(by_hand, abs=2e-3), name # tables keep 12 bits
+        checked += 1
+    assert checked >= 8
+
+
+def test_a_store_has_smooth_ece_and_committed_results_do_not(store, full):
+    results = read_results(store_results(store, progress=False))
+    found = answers(results, CONTROLS, smooth_cells(results.folder))
+    assert "smooth_ece" in set(found.estimator) and smooth_cells(full.folder) is None
+    assert "H7" not in set(found.question) and "do not allow" in dependence_words(found, "H7")
+    assert choices_figure(found).axes
+
+
+def copied(full, folder, change):
+    "The committed results with every parquet file changed"
+    for path in full.folder.glob("seed-*"):
+        if path.suffix == ".json":
+            shutil.copy(path, folder)
+        else:
+            change(pd.read_parquet(path)).to_parquet(folder / path.name, index=False)
+    return folder
+
+
+def few(table):
+    return table[(table.setting == "full") & table.intermediate.isin(["none", "mnli", "squad"]) & table.target.isin(["xnli", "pawsx", "xquad"])]
+
+
+def test_without_a_posterior_there_are_fewer_estimators(full, tmp_path):
+    def change(table):
+        lost = [c for c in table if c.endswith("_true") or c in ("posterior_error", "true_ce", "bound")]
+        return few(table).assign(**dict.fromkeys(lost, np.float32("nan")))
+    found = answers(read_results(copied(full, tmp_path, change)))
+    assert set(ESTIMATORS) - set(found.estimator) == {"smooth_ece", "true_ce", "nll_calibration_true", "brier_calibration_true", "posterior_error"}
+
+
+def test_one_seed_has_no_inference_over_seeds(full, tmp_path):
+    folder = copied(full, tmp_path, few)
+    for path in folder.glob("seed-*"):
+        if not path.name.startswith(f"seed-{full.sums.seeds[0]}"):
+            path.unlink()
+    found = answers(read_results(folder))
+    assert set(found.inference) == {"seeds and examples", "examples"} and set(found.seeds) == {1}
+    assert "ece" not in set(found.estimator) # one number a cell and one seed: nothing to tell an error from
+
+
+def test_results_from_before_bins_were_kept_lack_one_estimator(full, tmp_path):
+    folder = copied(full, tmp_path, few)
+    for path in folder.glob("*-bins.parquet"):
+        path.unlink()
+    assert set(answers(read_results(folder)).estimator) == set(ESTIMATORS) - {"smooth_ece", "ece_10"}
+
+
+def test_a_known_change_is_found_with_its_sign(full, tmp_path):
+    "Confidence raised by a tenth of what is left after every phase 2: the gap grows by as much in every question that is a mean"
+    def change(table):
+        table = few(table)
+        if "block" in table:
+            louder = table.intermediate != "none"
+            table["confidence"] = np.where(louder, table.correct + .3 * table.n, table.correct + .1 * table.n).astype(np.float32)
+        return table
+    found = main_inference(answers(read_results(copied(full, tmp_path, change)))).set_index(["question", "estimator"])
+    assert found.value["H1, H3", "gap"] == pytest.approx(.2, abs=1e-3) and found.verdict["H1, H3", "gap"] == "held"
+    assert found.value["H2", "gap"] == pytest.approx(0, abs=1e-3)
+    assert "the estimators contradict each other" not in dependence_words(found.reset_index().query("estimator == 'gap'"), "H1, H3")
+
+
+def test_the_mixed_model_knows_where_the_spread_is():
+    rng = np.random.default_rng(0)
+    noise, even = rng.normal(size=(9, 7, 3)), lambda n: 3 * (np.arange(n) - (n - 1) / 2) / np.arange(n).std(ddof=1) # of standard deviation 3
+    target, seed = noise * .1 + even(7)[None, :, None], noise * .1 + even(3)
+    size = lambda v: np.diff(crossed_mean(v)[1:3])[0]
+    assert size(noise) < 1 < size(target) < size(seed) # seven targets say more of their spread than three seeds
+    assert sum(v for v, _ in crossed_variance(target)) == pytest.approx(target.mean((0, 2)).var(ddof=1) / 7, rel=.05)
+    assert crossed_mean(noise + 5)[0] == pytest.approx(noise.mean() + 5) and np.isfinite(crossed_mean(noise[:1])).all()
+
+
+def test_holm_is_over_the_eight_that_were_stated(table):
+    "H1 and H3 are one question here and two of the eight; what is not asked counts as a test all the same"
+    for _, part in table.groupby(["estimator", "inference"]):
+        p = sorted([*part.p, *part.p[part.question == "H1, H3"]])
+        corrected = np.minimum(np.maximum.accumulate(np.array(p) * np.arange(8, 8 - len(p), -1)), 1)
+        assert sorted(part.p_holm) == pytest.approx(sorted(set_of(corrected, p, part)))
+
+
+def set_of(corrected, p, part):
+    "The corrected value of each row, by its place among all"
+    return [corrected[p.index(value)] if name != "H1, H3" else corrected[p.index(value)] for name, value in zip(part.question, part.p)]
+
+
+def test_nothing_to_ask_is_one_sentence(full, tmp_path):
+    folder = copied(full, tmp_path, lambda t: t[(t.setting == "full") & (t.intermediate == "none") & (t.target == "xnli")])
+    with pytest.raises(XitcalError, match="No kind of phase 2") as error:
+        answers(read_results(folder))
+    assert "\n" not in str(error.value)
+    with pytest.raises(XitcalError, match="Unknown question"):
+        dependence_words(pd.DataFrame(columns=["question"]), "H99")
+    assert json.loads((folder / f"seed-{full.sums.seeds[0]}.json").read_text())["seed"] == full.sums.seeds[0]
