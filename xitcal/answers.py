@@ -217,8 +217,7 @@ class Answers(Kind):
         windows = {}
         for f in features: windows.setdefault(f["row"], []).append(f["offsets"])
         golds = [_gold(answers, windows[i]) for i, answers in enumerate(rows["answers"])]
-        for f in features:
-            f["span"] = token_span(f["offsets"], *golds[f["row"]]) if golds[f["row"]] else (0, 0)
+        for f in features: f["span"] = token_span(f["offsets"], *golds[f["row"]]) if golds[f["row"]] else (0, 0)
         return features
 
     def collate(self, features, pad_id):
@@ -234,6 +233,7 @@ class Answers(Kind):
     def kept(self, outputs, features, task):
         both = torch.stack([outputs.start_logits, outputs.end_logits], -1).float().cpu().numpy()
         return [z[:len(f["input_ids"])] for f, z in zip(features, both)]
+    def averaged(self, passes): return np.mean(passes, axis=0) # windows of one context compete, so the level of their logits counts
 
     def events(self, rows, features, kept, task):
         windows = [([], []) for _ in range(len(rows))]

@@ -52,6 +52,7 @@ _Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both ph
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
 _Modules = Annotated[str|None, typer.Option(help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: queries and values.")]
 _Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
+_Passes = Annotated[int|None, typer.Option(help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass without.")]
 _Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
 _Phase2 = Annotated[str|None, typer.Option(help="Most training rows of phase 2, or all.")]
 _Phase3 = Annotated[str|None, typer.Option(help="Most training rows of phase 3, or all.")]
@@ -90,7 +91,7 @@ def _row_limit(value, option: str) -> int|None:
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
                method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
                test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
-               sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
+               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
 
 # %% ../nbs/44_cli.ipynb #21b31d7c
 def read_config(
@@ -166,9 +167,10 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, sampling: _Sampling = None, lora_rank: _Rank = None,
-         lora_targets: _Modules = None, precision: _Precision = None, task_file: _Own = None, data: _Data = None,
-         config: _Config = None, flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
+         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
+         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+         task_file: _Own = None, data: _Data = None, config: _Config = None,
+         flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the recipes and stages of a study and what they cost; runs nothing."
     from xitcal.estimates import estimate
@@ -177,7 +179,8 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       precision=precision, task_file=task_file, data=data)
     stages = make_plan(study)
     costs, crew = estimate(stages, flops), workers or default_workers()
     typer.echo(recipe_text(stages) + "\n")
@@ -191,9 +194,9 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, sampling: _Sampling = None, lora_rank: _Rank = None,
-        lora_targets: _Modules = None, precision: _Precision = None, task_file: _Own = None, data: _Data = None,
-        config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
+        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
+        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+        task_file: _Own = None, data: _Data = None, config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
@@ -201,7 +204,8 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, precision=precision, task_file=task_file, data=data)
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       precision=precision, task_file=task_file, data=data)
     from xitcal.runner import run_study
     from xitcal.training import Options
     done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))

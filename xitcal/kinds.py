@@ -141,6 +141,17 @@ class Kind:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
 
+# %% ../nbs/10_kinds.ipynb #87a782b4
+def averaged(
+    self: Kind,                   # The kind
+    passes: Sequence[np.ndarray], # What is kept of one feature in each pass
+) -> np.ndarray: # As if it were of one pass
+    "Logits of the mean of the probabilities"
+    logs = [z - np.logaddexp.reduce(z, axis=-1, keepdims=True) for z in np.asarray(passes, float)]
+    return np.logaddexp.reduce(logs, axis=0) - np.log(len(logs))
+
+Kind.averaged = averaged
+
 # %% ../nbs/10_kinds.ipynb #8c049d88
 def shuffled(
     self: Kind,                # The kind

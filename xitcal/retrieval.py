@@ -121,6 +121,10 @@ class Retrieval(Kind):
         for i, f in enumerate(features): mask[i, :len(f["special"])] = 1 - torch.tensor(f["special"], dtype=torch.float32)
         return list(mean_pooled(hidden, mask).cpu().numpy())
 
+    def averaged(self, passes):
+        mean = np.mean(passes, axis=0)
+        return mean / max(np.linalg.norm(mean), 1e-12)
+
     def events(self, rows, features, kept, task):
         wanted = [c for c in rows.column_names if c != "text" or "mining" in task.options]
         table, vectors = rows.select_columns(wanted).to_pandas(), np.stack(kept)

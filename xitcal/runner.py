@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from .heads import check_targets, empty_encoder, load_tokenizer, load_trained
 from .languages import XitcalError
 from .phase2 import material
-from .prediction import predict
+from .prediction import check_dropout, predict
 from .retrieval import with_sample_thresholds
 from .rows import check_rows
 from .store import Store
@@ -99,7 +99,7 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     tables = []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
         if n == 0: continue
-        run = lambda *rows: predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, *rows), task.recipe)
+        run = lambda *rows: predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, *rows), task.recipe, passes=facts.get("passes", 0))
         events = run(split, tuple(codes), n)
         if sample := tuple(c for c in codes if c in task.options.get("sample", ())): events = with_sample_thresholds(events, run("validation", sample, None))
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
@@ -283,6 +283,7 @@ def run_study(
     "Do what is missing of a study"
     place, plan = Store(store), make_plan(study)
     for model in plan.places.values() if study.lora_targets else (): check_targets(empty_encoder(model), study.lora_targets)
+    for model in plan.places.values() if study.mc_dropout else (): check_dropout(empty_encoder(model), "An encoder of this study")
     if PartialState().is_main_process:
         record_study(place, plan)
         check_published(plan, place)

@@ -48,6 +48,7 @@ class Study:
     recipes: str = ""                                             # A set of notebook 01a; "" for the suite's own
     label_smoothing: float|None = None                            # Of both phases; None for the recipes' own
     average: int = 0                                              # Checkpoints of each training whose mean is its model (notebook 23); 0 for none
+    mc_dropout: int = 0                                           # Passes with dropout whose mean is the prediction (notebook 22); 0 for one without
     sampling: str = "proportional"                                # How often each task comes in `multi`, see notebook 20
     precision: str = "auto"                                       # Of the encoder in training, see notebook 21
     lora_rank: int = 8                                            # Of the updates of method "lora"
@@ -81,6 +82,7 @@ def check_study(
     for name in ("intermediate_rows", "target_rows", "test_rows", "lora_rank"):
         if getattr(study, name) is not None and getattr(study, name) < 1: raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
     if study.average < 0: raise XitcalError(f"A training is the mean of a number of checkpoints, or of none with 0, not of {study.average}.")
+    if study.mc_dropout < 0: raise XitcalError(f"MC dropout takes a number of passes, or none with 0, not {study.mc_dropout}.")
     if study.lora_targets and "lora" not in study.methods: raise XitcalError("Target modules are for --method lora; add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
                                                                                     "intermediate task (or none).")
@@ -167,6 +169,7 @@ def _prediction(study: Study, task: Task, start: Stage, phase2: str) -> Stage:
                                     f"{', '.join(task.languages)}.")
     facts = dict(suite=suite.name, suite_version=suite.version, task=task_facts(task), languages=codes, test_rows=study.test_rows,
                  calibration_rows=0 if task.test_only else study.calibration_rows)
+    if study.mc_dropout: facts["passes"] = study.mc_dropout
     return Stage("prediction", f"{phase2} → {task.title}", facts, (start.name,))
 
 # %% ../nbs/41_study.ipynb #6de0f2b7
