@@ -1,4 +1,6 @@
 """Facts about languages, and slopes on them: known truths come back, intervals hold, and what cannot be told is said."""
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -148,3 +150,24 @@ def test_the_table_of_a_study_names_what_is_missing(full):
     absent = table[table.covariate.isin(["typology", "word_order"])]
     assert absent.value.isna().all() and (absent.source == "without meaning for generated texts").all()
     assert table.source.ne("").all() and table[table.covariate == "text"].value.notna().all()
+
+
+def test_the_page_of_a_study_with_xlm_r_uses_the_atlas_and_cc_100(full, tmp_path, monkeypatch):
+    "As from real data in all 40 languages: grammar and CC-100 are covariates, Yoruba has no text, three languages no grammar"
+    from test_pages import run_page
+    for path in full.folder.glob("seed-*"):
+        if path.suffix == ".json":
+            about = json.loads(path.read_text())
+            for arguments in about["settings"].values():
+                arguments["suite"] = "xtreme"
+            (tmp_path / path.name).write_text(json.dumps(about))
+        else:
+            table = pd.read_parquet(path)
+            table = table[(table.setting == "full") & table.intermediate.isin(["none", "mnli"]) & table.target.isin(["xnli", "panx"])]
+            if "model" in table:
+                table = table.assign(model=pd.Categorical(["FacebookAI/xlm-roberta-nowhere"] * len(table)))
+            table.to_parquet(tmp_path / path.name, index=False)
+    shown = run_page("24_explanations.ipynb", tmp_path, monkeypatch)
+    assert "grammar unlike English (WALS)" in shown and "uneven as the atlas" in shown
+    assert "Left out because a covariate is not known: Afrikaans, Kazakh, Malay, Yoruba." in shown
+    assert "nan [" not in shown and "without meaning for generated texts" not in shown
