@@ -68,10 +68,11 @@ def ece_temperature(
     logits: np.ndarray, # (n, k), -inf behind the end of a row
     label: np.ndarray,  # (n,) index of the right entry, -1 for the last of the row
     bins: int,          # Of equal width
-    grid: np.ndarray = np.geomspace(.25, 8, 61), # Temperatures to try
+    grid: np.ndarray|None = None, # Temperatures to try; None for 61 from 1/4 to 8, equally spaced on a log scale
 ) -> float: # T
     "Temperature with the lowest ECE on the rows it is chosen on"
     right, zero = logits.argmax(1) == gold_index(logits, label), np.zeros(len(logits), int)
+    grid = np.geomspace(.25, 8, 61) if grid is None else grid
     return float(grid[np.argmin([binned_ece(softmax(logits / t, axis=1).max(1), right, zero, bins)[0] for t in grid])])
 
 # %% ../nbs/31f_peers.ipynb #a8cc9e1a
