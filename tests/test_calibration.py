@@ -186,6 +186,8 @@ def make_store(folder, seeds=(0, 1), skip=()):
                 table = toy_predictions([target], [arm], codes, [seed], n=30)
                 if target == "panx": table = with_entities(table)
                 table = table.append_column("split", pa.array(["test"] * table.num_rows))
+                for field in (f for f in PREDICTION_SCHEMA if f.name not in table.column_names): # of mined tasks
+                    table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                 if stage not in skip:
                     with store.publishing(stage, {}) as place:
                         pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA),

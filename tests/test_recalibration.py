@@ -261,6 +261,8 @@ def write_store(folder, arms, languages=("en", "de", "sw"), seeds=(0, 1)):
                 parts = rows_of([target], n=40, languages=languages, intermediates=[arm], seeds=(seed,))
                 table = pa.concat_tables(table_of(f).append_column("split", pa.array([s] * len(f))) for f, s in zip(parts, ("test", "calibration")))
                 with store.publishing(f"prediction-{target}-{arm}-{seed}", {}) as place:
+                    for field in (f for f in PREDICTION_SCHEMA if f.name not in table.column_names): # of mined tasks
+                        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                     pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA), place / "predictions.parquet")
                 grid.append(dict(model="toy", method="full", intermediate=arm, target=target, seed=seed, stage=f"prediction-{target}-{arm}-{seed}"))
     (folder / "study.json").write_text(json.dumps(dict(settings=dict(suite="embedded"), cells=grid)))
