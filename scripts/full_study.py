@@ -2,8 +2,12 @@
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 data/full (notebook 41b): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
-on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). A seed whose results are there
-is not run again, so a fresh clone goes on where the last one stopped. `--tables` trains nothing and makes the tables again."""
+on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). What a seed's results hold
+is not run again, so a fresh clone goes on where the last one stopped. `--tables` trains nothing and makes the tables again.
+
+    python scripts/full_study.py --encoder build/encoder-100/6
+
+runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes that one) and writes to data/second."""
 import argparse
 import json
 from dataclasses import replace
@@ -12,45 +16,53 @@ from pathlib import Path
 import pandas as pd
 
 from xitcal.compact import compact, record
-from xitcal.full import FULL, SUBSETS
+from xitcal.full import FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
 from xitcal.results import KEYS_OF_RESULTS, write_results
 from xitcal.runner import default_workers, run_study
 
 root = Path(__file__).parents[1]
+KINDS = ("blocks", "cells", "bins", "english")
 
 
-def run_seed(seed: int, folder: Path, workers: int | None) -> dict[str, Path]:
-    "Stores of the full study and its subsets for one seed; no workers: as they are"
-    stores = {}
-    for name, study in {"full": FULL, **SUBSETS}.items():
-        stores[name] = folder / f"{name}-{seed}"
-        if workers: run_study(replace(study, seeds=(seed,)), stores[name], workers)
-    return stores
-
-
-def tables(stores: dict[str, Path]) -> dict[str, pd.DataFrame]:
-    "Compact tables of all stores of a seed, one below the other"
-    found = [compact(store, setting) for setting, store in stores.items()]
-    joined = {kind: pd.concat([t[kind].astype({c: str for c in t[kind].select_dtypes("category")}) for t in found], ignore_index=True) for kind in found[0]}
+def tables(stores: dict[str, Path], kept: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    "Compact tables of all stores of a seed, one below the other, below those that are kept"
+    found = [*([kept] if kept else []), *(compact(store, setting) for setting, store in stores.items())]
+    joined = {kind: pd.concat([t[kind].astype({c: str for c in t[kind].select_dtypes("category")}) for t in found], ignore_index=True) for kind in KINDS}
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in joined.items()}
 
 
+def merged(known: dict, new: dict) -> dict:
+    "A record with the settings of another one added; it keeps its date, command and versions"
+    return {k: known[k] | v if isinstance(v, dict) and k in known and k != "versions" else known.get(k, v) for k, v in new.items()}
+
+
+def run_seed(seed: int, studies: dict, args: argparse.Namespace) -> None:
+    "Run what the results of a seed lack, and write them"
+    about = args.out / f"seed-{seed}.json"
+    known = json.loads(about.read_text()) if about.exists() else {}
+    missing = [name for name in studies if args.tables or name not in known.get("settings", {})]
+    if not missing: return print(f"Seed {seed} is in {args.out}.")
+    stores = {name: args.folder / f"{'second' if args.encoder else name}-{seed}" for name in missing}
+    for name in () if args.tables else missing:
+        run_study(replace(studies[name], seeds=(seed,)), stores[name], args.workers or default_workers())
+    kept = {} if args.tables or not known else {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in KINDS}
+    command = f"python scripts/full_study.py {f'--encoder {args.encoder} ' if args.encoder else ''}--seeds {seed}"
+    write_results(tables(stores, kept), merged(known, record(stores, seed, command)), args.out)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default=",".join(map(str, FULL.seeds)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", help="default: all of the study")
     parser.add_argument("--folder", type=Path, default=root / "study-full")
-    parser.add_argument("--out", type=Path, default=root / "data" / "full")
+    parser.add_argument("--encoder", help="folder of another encoder, for the part of the study that is run with it")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--tables", action="store_true", help="train nothing: make the tables again from the stores that are there")
     args = parser.parse_args()
-    for seed in map(int, args.seeds.split(",")):
-        about = args.out / f"seed-{seed}.json"
-        if about.exists() and not args.tables:
-            print(f"Seed {seed} is in {args.out}.")
-            continue
-        stores = run_seed(seed, args.folder, None if args.tables else args.workers or default_workers())
-        known = json.loads(about.read_text()) if about.exists() else record(stores, seed, f"python scripts/full_study.py --seeds {seed}")
-        write_results(tables(stores), known, args.out)
+    args.out = args.out or root / "data" / ("second" if args.encoder else "full")
+    studies = {"full": replace(SECOND, models=(args.encoder,))} if args.encoder else {"full": FULL, **SUBSETS, **TRAINED_OTHERWISE}
+    for seed in map(int, args.seeds.split(",")) if args.seeds else studies["full"].seeds:
+        run_seed(seed, studies, args)
 
 
 if __name__ == "__main__":
