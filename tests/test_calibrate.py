@@ -1,5 +1,6 @@
 """`xitcal calibrate`: the command line on files of every kind, and intervals that cover."""
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,11 +9,13 @@ from conftest import xitcal
 from scipy.special import softmax
 
 from xitcal.calibrate import calibrate as make_table
-from xitcal.calibrate import read_file
+from xitcal.calibrate import read_file, readable
 from xitcal.groups import debiased_rms, mean_interval, smooth_ece_interval
 
 COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
 ESTIMATES = {"signed_gap", "debiased_rms_ce", "ece_15", "smooth_ece", "nll", "brier"}
+MORE = {"nll_confidence", "brier_confidence", "accuracy", "mean_confidence", "share_above_99", "ece_15_mass", "mce", "nll_calibration", "nll_refinement",
+        "brier_calibration", "brier_refinement", "auroc", "aurc", "excess_aurc", "calibration_p"}
 
 
 def calibrate(*words, ok=True) -> str:
@@ -63,6 +66,112 @@ def test_what_cannot_be_is_one_sentence(tmp_path):
     table.to_parquet(tmp_path / "a.parquet")
     assert "did you mean 'language'" in calibrate(tmp_path / "a.parquet", "--by", "langage", ok=False)
     assert "estimates are written as" in calibrate(tmp_path / "a.parquet", "--out", tmp_path / "a.xlsx", ok=False)
+
+
+# --- all estimates --------------------------------------------------------------------------------------------------------
+
+def test_all_estimates_keep_the_six_and_their_columns(tmp_path):
+    table = predictions(2.)
+    table.to_parquet(tmp_path / "a.parquet")
+    said = calibrate(tmp_path / "a.parquet", "--all", "--fast", "--out", tmp_path / "out.csv")
+    assert "mce has none: it is a maximum over bins" in said and "excess_aurc" in said
+    found, six = pd.read_csv(tmp_path / "out.csv"), make_table(table, smooth=False)
+    assert list(found) == list(six) and set(found.estimate) == ESTIMATES | MORE | {"classwise_ece"} and len(found) == 44
+    pd.testing.assert_frame_equal(found[found.estimate.isin(ESTIMATES)].reset_index(drop=True), six, check_dtype=False, atol=1e-9)
+    wide = found.set_index(["language", "estimate"])
+    assert wide.xs("mce", level="estimate")[["low", "high"]].isna().all(axis=None) and wide.xs("mce", level="estimate").null_floor.notna().all()
+    assert (wide.xs("calibration_p", level="estimate").value < .05).all() # twice as loud
+    assert wide.loc[("en", "classwise_ece"), "value"] > wide.loc[("en", "classwise_ece"), "null_floor"]
+
+
+def test_each_of_all_is_what_its_definition_says():
+    "Against scikit-learn and plain sums, of one group of a file with languages in a mixed order"
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import roc_auc_score
+    table = predictions(2.).sample(frac=1, random_state=0)
+    found = make_table(table, smooth=False, everything=True).query("language == 'sw'").set_index("estimate").value
+    own = table[table.language == "sw"]
+    p = softmax(np.stack(own.logits), axis=1)
+    c, y = p.max(1), p.argmax(1) == own.label
+    assert found["accuracy"] == pytest.approx(y.mean()) and found["mean_confidence"] == pytest.approx(c.mean())
+    assert found["share_above_99"] == pytest.approx((c > .99).mean()) and found["auroc"] == pytest.approx(roc_auc_score(y, c))
+    wrong = 1 - y.to_numpy(float)[np.argsort(-c)]
+    assert found["aurc"] == pytest.approx((wrong.cumsum() / np.arange(1, 401)).mean())
+    assert found["excess_aurc"] == pytest.approx(found["aurc"] - (np.sort(wrong).cumsum() / np.arange(1, 401)).mean())
+    right, said = calibration_curve(y, c, n_bins=15)
+    assert found["mce"] == pytest.approx(np.abs(right - said).max())
+    classes = []
+    for k in range(3):
+        right, said = calibration_curve(own.label == k, p[:, k], n_bins=15)
+        size = np.histogram(p[:, k], np.linspace(0, 1, 16))[0]
+        classes.append((np.abs(right - said) * size[size > 0]).sum() / 400)
+    assert found["classwise_ece"] == pytest.approx(np.mean(classes))
+    for score in ("nll", "brier"):
+        assert found[f"{score}_calibration"] + found[f"{score}_refinement"] == pytest.approx(found[f"{score}_confidence"], abs=1e-5)
+    assert found["brier_confidence"] == pytest.approx(((c - y) ** 2).mean())
+
+
+EDGES = {"one right": ([.7], [1]), "one wrong": ([.7], [0]), "one certain and wrong": ([1.], [0]),
+         "pairs": ([.5, .9] * 4, [0, 1] * 4), "constant": ([.8] * 20, [1] * 15 + [0] * 5),
+         "all right": (np.linspace(.4, 1, 20), [1] * 20), "all wrong": (np.linspace(.4, 1, 20), [0] * 20), "certain": ([1.] * 20, [1] * 20),
+         "certain and wrong": ([1.] * 20, [0] * 20), "nought": ([0.] * 5, [0] * 5)}
+SINGLE = {"one right", "one wrong", "one certain and wrong"}
+
+
+@pytest.mark.parametrize("names", [*([name] for name in EDGES), list(EDGES)], ids=[*EDGES, "together"])
+@pytest.mark.parametrize("examples", ["own", "one"])
+def test_edges_have_a_meaning_or_are_empty(names, examples):
+    "No warning; what is undefined is empty, and only that"
+    table = pd.concat([pd.DataFrame(dict(who=name, confidence=EDGES[name][0], correct=EDGES[name][1])) for name in names], ignore_index=True)
+    table["example"] = table.who if examples == "one" else table.index.astype(str)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = make_table(table, ["who"], everything=True)
+        readable(found)
+    assert set(found.estimate) == ESTIMATES | MORE and len(found) == len(names) * len(ESTIMATES | MORE)
+    for name, part in found.groupby("who"):
+        parts = {f"{s}_{x}" for s in ("nll", "brier") for x in ("calibration", "refinement")}
+        undefined = (parts if name in SINGLE or examples == "one" else set()) | ({"auroc"} if len(set(EDGES[name][1])) == 1 else set())
+        assert set(part.estimate[part.value.isna()]) == undefined
+        value = part.set_index("estimate").value
+        assert value["accuracy"] == np.mean(EDGES[name][1]) and value["mean_confidence"] == pytest.approx(np.mean(EDGES[name][0]))
+        held = part.dropna(subset=["value", "low"])
+        assert (held.low <= held.value + 1e-9).all() and (held.value <= held.high + 1e-9).all()
+        assert part[part.estimate.isin(["mce", "ece_15", "ece_15_mass", "calibration_p"])][["low", "high"]].isna().all(axis=None)
+
+
+def test_class_wise_error_only_where_rows_have_the_same_classes():
+    rng = np.random.default_rng(0)
+    def rows(k, n, who): return pd.DataFrame(dict(logits=[rng.normal(size=k).tolist() for _ in range(n)], label=rng.integers(0, k, n), who=who))
+    mixed = pd.concat([rows(2, 40, "two"), rows(4, 40, "four"), rows(3, 20, "mixed"), rows(2, 20, "mixed")], ignore_index=True).sample(frac=1, random_state=0)
+    found = make_table(mixed, ["who"], everything=True, smooth=False).query("estimate == 'classwise_ece'").set_index("who")
+    for who in ("two", "four"):
+        alone = make_table(mixed[mixed.who == who], ["who"], everything=True, smooth=False).query("estimate == 'classwise_ece'")
+        assert found.value[who] == pytest.approx(alone.value.iloc[0], abs=1e-12) and 0 < found.null_floor[who] < 1
+    assert np.isnan(found.value["mixed"]) and np.isnan(found.null_floor["mixed"])
+    one_label = make_table(rows(3, 30, "x").assign(label=1), everything=True, smooth=False).set_index("estimate")
+    assert 0 < one_label.value["classwise_ece"] < 1
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_floor_of_a_score_is_its_mean_for_calibrated_models(k):
+    rng = np.random.default_rng(k)
+    p = softmax(rng.normal(size=(200, k)) * 2, axis=1)
+    def scored(label): return make_table(pd.DataFrame(dict(probs=list(p), label=label)), smooth=False).set_index("estimate")
+    floor = scored(p.argmax(1)).null_floor
+    drawn = (p.cumsum(1)[:, None, :-1] <= rng.random((200, 3000, 1))).sum(2) # (rows, models)
+    nll = -np.log(np.take_along_axis(p, drawn, 1)).mean(0)
+    brier = ((p ** 2).sum(1)[:, None] - 2 * np.take_along_axis(p, drawn, 1) + 1).mean(0)
+    for name, values in (("nll", nll), ("brier", brier)):
+        assert floor[name] == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(3000))
+    assert scored(drawn[:, 0]).value["nll"] == pytest.approx(nll[0], abs=1e-9)
+
+
+def test_all_estimates_are_read_downwards_and_the_six_across():
+    table = predictions(2., n=40)
+    assert len(readable(make_table(table, smooth=False))) == 2
+    assert len(readable(make_table(table.drop(columns="language"), smooth=False))) == 6
+    assert len(readable(make_table(table, smooth=False, everything=True))) == 44
 
 
 # --- intervals: the fast version; the full one is scripts/coverage.py ------------------------------------------------------

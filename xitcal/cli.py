@@ -241,20 +241,22 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
               by: Annotated[str|None, typer.Option(help="Columns that tell groups apart, comma-separated. Default: language, where there is one.")] = None,
               out: Annotated[Path|None, typer.Option(help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")] = None,
               baseline: Annotated[Path|None, typer.Option(help="Predictions of another system on the same examples, to be compared with.")] = None,
-              fast: Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")] = False):
+              fast: Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")] = False,
+              everything: Annotated[bool, typer.Option("--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, "
+                                                                     "parts of NLL and Brier, AUROC, AURC, p of the test of calibration.")] = False):
     "How calibrated are these predictions? Estimates with intervals and null floors, and paired changes against a baseline."
-    from xitcal.calibrate import calibrate, check_out, compare, read_file, readable, write_estimates
+    from xitcal.calibrate import NOTES, calibrate, check_out, compare, read_file, readable, write_estimates
     from xitcal.store import disk_errors
     check_out(out)
     groups = None if by is None else [c.strip() for c in by.split(",") if c.strip()]
     table, other = read_file(file), None if baseline is None else read_file(baseline)
-    found = calibrate(table, groups, file.name, smooth=not fast)
+    found = calibrate(table, groups, file.name, smooth=not fast, everything=everything)
     changes = None if other is None else compare(table, other, groups, (file.name, baseline.name))
-    typer.echo(readable(found).to_string() + "\n\n95 % intervals in square brackets; in round ones what ECE-15 would be were the model "
-               "calibrated. Smooth ECE's interval is cautious.")
+    typer.echo(f"{readable(found).to_string()}\n\n{NOTES['all' if everything else 'six']}")
     if changes is not None:
-        typer.echo(f"\nChange against {baseline.name}, * p < .05, {changes.unpaired.iloc[0]:,} decisions without a partner left out:")
-        typer.echo(readable(changes).to_string())
+        shown, unpaired = readable(changes), changes.unpaired.iloc[0]
+        typer.echo(f"\nChange against {baseline.name},{'' if 'p' in shown else ' * p < .05,'} {unpaired:,} decisions without a partner left out:")
+        typer.echo(shown.to_string())
     if out is None: return
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ def score_parts(
     c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
     z, size, found = _log_odds(c), np.bincount(group), {}
     cluster = np.arange(len(c)) if cluster is None else cluster
-    line, folds = fit_correction(z, y, group, np.ones(len(c)))[group].T, fold.max() + 1
+    line, folds = fit_correction(z, y, group, np.ones(len(c)))[group].T, max(fold.max() + 1, 2)
     fitted, crossed = line[0] + line[1] * z, corrected(c, y, group, fold)
     for name, score in _SCORES.items():
         inside, across = (np.bincount(group, score(z, y) - score(x, y)) / size for x in (fitted, crossed))
@@ -96,16 +96,19 @@ def _mean_of(make):
 def _nll(c, y): return -np.log(np.maximum(np.where(y, c, 1 - c), 1e-12))
 def _brier(c, y): return (c - y) ** 2
 
+def _part_rows(c, y, group, cluster, fold, draws, seed):
+    "Calibration and refinement parts of the proper scores: value, low, high, floor"
+    rng, found = np.random.default_rng(seed), score_parts(c, y, group, fold, cluster)
+    few = [score_parts(c, rng.random(len(c)) < c, group, fold) for _ in range(min(draws, 10))]
+    return {name: (*values, np.mean([d[name][0] for d in few], axis=0)) for name, values in found.items()}
+
 def _score_rows(c, y, group, cluster, fold, draws, seed):
     "Proper scores of (confidence, correct) and their parts: value, low, high, floor"
     right, wrong, found = np.ones(len(c)), np.zeros(len(c)), {}
     floors = _resampled(dict(nll_confidence=_mean_of(_nll), brier_confidence=_mean_of(_brier)), c, group, draws, seed)
     for name, score in (("nll_confidence", _nll), ("brier_confidence", _brier)):
         found[name] = (*mean_interval(score(c, y), score(c, right), score(c, wrong), group, cluster), floors[name])
-    rng = np.random.default_rng(seed)
-    few = [score_parts(c, rng.random(len(c)) < c, group, fold) for _ in range(min(draws, 10))]
-    for name, values in score_parts(c, y, group, fold, cluster).items(): found[name] = (*values, np.mean([d[name][0] for d in few], axis=0))
-    return found
+    return found | _part_rows(c, y, group, cluster, fold, draws, seed)
 
 # %% ../nbs/31bc_measures.ipynb #943f235f
 def _error_rows(c, y, group, cluster, bins, draws, seed):
