@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from .calibration import calibration_table, reliability_table
 from .events import KEYS, cells, shown_event
+from .groups import smooth_ece
 from .parts import calibration_parts, example_groups
 from .scores import example_scores
 from .tasks import INTERMEDIATES, TARGETS, Task
@@ -72,14 +73,16 @@ def block_table(
     return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64"} | {k: "category" for k in text})
 
 # %% ../nbs/35_blocks.ipynb #16c4d8ef
-CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "auroc", "true_ce", "unlisted")
+CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "smooth_ece", "auroc", "true_ce", "unlisted")
 
 # %% ../nbs/35_blocks.ipynb #8d820b78
 def cell_table(
     events: pd.DataFrame, # Events
 ) -> pd.DataFrame: # `CELL_COLUMNS`
     "Estimates of each cell that are not sums"
-    found = calibration_table(events)
+    number, table = cells(events, _CELL)
+    smooth = table.assign(smooth_ece=smooth_ece(events.confidence.to_numpy(float), events.correct.to_numpy(float), number))
+    found = calibration_table(events).merge(smooth, how="left", on=list(_CELL))
     numbers = {k: np.float32 for k in CELL_COLUMNS[len(_CELL):]}
     return found.reindex(columns=CELL_COLUMNS).astype(numbers | {k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
 

@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from .blocks import bin_table, block_table, cell_table
+from .blocks import CELL_COLUMNS, bin_table, block_table, cell_table
 from .events import EVENT_COLUMNS, read_events
 from .results import KEYS_OF_RESULTS, write_results
 from .scores import example_scores, score_table
@@ -104,7 +105,8 @@ def _seeds(cells):
 def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
-    whole = all((folder / f"seed-{s}-bins.parquet").exists() for s in seeds)
+    tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins")] for s in seeds}
+    whole = all(b.exists() and c.exists() and set(CELL_COLUMNS) <= set(pq.read_schema(c).names) for c, b in tables.values()) # not from before something was kept
     return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../nbs/41b_compact.ipynb #58f26272

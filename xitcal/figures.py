@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATISTICS', 'figure_style', 'styled', 'arm_look', 'arms', 'reliability_figure', 'confidence_accuracy_figure',
            'score_figure', 'change_figure', 'grid_figure', 'trade_figure', 'language_figure', 'arms_figure',
-           'histogram_figure', 'headline_figure']
+           'ways_figure', 'histogram_figure', 'headline_figure']
 
 # %% ../nbs/33_figures.ipynb #b0884261
 from collections.abc import Callable, Iterable
@@ -365,6 +365,30 @@ def arms_figure(
         axis.set_xlabel(f"{STATISTICS[statistic]}\n× {scale:g}", fontsize=8)
     axes[0, 0].set_yticks(range(len(names)), [phase2_title(n) for n in names], fontsize=7)
     axes[0, 0].invert_yaxis()
+    return figure
+
+# %% ../nbs/33_figures.ipynb #31d20c35
+@styled
+def ways_figure(
+    levels: pd.DataFrame, # One row a way, target, intermediate and statistic: value, low, high
+    statistics: dict[str, float], # A column of panels each, and what its numbers are multiplied by
+) -> Figure: # A row of panels a target, in each a row a way and a point an arm
+    "Levels of some statistics by way of training, with 95 % intervals"
+    targets, ways, names = [*dict.fromkeys(_some(levels, "levels").target)], [*dict.fromkeys(levels.way)], arms(levels)
+    shape = len(targets), len(statistics)
+    figure, axes = plt.subplots(*shape, figsize=(2.3 * shape[1] + 1.4, (.16 * len(ways) * len(names) + .5) * shape[0] + .5), squeeze=False, sharex="col", sharey=True)
+    for (i, j), axis in np.ndenumerate(axes):
+        statistic, scale = [*statistics.items()][j]
+        part = levels[(levels.target == targets[i]) & (levels.statistic == statistic)]
+        for row in part.itertuples():
+            look, y = arm_look(row.intermediate), ways.index(row.way) + .7 * ((names.index(row.intermediate) + .5) / len(names) - .5)
+            axis.plot([scale * row.low, scale * row.high], [y, y], color=look["color"], linewidth=1)
+            axis.plot(scale * row.value, y, color=look["color"], marker=look["marker"], linestyle="", label=look["label"])
+        axis.set_title(_title(targets[i]) if j == 0 else "")
+        if i == len(targets) - 1: axis.set_xlabel(f"{STATISTICS[statistic]}\n× {scale:g}", fontsize=8)
+    axes[0, 0].set_yticks(range(len(ways)), ways)
+    axes[0, 0].invert_yaxis()
+    _legend(figure, axes[0, 0])
     return figure
 
 # %% ../nbs/33_figures.ipynb #8d2a4076
