@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from xitcal.full import ARMS, FULL, SUBSETS
+from xitcal.full import ARMS, FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
 from xitcal.results import read_seeds
 from xitcal.seeds import changes, others, sums_of
 from xitcal.suites import find_suite
@@ -17,6 +17,7 @@ from xitcal.tasks import INTERMEDIATES, NONE, TARGETS
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "data" / "full"
+SECOND_DATA, ENSEMBLES = ROOT / "data" / "second", ROOT / "data" / "ensembles"
 SEEDS = [int(p.stem.split("-")[1]) for p in DATA.glob("seed-*.json")]
 SUITE = find_suite("embedded")
 
@@ -32,7 +33,7 @@ def test_the_tables_are_small():
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_seed_is_whole(seed):
-    for setting, study in {"full": FULL, **SUBSETS}.items():
+    for setting, study in {"full": FULL, **SUBSETS, **TRAINED_OTHERWISE}.items():
         blocks = read_seeds(DATA, setting=setting)
         blocks = blocks[blocks.seed.isna() | (blocks.seed == seed)]
         cells = set(zip(blocks.intermediate, blocks.target))
@@ -41,6 +42,29 @@ def test_every_seed_is_whole(seed):
     about = json.loads((DATA / f"seed-{seed}.json").read_text())
     assert about["seed"] == seed and about["command"].endswith(f"--seeds {seed}") and about["versions"]["torch"]
     assert {v["title"] for v in about["validation"]["full"]} >= {f"{INTERMEDIATES[a].title}, seed {seed}" for a in ARMS if a in INTERMEDIATES}
+
+
+def test_the_second_encoder_is_another_one_and_whole():
+    abouts = [json.loads(p.read_text()) for p in sorted(SECOND_DATA.glob("seed-*.json"))]
+    assert {a["seed"] for a in abouts} <= set(SECOND.seeds) and len(abouts) >= 2
+    blocks, first = read_seeds(SECOND_DATA), read_seeds(DATA)
+    wanted = {(i, t, a["seed"]) for i in SECOND.intermediates for t in SECOND.targets for a in abouts}
+    assert set(zip(blocks.intermediate, blocks.target, blocks.seed)) == wanted
+    keys = ["intermediate", "target", "seed", "language", "event", "block"]
+    both = blocks.astype(dict.fromkeys(keys, str)).merge(first.astype(dict.fromkeys(keys, str)), on=keys)
+    label = both[both.target == "xnli"]
+    assert len(label) and (label.n_x == label.n_y).all() and (label.confidence_x != label.confidence_y).mean() > .99 # same rows, other predictions
+
+
+def test_ensembles_are_of_the_committed_seeds_and_no_worse_than_the_mean_of_their_members():
+    "The NLL of a mean of probabilities is at most the mean of the NLLs (Jensen)"
+    assert json.loads((ENSEMBLES / "seed-0.json").read_text())["members"] == sorted(SEEDS)
+    keys = ["intermediate", "target", "language", "block"]
+    one, single = (t[t.event.astype(str).isin(["label", "token"])].astype({k: str for k in keys[:3]}) for t in (read_seeds(ENSEMBLES), read_seeds(DATA)))
+    members = single.groupby(keys)[["n", "nll", "brier"]].mean()
+    both = one.set_index(keys)[["n", "nll", "brier"]].join(members, rsuffix="_members")
+    assert set(one.target) == {"xnli", "pawsx", "udpos"} and set(one.intermediate) == {NONE, *INTERMEDIATES}
+    assert np.allclose(both.n, both.n_members) and (both.nll <= 1.001 * both.nll_members).all() and (both.brier <= 1.001 * both.brier_members).all()
 
 
 def test_every_language_is_there(sums):
@@ -59,9 +83,9 @@ TRAINED = [t for t in TARGETS if not TARGETS[t].test_only]
 NINE = list(INTERMEDIATES)
 
 
-def cell_values(top, bottom="n", setting="full", away=True):
+def cell_values(top, bottom="n", setting="full", away=True, folder=DATA):
     "Ratio of two sums in every cell of the shown event, straight from the tables: rows (target, seed, language), columns arms"
-    blocks = read_seeds(DATA, setting=setting)
+    blocks = read_seeds(folder, setting=setting)
     entities = {t for t in TARGETS if SUITE.tasks[t].options.get("entities")}
     blocks = blocks[[t not in entities or e == "entity" for t, e in zip(blocks.target, blocks.event)]]
     blocks = blocks[(blocks.language != "en") if away else (blocks.language == "en")]
@@ -70,9 +94,9 @@ def cell_values(top, bottom="n", setting="full", away=True):
     return (sums[top] / sums[bottom]).unstack("intermediate")
 
 
-def mean_change_of(top, bottom="n", arms=NINE, targets=TRAINED, setting="full", away=True):
+def mean_change_of(top, bottom="n", arms=NINE, targets=TRAINED, setting="full", away=True, folder=DATA):
     "Mean change over arms, then languages, then targets"
-    values = cell_values(top, bottom, setting, away).groupby(["target", "language"]).mean() # seeds first: retrieval without phase 2 has none
+    values = cell_values(top, bottom, setting, away, folder).groupby(["target", "language"]).mean() # seeds first: retrieval without phase 2 has none
     change = values[arms].sub(values[NONE], axis=0).mean(axis=1)
     return change.groupby("target").mean()[targets].mean()
 
@@ -100,6 +124,23 @@ NUMBER = r"([+-]\d+\.\d+)"
 def test_headlines_are_what_the_tables_say(name, pattern, value):
     "Recomputed from the committed sums by another way than the page's"
     assert abs(said(name, pattern) - 100 * value()) < .0501
+
+
+@pytest.mark.parametrize("way, setting", [("Label smoothing", "smoothing"), ("Mean of checkpoints", "average")])
+def test_training_otherwise_moves_what_the_tables_say(way, setting):
+    plain, other = (cell_values("gap", setting=s)[NONE].groupby(["target", "language"]).mean().groupby("target").mean() for s in ("full", setting))
+    found = said("26_training", rf"\*\*{way}\*\* moves over-confidence by \*\*{NUMBER}")
+    assert abs(found - 100 * (other - plain)[["xnli", "panx"]].mean()) < .0501
+
+
+def test_the_ensemble_moves_what_the_tables_say():
+    ensemble = mean_change_of("gap", targets=["xnli", "pawsx", "udpos"], folder=ENSEMBLES)
+    assert abs(said("26_training", rf"that of the ensemble by \*\*{NUMBER}") - 100 * ensemble) < .0501
+
+
+def test_the_second_encoder_moves_what_the_tables_say():
+    change = mean_change_of("gap", arms=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
+    assert abs(said("13_validity", rf"by \*\*{NUMBER} \S+ \S+ points\*\* with the second encoder") - 100 * change) < .0501
 
 
 def test_the_controls_are_what_the_tables_say():

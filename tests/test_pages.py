@@ -46,7 +46,7 @@ def noisy(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return made.assign(seed=made.seed.where(made.seed.isna(), seed)) if "seed" in made else made
 
 
-def study(folder: Path, keep, seeds=(2,), settings=("full", "lora", "rate-third", "rate-triple"), planned=None) -> Path:
+def study(folder: Path, keep, seeds=(2,), settings=("full", "lora", "rate-third", "rate-triple", "smoothing", "average"), planned=None) -> Path:
     "A folder of results made from seed 2: the rows that `keep(table, setting, seed)` keeps, for each seed"
     about = json.loads((DATA / "seed-2.json").read_text())
     for seed in seeds:

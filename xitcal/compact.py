@@ -43,9 +43,9 @@ def _cell_tables(table, tasks, found):
     found["bins"].append(bin_table(events))
 
 def _english(table, tasks, found):
-    "Add the scores of one cell on English validation rows"
+    "Add the scores of one cell on English validation rows, which are no samples that a threshold was tuned on"
     scores = score_table(example_scores(read_events([table]), tasks), tasks=tasks)
-    found["english"].append(scores[scores.headline].drop(columns="headline"))
+    found["english"].append(scores[scores.headline].drop(columns=["headline", "tuned"]))
 
 # %% ../nbs/41b_compact.ipynb #03dc6270
 def compact(
@@ -106,7 +106,7 @@ def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
     tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins")] for s in seeds}
-    whole = all(b.exists() and c.exists() and set(CELL_COLUMNS) <= set(pq.read_schema(c).names) for c, b in tables.values()) # not from before something was kept
+    whole = all(b.exists() and c.exists() and set(CELL_COLUMNS) <= set(pq.read_schema(c).names) for c, b in tables.values()) # all that is kept today
     return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../nbs/41b_compact.ipynb #58f26272

@@ -376,7 +376,8 @@ def ways_figure(
     "Levels of some statistics by way of training, with 95 % intervals"
     targets, ways, names = [*dict.fromkeys(_some(levels, "levels").target)], [*dict.fromkeys(levels.way)], arms(levels)
     shape = len(targets), len(statistics)
-    figure, axes = plt.subplots(*shape, figsize=(2.3 * shape[1] + 1.4, (.16 * len(ways) * len(names) + .5) * shape[0] + .5), squeeze=False, sharex="col", sharey=True)
+    size = 2.3 * shape[1] + 1.4, (.16 * len(ways) * len(names) + .5) * shape[0] + .5
+    figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex="col", sharey=True)
     for (i, j), axis in np.ndenumerate(axes):
         statistic, scale = [*statistics.items()][j]
         part = levels[(levels.target == targets[i]) & (levels.statistic == statistic)]
