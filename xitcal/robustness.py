@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import t
 
+from .blocks import CELL_COLUMNS
 from .events import shown_event
 from .figures import styled
 from .inference import OTHERS, holm_values
@@ -37,6 +38,7 @@ ESTIMATORS = {
 _OF_CELLS = {
     "ece": lambda t: t.ece, "ece_excess": lambda t: t.ece - t.ece_null, "debiased_square": lambda t: t.ce_square,
     "debiased": lambda t: np.sqrt(t.ce_square.clip(lower=0)), "true_ce": lambda t: t.true_ce,
+    "smooth_ece": lambda t: t.smooth_ece,
 }
 _KEYS = ["intermediate", "seed", "target", "language"]
 
@@ -75,18 +77,17 @@ def _kept(results, kind, tables):
 def estimator_values(
     results: Results, # From `read_results`
     name: str,        # One of `ESTIMATORS`
-    smooth: pd.DataFrame|None = None, # Smooth ECE by intermediate, seed, target, language as `value`; None where there are no predictions
     tables: dict|None = None, # Keeps what was read, for the next estimator of the same results
 ) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 + blocks), or 1 at the end where blocks are not kept; None where the results do not have it
     "An estimator in every cell of a study"
     known(name, ESTIMATORS, "estimator")
     if name in _OF_CELLS:
         table = _kept(results, "cells", tables)
+        table = table.reindex(columns=table.columns.union(CELL_COLUMNS)) # what was not kept yet is NaN
         found = _arranged(table.assign(value=_OF_CELLS[name](table)), results.sums)
     elif name == "ece_10":
         try: found = _arranged(_ece_of_bins(_kept(results, "bins", tables)), results.sums)
         except XitcalError: return None # a folder from before bins were kept
-    elif name == "smooth_ece": found = None if smooth is None else _arranged(smooth, results.sums)
     else: found = statistic(results.sums, name)
     return None if found is None or np.isnan(found[..., 0]).all() else found
 
@@ -293,12 +294,11 @@ def _verdict(sign, value, p):
 def answers(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Arms that H7 compares with
-    smooth: pd.DataFrame|None = None, # Smooth ECE by intermediate, seed, target, language as `value`
 ) -> pd.DataFrame: # question, estimator, inference, value, low, high, p, seeds, seeds_agree, targets, p_holm, verdict
     "Every question with every estimator and way of inference that the results allow; p_holm over the eight stated tests of an estimator and inference"
     rows, tables, context = [], {}, _context(results, controls)
     for name in ESTIMATORS:
-        values = estimator_values(results, name, smooth, tables)
+        values = estimator_values(results, name, tables)
         asked = None if values is None else _asked(results, name, values, context)
         if asked is None: continue
         for question, answer in _ANSWERS.items():
