@@ -31,8 +31,8 @@ class Choices(Kind):
         pairs = [choice_texts(row) for row in records(rows)]
         flat = iter(encode_pairs(tokenizer, [t for a, _ in pairs for t in a], [t for _, b in pairs for t in b],
                                  recipe.max_length))
-        return [dict(row=i, label=y, choices=[next(flat) for _ in a])
-                for i, ((a, _), y) in enumerate(zip(pairs, rows["label"]))]
+        features = [dict(row=i, label=y, choices=[next(flat) for _ in a]) for i, ((a, _), y) in enumerate(zip(pairs, rows["label"]))]
+        return [f | dict(cut=any(c["cut"] for c in f["choices"])) for f in features]
 
     def length(self, feature):
         return len(feature["choices"]) * max(len(c["input_ids"]) for c in feature["choices"])

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['attempt', 'show', 'same_data', 'arm_name', 'shown', 'summarise', 'scores_by_seen', 'scrolling', 'by_language',
-           'score_sentence', 'calibration_sentence', 'change_sentence', 'made_words', 'few_languages', 'headline']
+           'score_sentence', 'cut_sentence', 'calibration_sentence', 'change_sentence', 'made_words', 'few_languages',
+           'headline']
 
 # %% ../nbs/34_findings.ipynb #74ed1c96
 from collections.abc import Callable, Iterable
@@ -159,6 +160,19 @@ def score_sentence(
         words.append(f"{_range(100 * part.value)} % in {where if where == 'English' else 'the mean of the ' + where}{of}")
     targets = base.index.get_level_values("target").nunique()
     return f"**Without phase 2 the models score {' and '.join(words)}**, over {targets} targets."
+
+# %% ../nbs/34_findings.ipynb #b2ec11be
+def cut_sentence(
+    cut: pd.DataFrame, # `cut_examples` (notebook 41)
+) -> str: # Markdown; "" where nothing was cut
+    "Which examples were longer than the longest input"
+    said, several = [], cut.model.nunique() > 1
+    for (model, target, split, length), part in cut.groupby(["model", "target", "split", "max_length"], sort=False):
+        name = _target_name(target) + (f" by {model}" if several else "") + (" (for recalibration)" if split == "calibration" else "")
+        counts = ", ".join(f"{r.cut:,} of {r.examples:,} examples in {r.language}" for r in part.itertuples())
+        said.append(f"{name}, at {length} tokens: {counts}")
+    told = f"{'; '.join(said)}. In retrieval, the sentences to be found are counted as well."
+    return f"**Some examples were longer than the longest input and were cut.** {told}" if said else ""
 
 # %% ../nbs/34_findings.ipynb #da0b5ed0
 def calibration_sentence(

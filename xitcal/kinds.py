@@ -114,7 +114,7 @@ class Kind:
         return dict(num_labels=2)
 
     def features(self, rows: Dataset, tokenizer, task: Task, recipe: Recipe) -> list[dict]:
-        "What the model sees of each row, in the order of the rows"
+        "What the model sees of each row, in the order of the rows; `cut` is true in a feature that holds only a part of its row's text"
         raise NotImplementedError
 
     def length(self, feature: dict) -> int:

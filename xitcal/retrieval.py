@@ -110,8 +110,8 @@ class Retrieval(Kind):
 
     def features(self, rows, tokenizer, task, recipe):
         coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)
-        return [dict(input_ids=ids, special=special, row=i)
-                for i, (ids, special) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"]))]
+        return [dict(input_ids=ids, special=special, row=i, cut=bool(whole.overflowing))
+                for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
 
     def kept(self, outputs, features, task):
         layer = task.options.get("layer", -1)

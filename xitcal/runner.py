@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 from .heads import check_targets, empty_encoder, load_tokenizer, load_trained
 from .languages import XitcalError
 from .phase2 import material
-from .prediction import check_dropout, predict
+from .prediction import check_dropout, cut_rows, predict
 from .retrieval import with_sample_thresholds
 from .rows import check_rows
 from .store import Store
@@ -96,15 +96,16 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     path = _start_of(plan, stage, store)
     model, tokenizer = load_trained(path, task), load_tokenizer(path)
     model.to(PartialState().device)
-    tables = []
+    tables, cut = [], []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
         if n == 0: continue
         run = lambda *rows: predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, *rows), task.recipe, passes=facts.get("passes", 0))
         events = run(split, tuple(codes), n)
+        cut += [dict(split=split) | c for c in cut_rows(events)]
         if sample := tuple(c for c in codes if c in task.options.get("sample", ())): events = with_sample_thresholds(events, run("validation", sample, None))
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
     write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")
-    return dict(events=sum(map(len, tables)))
+    return dict(events=sum(map(len, tables)), cut=cut)
 
 # %% ../nbs/42_runner.ipynb #f40cdeb4
 def write_predictions(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PREDICTION_SCHEMA', 'Study', 'default_study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
            'recipe_table', 'recipe_text', 'record_study', 'study_cells', 'prediction_tables', 'load_predictions',
-           'study_tasks']
+           'cut_examples', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
@@ -345,6 +345,26 @@ def load_predictions(
 ) -> pa.Table: # Events of all cells that are done
     "All of `prediction_tables` in one"
     return pa.concat_tables(prediction_tables(store, columns, split))
+
+# %% ../nbs/41_study.ipynb #fda2ddad
+def _result(place, stage):
+    "What a published stage says beside its files"
+    path = place.folder(stage) / "result.json"
+    try: return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        raise XitcalError(f"In the store {str(place.path)!r}, result.json of stage {stage} cannot be read; `xitcal run --store {place.path}` with the "
+                          "study's options makes it again.") from None
+
+_CUT = ["model", "target", "split", "language", "cut", "examples", "max_length"]
+
+# %% ../nbs/41_study.ipynb #c6c6e494
+def cut_examples(
+    store: str|Path, # Folder of the store
+) -> pd.DataFrame: # model, target, split, language, cut, examples (all of that language), max_length (tokens); no rows where nothing was cut
+    "How many examples were cut; `XitcalError` for a damaged file"
+    place, cells = Store(store, create=False), study_cells(store).query("done")
+    found = [dict(model=cell.model, target=cell.target) | counts for cell in cells.itertuples() for counts in _result(place, cell.stage).get("cut", [])]
+    return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True) # the same in every seed and after every phase 2
 
 # %% ../nbs/41_study.ipynb #60008223
 def study_tasks(
