@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_arms', 'some',
-           'missing_words', 'seeds_words', 'mean_change', 'level_without', 'interval_words', 'text_shares']
+           'missing_words', 'seeds_words', 'mean_change', 'level_without', 'interval_words', 'other_encoders',
+           'both_encoders', 'encoder_words', 'text_shares']
 
 # %% ../nbs/37_results.ipynb #da618d2e
 import json
@@ -187,6 +188,45 @@ def interval_words(
     "Mean over seeds with its 95 % interval"
     found = {k: scale * float(v) for k, v in over_seeds(values).items()}
     return f"{found['value']:+.{digits}f} [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
+
+# %% ../nbs/37_results.ipynb #6f52f9ce
+def other_encoders(
+    results: Results, # From `read_results`
+) -> dict[str, Results]: # By what a sentence calls the encoder; only those whose seeds these results have
+    "Full fine-tuning of other encoders than that of `results`"
+    names = dict.fromkeys(s for a in results.about for s in a["settings"] if s.endswith(" full"))
+    found = {name.removesuffix(" full"): read_results(results.folder, name) for name in names}
+    beside = results.folder.parent / "second"
+    if not found and any(beside.glob("seed-*.json")): found = {"a second encoder": read_results(beside)}
+    return {name: r for name, r in found.items() if set(r.sums.seeds) <= set(results.sums.seeds)}
+
+# %% ../nbs/37_results.ipynb #7979df7c
+def both_encoders(
+    results: Results, # Of the first encoder
+    other: Results,   # Of another one
+    name: str,        # One of `xitcal.seeds.STATISTICS`
+) -> tuple[list[str], list[str], tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]: # Arms, targets, levels without phase 2 and changes by it, each (seeds, 1 + blocks) of the first and the other
+    "A statistic in the languages but English on the arms, targets and seeds that both encoders have; no arms and NaN where none is whole in both"
+    targets = [t for t in whole_targets(other) if t in whole_targets(results)]
+    arms = [a for a in whole_arms(other, targets=targets) if a in whole_arms(results, targets=targets)]
+    nothing, at = np.full((len(other.sums.seeds), 2), np.nan), [results.sums.seeds.index(s) for s in other.sums.seeds]
+    if not arms: return [], targets, (nothing, nothing), (nothing, nothing)
+    level, change = (make(results, *rest)[at] for make, rest in ((level_without, (name, targets)), (mean_change, (name, arms, targets))))
+    return arms, targets, (level, level_without(other, name, targets)), (change, mean_change(other, name, arms, targets))
+
+# %% ../nbs/37_results.ipynb #82aa832a
+def encoder_words(
+    results: Results, # Of the first encoder
+    name: str,        # What the other one is called
+    other: Results,   # Of the other one
+) -> str: # Markdown
+    "What phase 2 does to over-confidence with another encoder, and with the first one on the same part of the study"
+    arms, targets, _, (first, second) = both_encoders(results, other, "gap")
+    if not arms: return f"With {name} no kind of phase 2 is whole yet."
+    nll = both_encoders(results, other, "nll_calibration")[-1]
+    said = [f"{interval_words(gap)} points (calibration part of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll)]
+    return (f"With {name}, on {len(arms)} kind{'s' if len(arms) > 1 else ''} of phase 2, {len(targets)} target{'s' if len(targets) > 1 else ''} and {len(other.sums.seeds)} seed{'s' if len(other.sums.seeds) > 1 else ''}, phase 2 moves over-confidence in the other languages by "
+            f"**{said[1]}**; with the first encoder, on the same part, by {said[0]}.")
 
 # %% ../nbs/37_results.ipynb #e8a155f7
 def text_shares(
