@@ -62,7 +62,7 @@ def test_ensembles_are_of_the_committed_seeds_and_no_worse_than_the_mean_of_thei
     keys = ["intermediate", "target", "language", "block"]
     one, single = (t[t.event.astype(str).isin(["label", "token"])].astype({k: str for k in keys[:3]}) for t in (read_seeds(ENSEMBLES), read_seeds(DATA)))
     members = single.groupby(keys)[["n", "nll", "brier"]].mean()
-    both = one.set_index(keys)[["n", "nll", "brier"]].join(members, rsuffix="_members")
+    both = one.set_index(keys)[["n", "nll", "brier"]].join(members, suffixes=("", "_members"))
     assert set(one.target) == {"xnli", "pawsx", "udpos"} and set(one.intermediate) == {NONE, *INTERMEDIATES}
     assert np.allclose(both.n, both.n_members) and (both.nll <= 1.001 * both.nll_members).all() and (both.brier <= 1.001 * both.brier_members).all()
 

@@ -41,7 +41,7 @@ def table(full):
 
 
 def test_every_question_is_asked_with_every_estimator_that_is_kept(full, table):
-    assert set(table.question) == set(QUESTIONS) and set(table.estimator) == set(ESTIMATORS) - {"smooth_ece"}
+    assert set(table.question) == set(QUESTIONS) and set(table.estimator) == set(ESTIMATORS)
     assert set(table.inference) == set(INFERENCES) and set(table.seeds) == {len(full.sums.seeds)}
     assert not table.duplicated(["question", "estimator", "inference"]).any() and table[["value", "low", "high", "p"]].notna().all().all()
     assert (table.low <= table.value + 1e-12).all() and (table.value <= table.high + 1e-12).all() and table.p.between(0, 1).all()

@@ -205,7 +205,7 @@ def both_encoders(
     results: Results, # Of the first encoder
     other: Results,   # Of another one
     name: str,        # One of `xitcal.seeds.STATISTICS`
-) -> tuple[list[str], list[str], tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]: # Arms, targets, levels without phase 2 and changes by it, each (seeds, 1 + blocks) of the first and the other
+) -> tuple: # Arms and targets (lists of names); levels without phase 2 and changes by it (pairs of (seeds, 1 + blocks): of the first and the other)
     "A statistic in the languages but English on the arms, targets and seeds that both encoders have; no arms and NaN where none is whole in both"
     targets = [t for t in whole_targets(other) if t in whole_targets(results)]
     arms = [a for a in whole_arms(other, targets=targets) if a in whole_arms(results, targets=targets)]
@@ -224,9 +224,11 @@ def encoder_words(
     arms, targets, _, (first, second) = both_encoders(results, other, "gap")
     if not arms: return f"With {name} no kind of phase 2 is whole yet."
     nll = both_encoders(results, other, "nll_calibration")[-1]
-    said = [f"{interval_words(gap)} points (calibration part of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll)]
-    return (f"With {name}, on {len(arms)} kind{'s' if len(arms) > 1 else ''} of phase 2, {len(targets)} target{'s' if len(targets) > 1 else ''} and {len(other.sums.seeds)} seed{'s' if len(other.sums.seeds) > 1 else ''}, phase 2 moves over-confidence in the other languages by "
-            f"**{said[1]}**; with the first encoder, on the same part, by {said[0]}.")
+    there, here = (f"{interval_words(gap)} points (calibration part of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
+    sizes = {"intermediate task": len(arms), "target": len(targets), "seed": len(other.sums.seeds)}
+    part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
+    return (f"With {name}, on {part}, phase 2 moves over-confidence in the other languages by **{here}**; "
+            f"with the first encoder, on the same part, by {there}.")
 
 # %% ../nbs/37_results.ipynb #e8a155f7
 def text_shares(
