@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['imagined_mean', 'mean_interval', 'mass_bin_count', 'debiased_rms', 'smooth_ece', 'smooth_ece_interval', 'score_floor',
-           'tidy_estimates', 'group_estimates']
+           'null_distances', 'tidy_estimates', 'group_estimates']
 
 # %% ../nbs/31b_groups.ipynb #0dda1d70
 import numpy as np
@@ -17,11 +17,16 @@ from .calibration import binned_error, mass_bins, null_errors
 # %% ../nbs/31b_groups.ipynb #d703b526
 def _sums(group, n, *columns): return [np.bincount(group, column, n) for column in columns]
 
+def _clusters(slot, cluster):
+    "Number of the pair (slot, cluster) of each decision, and the slot of each number"
+    many = int(cluster.max()) + 1
+    key, number = np.unique(slot.astype(np.int64) * many + cluster, return_inverse=True)
+    return number, key // many
+
 def _cluster_squares(residual, group, cluster, n):
     "Sum over clusters of the squared sum of residuals, and the number of clusters, for each group"
-    key, first = np.unique(group.astype(np.int64) * (int(cluster.max()) + 1) + cluster, return_inverse=True)
-    owner = key // (int(cluster.max()) + 1)
-    return np.bincount(owner, np.bincount(first, residual, len(key)) ** 2, n), np.bincount(owner, minlength=n)
+    number, owner = _clusters(group, cluster)
+    return np.bincount(owner, np.bincount(number, residual, len(owner)) ** 2, n), np.bincount(owner, minlength=n)
 
 # %% ../nbs/31b_groups.ipynb #474616c8
 def imagined_mean(
@@ -62,14 +67,25 @@ def mass_bin_count(
     return np.clip(np.round(np.cbrt(size)), 2, 15).astype(int)
 
 # %% ../nbs/31b_groups.ipynb #40549149
+def _layout(confidence, group, cluster, n):
+    "What the bins of equal mass are and which examples are in them: it is the same whatever is right"
+    slot = group * 15 + mass_bins(confidence, group, mass_bin_count(np.bincount(group)))
+    number, owner = _clusters(slot, cluster)
+    return slot, number, owner, np.bincount(slot, minlength=n * 15), np.bincount(owner, minlength=n * 15)
+
+def _bin_gaps(gap, slot, number, owner, size, count):
+    "Mean gap of each bin and its variance"
+    mean = np.bincount(slot, gap, len(size)) / np.maximum(size, 1)
+    squares = np.bincount(owner, np.bincount(number, gap - mean[slot], len(owner)) ** 2, len(size))
+    return mean, squares * count / (np.maximum(count - 1, 1) * np.maximum(size, 1).astype(float) ** 2)
+
+# %% ../nbs/31b_groups.ipynb #233cc7b6
 def _bins(confidence, correct, group, cluster, n):
     "Weight, mean gap, its variance with the precaution, and without, of each mass bin: four arrays (n, 15)"
-    slot, gap = group * 15 + mass_bins(confidence, group, mass_bin_count(np.bincount(group))), confidence - correct
-    size, total, calibrated = _sums(slot, n * 15, np.ones(len(gap)), gap, confidence * (1 - confidence))
-    mean = np.divide(total, size, out=np.zeros(n * 15), where=size > 0)
-    squares, count = _cluster_squares(gap - mean[slot], slot, cluster, n * 15)
-    variance = np.divide(squares * count, np.maximum(count - 1, 1) * size ** 2, out=np.zeros(n * 15), where=size > 0)
-    floor = np.divide(calibrated, size ** 2, out=np.zeros(n * 15), where=size > 0)
+    layout = _layout(confidence, group, cluster, n)
+    slot, _, _, size, _ = layout
+    mean, variance = _bin_gaps(confidence - correct, *layout)
+    floor = np.bincount(slot, confidence * (1 - confidence), n * 15) / np.maximum(size, 1).astype(float) ** 2
     weight = size / np.bincount(group, minlength=n).repeat(15)
     return [x.reshape(n, 15) for x in (weight, mean, np.maximum(variance, floor), variance)]
 
@@ -120,6 +136,15 @@ def _smoothed_norm(coefficients, width):
     damping = np.exp(-(np.pi * np.arange(_GRID) * width[:, None]) ** 2 / 2)
     return np.abs(idct(coefficients * damping, norm="ortho")).sum(1)
 
+def _own_width(coefficients, steps=30):
+    "Bandwidth of each row at which its norm equals it, to 2^-steps"
+    low, high = np.zeros(len(coefficients)), np.ones(len(coefficients))
+    for _ in range(steps):
+        width = (low + high) / 2
+        above = _smoothed_norm(coefficients, width) > width
+        low, high = np.where(above, width, low), np.where(above, high, width)
+    return (low + high) / 2
+
 # %% ../nbs/31b_groups.ipynb #29372001
 def smooth_ece(
     confidence: np.ndarray, # (n,) in [0, 1]
@@ -127,14 +152,7 @@ def smooth_ece(
     group: np.ndarray,      # (n,) number of the group
 ) -> np.ndarray: # In [0, 1], to a grid of 1/512
     "Smooth ECE (Błasiok and Nakkiran 2024, arXiv 2309.12236, definition 5): the bandwidth at which the smoothed error equals it"
-    n = group.max() + 1
-    coefficients = _coefficients(confidence, confidence - correct, group, n)
-    low, high = np.zeros(n), np.ones(n)
-    for _ in range(30):
-        width = (low + high) / 2
-        above = _smoothed_norm(coefficients, width) > width
-        low, high = np.where(above, width, low), np.where(above, high, width)
-    return (low + high) / 2
+    return _own_width(_coefficients(confidence, confidence - correct, group, group.max() + 1))
 
 # %% ../nbs/31b_groups.ipynb #911899fe
 def smooth_ece_interval(
@@ -168,6 +186,25 @@ def score_floor(
     "Expected mean score of each group were the model calibrated"
     return np.bincount(group, confidence * if_right + (1 - confidence) * if_wrong) / np.bincount(group)
 
+# %% ../nbs/31b_groups.ipynb #02b8fed9
+def null_distances(
+    confidence: np.ndarray, # (n,) in [0, 1]
+    group: np.ndarray,      # (n,) number of the group, from 0, each at least once
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
+    draws: int = 50,        # Calibrated models drawn
+    seed: int = 0,          # Of the draws
+) -> tuple[np.ndarray, np.ndarray]: # Debiased and smooth error of each, (n_groups, draws) both
+    "Errors of models that make the same decisions with the same confidence and are calibrated; smooth ECE to 2⁻¹³"
+    rng, n = np.random.default_rng(seed), group.max() + 1
+    cluster = np.arange(len(group)) if cluster is None else cluster
+    layout, size, (rms, smooth) = _layout(confidence, group, cluster, n), np.bincount(group)[:, None], np.empty((2, n, draws))
+    for i in range(draws):
+        gap = confidence - (rng.random(len(group)) < confidence)
+        mean, variance = _bin_gaps(gap, *layout)
+        rms[:, i] = np.sqrt(np.maximum(((mean ** 2 - variance) * layout[3]).reshape(n, 15).sum(1) / size[:, 0], 0))
+        smooth[:, i] = _own_width(_coefficients(confidence, gap, group, n), 12)
+    return rms, smooth
+
 # %% ../nbs/31b_groups.ipynb #13d1a336
 def tidy_estimates(
     found: dict[str, tuple], # By name: value, low, high and null floor of each group
@@ -189,15 +226,16 @@ def group_estimates(
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     scores: dict[str, tuple]|None = None, # By name, the value of each decision, and what it is if right and if wrong, (n,) each
     smooth: bool = False,   # Whether smooth ECE gets its interval, which takes longest
-    draws: int = 200,       # Calibrated models for the null floor of ECE
-) -> pd.DataFrame: # group, estimate, value, low, high, null_floor (of ECE and the scores: expected value were the model calibrated; else NaN), n, examples
+    draws: int = 200,       # Calibrated models for the null floor of ECE; a quarter of them for those of the debiased and the smooth error
+) -> pd.DataFrame: # group, estimate, value, low, high, null_floor (expected value were the model calibrated), n, examples
     "Estimates of every group, one row each"
     c, y, n = np.asarray(confidence, float), np.asarray(correct, float), group.max() + 1
     cluster = np.arange(len(group)) if cluster is None else cluster
     blank, found = np.full(n, np.nan), {}
-    found["signed_gap"] = (*mean_interval(c - y, c - 1, c, group, cluster), blank)
-    found["debiased_rms_ce"] = (*debiased_rms(c, y, group, cluster), blank)
+    rms, smoothed = (drawn.mean(1) for drawn in null_distances(c, group, cluster, max(draws // 4, 1)))
+    found["signed_gap"] = (*mean_interval(c - y, c - 1, c, group, cluster), np.zeros(n))
+    found["debiased_rms_ce"] = (*debiased_rms(c, y, group, cluster), rms)
     found["ece_15"] = (binned_error(c, y, group), blank, blank, null_errors(c, group, draws=draws).mean(1))
-    found["smooth_ece"] = (*(smooth_ece_interval(c, y, group, cluster, draws) if smooth else (smooth_ece(c, y, group), blank, blank)), blank)
+    found["smooth_ece"] = (*(smooth_ece_interval(c, y, group, cluster, draws) if smooth else (smooth_ece(c, y, group), blank, blank)), smoothed)
     for name, values in (scores or {}).items(): found[name] = (*mean_interval(*values, group, cluster), score_floor(c, *values[1:], group))
     return tidy_estimates(found, group, cluster)
