@@ -9,8 +9,9 @@ from conftest import xitcal
 from scipy.special import softmax
 
 from xitcal.calibrate import calibrate as make_table
-from xitcal.calibrate import read_file, readable
-from xitcal.groups import debiased_rms, mean_interval, smooth_ece_interval
+from xitcal.calibrate import compare, read_file, readable
+from xitcal.groups import debiased_rms, group_estimates, mean_interval, null_distances, smooth_ece, smooth_ece_interval
+from xitcal.languages import XitcalError
 
 COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
 ESTIMATES = {"signed_gap", "debiased_rms_ce", "ece_15", "smooth_ece", "nll", "brier"}
@@ -66,6 +67,89 @@ def test_what_cannot_be_is_one_sentence(tmp_path):
     table.to_parquet(tmp_path / "a.parquet")
     assert "did you mean 'language'" in calibrate(tmp_path / "a.parquet", "--by", "langage", ok=False)
     assert "estimates are written as" in calibrate(tmp_path / "a.parquet", "--out", tmp_path / "a.xlsx", ok=False)
+
+
+def test_logits_that_are_all_minus_infinity_name_their_row(tmp_path):
+    table = predictions(1., n=4)
+    table.at[5, "logits"] = np.full(3, -np.inf)
+    table.to_parquet(tmp_path / "a.parquet")
+    assert "a.parquet, row 6: logits [-inf, -inf, -inf] give no class a probability" in calibrate(tmp_path / "a.parquet", ok=False)
+    table.at[5, "logits"] = np.array([-np.inf, 2., -np.inf])  # one class is certain
+    assert make_table(table, smooth=False).value.notna().all()
+
+
+def test_groups_cannot_have_the_names_of_the_result(tmp_path):
+    table = predictions(1., n=20)
+    table.assign(n=1).to_parquet(tmp_path / "a.parquet")
+    assert "cannot be told apart by a column 'n'" in calibrate(tmp_path / "a.parquet", "--by", "n", ok=False)
+    for name in ("estimate", "value", "low", "high", "null_floor", "examples", "baseline", "change", "p", "unpaired"):
+        for make in (make_table, lambda t, by: compare(t, t, by)):
+            with pytest.raises(XitcalError, match=f"by a column '{name}': the table of estimates has one of that name; rename it") as error:
+                make(table.assign(**{name: "x"}), ["language", name])
+            assert "\n" not in str(error.value)
+    other = make_table(table.assign(text="x"), ["language", "text", "language"], smooth=False)  # a name that the readable table needs no more; one said twice
+    assert list(other)[:3] == ["language", "text", "estimate"] and readable(other).index.names == ["language", "text"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_languages_called_na_stay_words(tmp_path, kind):
+    words = ["NA", "nan", "null", "None", "007", "inf", "sw"]
+    table = pd.DataFrame(dict(language=np.repeat(words, 20), seed=np.tile([2, 10], 70), confidence=np.tile([.6, .9], 70), correct=np.arange(140) % 3 > 0))
+    path = tmp_path / f"a.{kind}"
+    write = dict(csv=lambda t: t.to_csv(path, index=False), tsv=lambda t: t.to_csv(path, sep="\t", index=False),
+                 jsonl=lambda t: t.to_json(path, orient="records", lines=True), parquet=lambda t: t.to_parquet(path))[kind]
+    write(table)
+    read = read_file(path)
+    assert all(read[name].tolist() == table[name].tolist() for name in ("language", "confidence", "seed"))
+    found = make_table(read, ["language", "seed"], smooth=False)
+    assert set(found.language) == set(words) and found.seed.unique().tolist() == [2, 10]  # a number is in the order of numbers
+    pd.testing.assert_frame_equal(found, make_table(table, ["language", "seed"], smooth=False), atol=1e-9)
+    write(table[:20].assign(language="nan"))  # a file with nothing else
+    assert set(make_table(read_file(path), smooth=False).language) == {"nan"}
+
+
+@pytest.mark.parametrize("rows, sentence", [
+    ("confidence,correct\n.5,1\n,1", "row 2: confidence '' is no number"), ("confidence,correct\n.5,1\nNA,1", "row 2: confidence 'NA' is no number"),
+    ("confidence,correct\n.5,1\n.5,", "row 2: correct '' is neither true nor false"),
+    ('probs,label\n"[.5, .5]",1\n,1', "row 2: probs '' is no list of numbers"), ('probs,label\n"[0.5, 0.5]",1\n"[0.5, 0.5]",', "row 2: label '' is no index")])
+def test_an_empty_cell_among_numbers_is_refused_with_its_row(tmp_path, rows, sentence):
+    (tmp_path / "a.csv").write_text(rows.replace("[.5, .5]", "[0.5, 0.5]") + "\n")
+    with pytest.raises(XitcalError, match=sentence):
+        make_table(read_file(tmp_path / "a.csv"))
+
+
+# --- floors ---------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_every_one_of_the_six_has_a_floor(everything):
+    table = make_table(predictions(2., n=100), smooth=False, everything=everything).set_index("estimate")
+    assert table.null_floor[list(ESTIMATES)].notna().all() and (table.null_floor["signed_gap"] == 0).all()
+    for name in ("debiased_rms_ce", "smooth_ece"):
+        assert ((0 < table.null_floor[name]) & (table.null_floor[name] < table.value[name])).all()  # twice as loud is above
+
+
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_drawn_floors_are_the_mean_of_calibrated_models(tokens):
+    rng = np.random.default_rng(tokens)
+    c, group = rng.beta(6, 1.5, 300 * 200), np.repeat(np.arange(300), 200)
+    table = group_estimates(c, rng.random(len(c)) < c, group, np.arange(len(c)) // tokens, draws=80)
+    off = table.assign(off=table.value - table.null_floor).groupby("estimate").off
+    assert (off.mean().abs() < 4 * off.std() / np.sqrt(300) + 1e-4).all(), (off.mean() / off.std()).to_dict()
+    loud = group_estimates(c, rng.random(len(c)) < c - .1, group, draws=8)
+    pd.testing.assert_series_equal(loud.null_floor, group_estimates(c, np.ones(len(c)), group, draws=8).null_floor)  # of the confidences alone
+
+
+def test_a_drawn_error_is_that_of_the_estimates_themselves():
+    "Draw by draw, with groups of different size, tied confidences and decisions that share an example"
+    rng = np.random.default_rng(0)
+    c, group = np.concatenate([rng.beta(6, 1.5, n) for n in (1, 60, 900)] + [np.ones(30)]), np.repeat([0, 1, 2, 3], [1, 60, 900, 30])
+    cluster = np.arange(len(c)) // 3
+    rms, smooth = null_distances(c, group, cluster, draws=5, seed=7)
+    same = np.random.default_rng(7)
+    for i in range(5):
+        y = same.random(len(c)) < c
+        assert rms[:, i] == pytest.approx(debiased_rms(c, y, group, cluster)[0], abs=1e-12)
+        assert smooth[:, i] == pytest.approx(smooth_ece(c, y, group), abs=2 ** -12)
 
 
 # --- all estimates --------------------------------------------------------------------------------------------------------

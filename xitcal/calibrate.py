@@ -21,8 +21,22 @@ from .parts import example_groups
 from .significance import calibration_test, paired_means
 
 # %% ../nbs/39_calibrate.ipynb #3a4f19ae
-_READERS = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"),
-            ".jsonl": lambda p: pd.read_json(p, lines=True, precise_float=True), ".json": lambda p: pd.read_json(p, precise_float=True)}
+_NUMERIC = ("label", "confidence", "correct") # the rest of a text file are lists and keys
+
+def _as_numbers(column, exactly):
+    "A column of text as numbers, where all of it is finite numbers; `exactly`: and nothing of how they are written would be lost (007 stays text)"
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if np.isfinite(numbers).all() and (not exactly or (numbers.astype(str) == column).all()) else column
+
+def _read_text(path, sep=","):
+    "A file of separated values; a language NA, nan or null is a word, and no missing value"
+    table = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False)
+    return pd.DataFrame({name: _as_numbers(table[name], name not in _NUMERIC) for name in table})
+
+def _read_json(path, lines=False): return pd.read_json(path, lines=lines, precise_float=True, dtype=False) # no dtype is guessed: "nan" stays a word
+
+_READERS = {".parquet": pd.read_parquet, ".csv": _read_text, ".tsv": lambda p: _read_text(p, "\t"),
+            ".jsonl": lambda p: _read_json(p, True), ".json": _read_json}
 
 # %% ../nbs/39_calibrate.ipynb #2cb954e7
 def read_file(
@@ -66,7 +80,9 @@ def _matrix(table, column, name, at):
 def _log_probabilities(table, column, name, at):
     "Natural logarithms of the class probabilities of the rows `at`, and how many classes each has"
     values, width = _matrix(table, column, name, at)
-    if column == "logits": return log_softmax(values, axis=1), width
+    if column == "logits":
+        _refuse((values == -np.inf).all(1), name, lambda i: f"logits {values[i, :width[i]].tolist()} give no class a probability; one must be finite.", at)
+        return log_softmax(values, axis=1), width
     total = values.sum(1)
     _refuse(np.abs(total - 100) < 1, name, lambda i: f"probs sum to {total[i]:.4g}; these are percentages, divide them by 100.", at)
     outside = (values < 0).any(1) | (values > 1 + 1e-6).any(1)
@@ -139,6 +155,15 @@ def read_decisions(
     return _decisions(table, name)[:2]
 
 # %% ../nbs/39_calibrate.ipynb #e7de996f
+_NUMBERS = ("estimate", "value", "low", "high", "null_floor", "n", "examples", "baseline", "change", "p", "unpaired")
+
+def _check_by(by):
+    "The columns once each; refuse names that the table of estimates has itself"
+    for column in by:
+        if column in _NUMBERS:
+            raise XitcalError(f"Groups cannot be told apart by a column {column!r}: the table of estimates has one of that name; rename it in the file.")
+    return list(dict.fromkeys(by))
+
 def _groups(table, by):
     "Number of the group of each row, and the groups' keys"
     if not by: return np.zeros(len(table), int), pd.DataFrame(index=[0])
@@ -217,7 +242,7 @@ def calibrate(
 ) -> pd.DataFrame: # The `by` columns, estimate, value, low, high, null_floor, n, examples
     "Calibration estimates of every group, tidy: one row an estimate"
     decisions, scores, classes = _decisions(table, name)
-    by = [c for c in ("language",) if c in decisions] if by is None else list(by)
+    by = [c for c in ("language",) if c in decisions] if by is None else _check_by(by)
     group, keys = _groups(decisions, by)
     c, y, cluster = decisions.confidence.to_numpy(), decisions.correct.to_numpy(), _examples(decisions)
     if everything: scores |= {f"{k}_confidence": v for k, v in _binary_scores(c, y, 1e-12).items()}
@@ -243,7 +268,7 @@ def compare(
     (mine, scores), (theirs, others) = (read_decisions(t, n) for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
         if "example" not in t_: raise XitcalError(f"{n} has no column example, without which decisions cannot be paired with those of a baseline.")
-    by = [c for c in ("language",) if c in mine and c in theirs] if by is None else list(by)
+    by = [c for c in ("language",) if c in mine and c in theirs] if by is None else _check_by(by)
     keys = list(dict.fromkeys([*by, *(c for c in ("language", "seed") if c in mine and c in theirs), "example"]))
     for c in by: known(c, [x for x in mine if x in theirs], "column of both files")
     at, other = _partners(mine, theirs, keys)
@@ -297,8 +322,6 @@ auroc is empty where all decisions are right or all are wrong; classwise_ece whe
 calibration_p is the p-value of the exact test that each decision is right with the chance its confidence names.""")
 
 # %% ../nbs/39_calibrate.ipynb #d8262db1
-_NUMBERS = ("estimate", "value", "low", "high", "null_floor", "n", "examples", "baseline", "change", "p", "unpaired")
-
 def _long(table, first, number, sign):
     "A row an estimate, with its number, interval, floor and p-value as text where there are such"
     def text(x, plus=""): return "" if np.isnan(x) else f"{round(x, 3) + 0:{plus}.3f}" # + 0: no minus before 0.000
@@ -323,6 +346,6 @@ def readable(
         text = f"{row[number]:{sign}.3f}" + ("" if np.isnan(row.low) else f" [{row.low:{sign}.3f}, {row.high:{sign}.3f}]")
         floor = row.get("null_floor", np.nan)
         return text + ("" if np.isnan(floor) else f" ({floor:.3f})") + (" *" if row.get("p", 1) < .05 else "")
-    shown = table.assign(text=[cell(row, s) for (_, row), s in zip(table.iterrows(), sign)])
-    wide = shown.pivot(index=[*first, "n"], columns="estimate", values="text")[list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
+    shown = table.assign(value=[cell(row, s) for (_, row), s in zip(table.iterrows(), sign)])
+    wide = shown.pivot(index=[*first, "n"], columns="estimate", values="value")[list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
     return wide.reset_index("n")
