@@ -268,3 +268,20 @@ def test_the_command_line(tmp_path, monkeypatch):
     with pytest.raises(XitcalError, match="'.*/nowhere' does not exist"): make_study(suite="xtreme", data=str(tmp_path / "nowhere"))
     with pytest.raises(XitcalError, match="LDC2005T13"): make_study(suite="xtreme", data=str(tmp_path), intermediate="ccg")
     assert make_study(suite="xtreme", data=str(tmp_path), intermediate="none,ccg").intermediates == ("none",)
+
+
+def test_a_few_faulty_records_are_left_out_and_told(tmp_path):
+    rows = [("one sentence", "another one", "neutral")] * 300
+    put(tmp_path / "xnli/test-de.tsv", lines((f"{a} {i}", b, "neutrality" if i == 7 else label) for i, (a, b, label) in enumerate(rows)))
+    line = check_data(XtremeSuite(tmp_path), "xnli", "de", ["test"], None).iloc[0]
+    assert (line["rows"], line.records, line.left_out, line.problem, line.found) == (299, 300, "at fault: 1", "", "yes")
+    assert "language de, record 7 of test in xnli/test-de.tsv" in line.fault and "neutrality" in line.fault
+    result = CliRunner().invoke(app, ["data", "check", "--data", str(tmp_path), "--task", "xnli", "--language", "de", "--split", "test", "--rows", "300"])
+    assert result.exit_code == 0 and f"Left out as faulty (at fault: 1), the first: {line.fault}." in result.output
+
+
+def test_a_corrected_file_is_another_file_even_if_it_is_as_long(tmp_path):
+    def identity(first, second):
+        put(tmp_path / "xnli/test-de.tsv", lines((first, second, "neutral") for _ in range(5)))
+        return XtremeSuite(tmp_path).tasks["xnli"].options["source"]
+    assert identity("one", "two") != identity("two", "one") and identity("one", "two") == identity("one", "two")

@@ -289,7 +289,9 @@ def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtre
     splits = [known(s, SPLITS, "split") for s in _items(split)] if split else SPLITS
     table = check_data(find_suite(suite), task, language, splits, rows)
     if not len(table): raise XitcalError("There is nothing to check: none of these tasks has one of these languages or splits.")
-    typer.echo(table.drop(columns="problem").fillna("").to_string(index=False))
+    typer.echo(table.drop(columns=["fault", "problem"]).fillna("").to_string(index=False))
+    for row in table[(table["fault"] != "") & (table["problem"] == "")].itertuples():
+        typer.echo(f"\nLeft out as faulty ({row.left_out}), the first: {row.fault}.")
     problems = table[table["problem"] != ""]
     for sentence in problems["problem"]: typer.echo(f"\n{sentence}")
     typer.echo(f"\n{len(table) - len(problems)} of {len(table)} found.")

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['LOCAL', 'read_pairs', 'read_headed', 'read_squad', 'read_tagged', 'read_conllu', 'read_bucc', 'read_aligned',
-           'read_commonsenseqa', 'local_files', 'local_parts', 'local_languages', 'local_identity']
+           'read_commonsenseqa', 'local_files', 'local_parts', 'local_languages', 'file_checksum', 'local_identity']
 
 # %% ../nbs/08f_local.ipynb #77fed813
 import csv
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -262,16 +262,29 @@ def local_languages(
     return [code for code in (TARGETS[name].languages if name in TARGETS else ("en",)) if any(there(s, code) for s in sources)]
 
 # %% ../nbs/08f_local.ipynb #ed4099c6
+@cache
+def _checksum(path: Path, size: int, written: int) -> str:
+    "SHA-256 of a file of that size and time"
+    with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
+
+# %% ../nbs/08f_local.ipynb #078b627e
+def file_checksum(
+    path: Path, # File
+) -> str: # SHA-256, hexadecimal
+    "Checksum of what is in a file; it is read once in a process, and again only when it was written anew"
+    return _checksum(path, path.stat().st_size, path.stat().st_mtime_ns)
+
+# %% ../nbs/08f_local.ipynb #a802a286
 def local_identity(
     root: Path, # The user's folder
     parts: tuple[tuple[Source, ...], ...], # A task's entry in `LOCAL`
 ) -> str: # Hexadecimal; "" when the folder has nothing for the task
-    "Identity of a task's files"
+    "Identity of a task's files by what is in them, so that a corrected file makes what was trained on it anew"
     found = set()
     for source in (s for options in parts for s in options):
         for raw in {r for text in source.splits.values() for r in parse_split(text)[0]}:
             found.update(source.find(root, raw) if source.find else ())
             for pattern in source.files: found.update(p for p in root.glob(pattern.format(split=raw, code="*", config="*")) if p.is_file())
     found.update(p for gold in [*found] if gold.suffix == ".gold" for p in gold.parent.glob(f"{gold.stem}.*")) # and the pools that the pairs are of
-    facts = sorted((str(p.relative_to(root)), p.stat().st_size) for p in found)
+    facts = sorted((str(p.relative_to(root)), file_checksum(p)) for p in found)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
+from scipy.stats import false_discovery_control, t
 
 from .blocks import BLOCKS
 from .events import shown_event
@@ -161,11 +161,17 @@ def in_language(
     return values[..., languages.index(language), :]
 
 # %% ../nbs/36_seeds.ipynb #6682f820
+def _corrected(table):
+    "Rows of one family with p_holm and q"
+    p = table.p.fillna(1).to_numpy()
+    return table.assign(p_holm=holm_values(p), q=false_discovery_control(p) if len(p) else p)
+
+# %% ../nbs/36_seeds.ipynb #07a745d7
 def change_over_seeds(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
-) -> pd.DataFrame: # intermediate, target, language ("others" or "en"), without, change, low, high, standard_error, p, p_holm, seeds
-    "Change in the mean of the other languages and in English, for every arm and target; p_holm corrects over all rows of a language"
+) -> pd.DataFrame: # intermediate, target, language ("others" or "en"), without, change, low, high, standard_error, p, p_holm, q, seeds
+    "Change in the mean of the other languages and in English, for every arm and target; p_holm and q correct over all rows of a language"
     value, delta, rows = statistic(sums, name), changes(sums, name), []
     for language in (OTHERS, *(c for c in sums.languages if c == "en")):
         found = {k: v[1:] for k, v in over_seeds(np.moveaxis(in_language(language, delta, sums.languages), 1, 0)).items()}
@@ -173,7 +179,7 @@ def change_over_seeds(
         frame = pd.DataFrame([dict(intermediate=arm, target=target) for arm in sums.arms[1:] for target in sums.targets])
         frame = frame.assign(language=language, without=np.tile(base, len(sums.arms) - 1), change=found.pop("value").ravel(),
                              **{k: v.ravel() for k, v in found.items()}).dropna(subset="change")
-        rows.append(frame.assign(p_holm=holm_values(frame.p.fillna(1))))
+        rows.append(_corrected(frame))
     return pd.concat(rows, ignore_index=True).assign(seeds=", ".join(map(str, sums.seeds)))
 
 # %% ../nbs/36_seeds.ipynb #39acf6b4
@@ -181,13 +187,13 @@ def language_changes(
     sums: Sums,      # Sums of a study
     name: str,       # One of `STATISTICS`
     arms: list[str], # Names of phase 2 that are averaged over
-) -> pd.DataFrame: # target, language, without, change, low, high, standard_error, p, p_holm
-    "Mean change over arms in every language of every target; p_holm corrects over all rows"
+) -> pd.DataFrame: # target, language, without, change, low, high, standard_error, p, p_holm, q
+    "Mean change over arms in every language of every target; p_holm and q correct over all rows"
     value, delta = statistic(sums, name), changes(sums, name)
     found = {k: v.ravel() for k, v in over_seeds(delta[[sums.arms.index(a) for a in arms]].mean(0)).items()}
     frame = pd.DataFrame([dict(target=target, language=code) for target in sums.targets for code in sums.languages])
     frame = frame.assign(without=value[sums.arms.index(NONE), ..., 0].mean(0).ravel(), change=found.pop("value"), **found).dropna(subset="change")
-    return frame.assign(p_holm=holm_values(frame.p.fillna(1)))
+    return _corrected(frame)
 
 # %% ../nbs/36_seeds.ipynb #ea5e5c62
 def arm_means(

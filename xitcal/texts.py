@@ -11,7 +11,7 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from huggingface_hub.utils import httpx
 
 from .hub import hub_sentence
 from .languages import LANGUAGES, XitcalError
-from .local import local_files, read_squad
+from .local import file_checksum, local_files, read_squad
 from .schemas import FEATURES, answer_rows, pair_rows
 from .sources import HUB, Source
 
@@ -166,12 +166,6 @@ def translated_source(
                   configs=beside, reader=partial(place.reader, languages=languages))
 
 # %% ../nbs/08fa_texts.ipynb #e9f730b8
-@cache
-def _checksum(path: Path, size: int, written: int) -> str:
-    "SHA-256 of a file of that size and time"
-    with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
-
-# %% ../nbs/08fa_texts.ipynb #d1a2311a
 def told_identity(
     data: Path|None, # The user's folder
     task: str,       # "mnli" or "squad" for translated rows, or "mlm" for texts
@@ -181,5 +175,5 @@ def told_identity(
     if data is None: return ""
     if task in _PLACES: files = {c: local_files(data, translated_source(task, languages), "train", c) for c in languages}
     else: files = {c: [p for p in [data / f"texts/{c}.txt"] if p.exists()] for c in languages}
-    facts = [(c, [_checksum(p, p.stat().st_size, p.stat().st_mtime_ns) for p in paths]) for c, paths in files.items() if paths]
+    facts = [(c, [file_checksum(p) for p in paths]) for c, paths in files.items() if paths]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""

@@ -190,7 +190,8 @@ def _checked(suite, task: Task, split: str, code: str, n: int|None) -> dict:
     tally = getattr(suite, "tallies", {}).get((task.name, split, code), Tally(records=rows))
     counted = lambda counter: ", ".join(f"{reason}: {k}" for reason, k in counter.items())
     return line | dict(source=", ".join(tally.places) or suite.name, found="no" if problem else "yes", schema="" if problem else "ok", records=tally.records,
-                       published=tally.published, rows=rows, left_out=counted(tally.left_out), repaired=counted(tally.repaired), problem=problem)
+                       published=tally.published, rows=rows, left_out=counted(tally.left_out), repaired=counted(tally.repaired),
+                       fault=tally.fault, problem=problem)
 
 # %% ../nbs/08g_xtreme.ipynb #f07fd89b
 def check_data(
@@ -199,7 +200,7 @@ def check_data(
     codes: str|Iterable[str]|None = None, # Languages of test sets; None for all
     splits: Iterable[str] = SPLITS,       # Which splits
     n: int|None = 100,                    # Most rows of each; None for all
-) -> pd.DataFrame: # One line a task, split and language: source, found, schema, records, published, rows, left_out, repaired, problem
+) -> pd.DataFrame: # One line a task, split and language: source, found, schema, records, published, rows, left_out, repaired, fault (of the first), problem
     "Load rows of every source and say what was found; problems are told, not raised"
     chosen = find_tasks(tasks, suite.tasks | {name: None for name in getattr(suite, "absent", {})})
     absent = [name for name in getattr(suite, "absent", {}) if chosen.count(None)]
@@ -208,5 +209,5 @@ def check_data(
     todo = [(task, split, code) for task in chosen if task for split in splits for code in _split_languages(task, split)
             if free(task, split) or wanted is None or code in wanted]
     lines = [_checked(suite, *what, n) for what in tqdm(todo, desc="Checking data", delay=1)]
-    lines += [dict(task=name, language="", split="", source="", found="no", problem=suite.absent[name]) for name in absent]
+    lines += [dict(task=name, language="", split="", source="", found="no", fault="", problem=suite.absent[name]) for name in absent]
     return pd.DataFrame(lines)
