@@ -12,6 +12,7 @@ from IPython.display import Markdown
 from scipy.special import expit, log_softmax
 
 from xitcal import findings
+from xitcal.calibration import fit_temperature
 from xitcal.decisions import conformal_sets, conformal_threshold, selective, selective_table
 from xitcal.events import event_statistics, toy_predictions
 from xitcal.languages import XitcalError
@@ -157,6 +158,31 @@ def test_labels_that_judge_never_fit(toy):
         pick = lambda found: found.table.query(f"regime == '{regime}' and n == {n} and language == 'sw' and estimate == 'nll'")
         assert pick(after).temperature.to_numpy() == pytest.approx(pick(before).temperature.to_numpy(), abs=1e-12)
         assert not np.allclose(pick(after).after, pick(before).after)
+
+
+def test_five_hundred_labels_of_a_language_fit_what_the_others_judge():
+    "1,200 examples of one language and 60 of English, which has too few and is named"
+    test, english = rows_of(["xnli"], n=1200, languages=("en", "sw"), intermediates=["none"], seeds=(0,))
+    test = test[(test.language == "sw") | (test.groupby("language", observed=True).cumcount() < 60)]
+    found = recalibrate(table_of(test), table_of(english), sizes=[500], draws=1)
+    own = found.table[(found.table.regime == "own") & (found.table.n == 500)].set_index("estimate")
+    assert set(own.language) == {"sw"} and (own.labelled == 500).all() and (own.examples == 700).all() and not own.zero_shot.any()
+    assert own.labels.unique().tolist() == ["n test examples of the language"]
+    assert set(found.table.n[found.table.regime == "own, shrunken"]) == {500}
+    missing = found.missing[found.missing.regime == "own"]
+    assert missing[["language", "n"]].to_numpy().tolist() == [["en", 500]]
+    assert missing.reason.iloc[0] == "1000 examples are needed, half of them to judge by; there are 60"
+    names = set(found.examples.example[(found.examples.regime == "own") & (found.examples.n == 500)].astype(str))
+    sw = test[test.language == "sw"]
+    judging = sw.example.isin(names)
+    assert judging.sum() == 700
+    t = fit_temperature(np.stack(sw.logits[~judging]).astype(float), sw.label[~judging].to_numpy())  # of the 500 that do not judge, by another way
+    assert own.temperature.to_numpy() == pytest.approx(t, rel=.005)
+    logs = log_softmax(np.stack(sw.logits[judging]).astype(float) / own.temperature["nll"], axis=1)
+    assert own.after["nll"] == pytest.approx(-logs[np.arange(700), sw.label[judging]].mean(), abs=1e-6)
+    other = judged(test, label=np.where(test.example.isin(set(sw.example[judging])) & (test.language == "sw"), (test.label + 1) % 3, test.label))
+    again = recalibrate(table_of(other), table_of(english), sizes=[500], draws=1).table.query("regime == 'own' and n == 500").set_index("estimate")
+    assert again.temperature["nll"] == pytest.approx(own.temperature["nll"], abs=1e-12) and again.after["nll"] > own.after["nll"] + .1
 
 
 def test_a_sentence_is_labelled_whole_and_a_missing_seed_is_named():
