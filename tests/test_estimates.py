@@ -125,6 +125,42 @@ def test_what_has_no_interval_says_why_and_the_rest_has_one():
     assert table[table.estimate.str.contains("ce_")].null_floor.notna().all()
 
 
+def test_with_logits_the_full_scores_have_exact_floors_and_classes_their_error():
+    toy = toy_predictions(["xnli", "panx", "xquad"], intermediates=["none"], languages=("en", "sw"), seeds=(0,), n=150)
+    events, keys = event_statistics(toy), ["target", "language"]
+    table = measure_table(events, keys, draws=40, logits=toy["logits"]).set_index([*keys, "estimate"]).sort_index()
+    rng = np.random.default_rng(0)
+    for (target, language), part in events.groupby(keys, observed=True):
+        z = np.stack(toy["logits"].to_pandas()[part.index]).astype(float)
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        drawn = (p.cumsum(1)[:, None, :-1] <= rng.random((len(p), 2000, 1))).sum(2)  # (rows, models)
+        at = np.take_along_axis(p, drawn, 1)
+        for name, values in (("nll", -np.log(at).mean(0)), ("brier", ((p ** 2).sum(1)[:, None] - 2 * at + 1).mean(0))):
+            assert table.null_floor[target, language, name] == pytest.approx(values.mean(), abs=4 * values.std() / np.sqrt(2000))
+            assert table.why[target, language, name] == ""
+        row = table.loc[(target, language, "classwise_ece_15")]
+        if target == "xquad":
+            assert np.isnan(row.value) and np.isnan(row.null_floor) and row.why.startswith("undefined: a row has other classes")
+            continue
+        assert row.value == pytest.approx(classwise_ece(p, part.label.to_numpy())[0], abs=1e-12) and np.isnan(row.low) and row.why.startswith("no interval")
+        assert row.null_floor == pytest.approx(classwise_null(p, draws=200, seed=3).mean(), rel=.1)
+
+
+def test_logits_that_are_not_the_events_are_refused():
+    toy = toy_predictions(["xnli"], intermediates=["none"], seeds=(0,), n=20)
+    events = event_statistics(toy)
+    for logits, sentence in ((toy["logits"].to_pylist()[1:], "logits of 59 events, but 60"), (toy["logits"].to_pylist()[::-1], "Event 0 has confidence"),
+                             ([[float("nan")] * 3] * 60, "Event 0 has confidence")):
+        with pytest.raises(XitcalError, match=sentence) as error:
+            measure_table(events, ["language"], draws=2, logits=logits)
+        assert "\n" not in str(error.value)
+    mixed = pd.DataFrame(dict(confidence=[.5, .5, .4], correct=[True, False, True], label=[0, 1, 2], model="m"))  # rows of two and of three classes, and no kind of event
+    found = measure_table(mixed, ["model"], draws=2, logits=[[0., 0.], [0., 0.], np.log([.3, .3, .4])]).set_index("estimate")
+    assert np.isnan(found.value["classwise_ece_15"])
+    same = measure_table(mixed[:2], ["model"], draws=2, logits=[[0., 0.], [0., 0.]]).set_index("estimate")
+    assert same.value["classwise_ece_15"] == pytest.approx(0)  # .5 for both, and one of each
+
+
 def test_floors_are_what_calibrated_models_have():
     rng = np.random.default_rng(1)
     c = rng.beta(6, 1.5, 200 * 300)

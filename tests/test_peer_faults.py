@@ -479,13 +479,12 @@ def test_languages_are_those_of_the_data(monkeypatch):
     with pytest.raises(XitcalError, match="no test rows in language 'ar'"): find_suite("xtreme").rows("pawsx", "test", ["ar"], 5)
 
 
-# --- where ours is wrong: take the mark away when it is mended --------------------------------------------------------
+# --- what numpy used to say in our place ------------------------------------------------------------------------------
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="numpy's sentence about shapes, not ours")
 def test_labels_as_one_hot_rows_are_refused_by_the_class_wise_error():
-    with pytest.raises(XitcalError): classwise_ece(np.array([[.9, .1], [.4, .6]]), np.eye(2, dtype=int))
+    with pytest.raises(XitcalError, match=r"n labels \(an index each\); there are \(2, 2\) and labels of shape \(2, 2\)"):
+        classwise_ece(np.array([[.9, .1], [.4, .6]]), np.eye(2, dtype=int))
 
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="numpy's sentence about an empty array, not ours")
 def test_a_table_without_rows_is_refused():
-    calibrate(pd.DataFrame(dict(confidence=[], correct=[])))
+    with pytest.raises(XitcalError, match="predictions has no rows"): calibrate(pd.DataFrame(dict(confidence=[], correct=[])))

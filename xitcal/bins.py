@@ -93,9 +93,9 @@ def _check(p, label):
     "Refuse what is not a row of probabilities and a label for each decision"
     def refuse(bad, sentence):
         if bad.any(): raise XitcalError(f"Row {int(np.argmax(bad))} {sentence(int(np.argmax(bad)))}.")
-    if p.ndim != 2 or p.shape[1] < 2 or len(p) != len(label) or not len(p):
-        raise XitcalError("Class-wise errors need probabilities of shape (n, k), k at least 2, and n labels; "
-                          f"there are {p.shape} and {len(label)} labels.")
+    if p.ndim != 2 or p.shape[1] < 2 or label.shape != (len(p),) or not len(p):
+        raise XitcalError("Class-wise errors need probabilities of shape (n, k), k at least 2, and n labels (an index each); "
+                          f"there are {p.shape} and labels of shape {label.shape}.")
     refuse(~np.isfinite(p).all(1), lambda i: "has a probability that is no number")
     refuse((p < 0).any(1) | (p > 1 + 1e-6).any(1), lambda i: f"has {p[i].round(4).tolist()}, which are not all in [0, 1] (percentages? logits?)")
     refuse(np.abs(p.sum(1) - 1) > 1e-3, lambda i: f"sums to {p[i].sum():.6g} and not to 1")

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, xlogy
 
-from .bins import binned_ece, classwise_ece, classwise_null, largest_error, null_bins
+from .bins import binned_ece, largest_error, null_bins
 from .groups import group_estimates, mean_interval, tidy_estimates
 from .languages import XitcalError, known
-from .measures import _part_rows, _ranking_rows
+from .measures import _classwise, _part_rows, _ranking_rows
 from .parts import example_groups
 from .significance import calibration_test, paired_means
 
@@ -139,6 +139,7 @@ def _from_decisions(table, name):
 # %% ../nbs/39_calibrate.ipynb #b307b440
 def _decisions(table, name):
     "What `read_decisions` returns, and the classes of each row: probabilities, label, how many; None where they are not known"
+    if not len(table): raise XitcalError(f"{name} has no rows.")
     column = next((c for c in ("logits", "probs") if c in table and "label" in table), None)
     if column: c, y, scores, scored, classes = _from_classes(table, column, name)
     elif {"confidence", "correct"} <= set(table): c, y, scores, scored, classes = _from_decisions(table, name)
@@ -184,21 +185,6 @@ def _whole(found, known_groups, n):
         return out
     return {name: tuple(spread(x) for x in values) for name, values in found.items()}
 
-def _classwise(classes, group, draws):
-    "Class-wise ECE and its floor, of the groups whose rows all have the same number of classes"
-    p, label, width = classes
-    n = group.max() + 1
-    fewest, most = np.full(n, p.shape[1]), np.zeros(n, int)
-    np.minimum.at(fewest, group, width)
-    np.maximum.at(most, group, width)
-    value, floor = np.full(n, np.nan), np.full(n, np.nan)
-    for k in np.unique(most[fewest == most]):
-        chosen = (fewest == k) & (most == k)
-        keep, number = chosen[group], np.cumsum(chosen) - 1
-        some = p[keep, :k], label[keep], number[group[keep]]
-        value[chosen], floor[chosen] = classwise_ece(*some), classwise_null(some[0], some[2], draws=draws).mean(1)
-    return dict(classwise_ece=(value, np.nan, np.nan, floor))
-
 # %% ../nbs/39_calibrate.ipynb #ab48a02b
 def _parts(c, y, group, cluster, names, draws, seed=0):
     "Parts of the proper scores, of groups whose examples are in two folds at least: others cannot be cross-fitted"
@@ -225,7 +211,7 @@ def _more_estimates(decisions, classes, group, draws=200):
     found["share_above_99"] = _share((c > .99).astype(float), one, zero, group, cluster, none)
     found["ece_15_mass"] = binned_ece(c, y, group, mass=True), none, none, null_bins(c, group, mass=True, draws=draws)[0].mean(1)
     found["mce"] = largest_error(c, y, group), none, none, null_bins(c, group, draws=draws)[1].mean(1)
-    if classes is not None: found |= _classwise(classes, group, draws // 2)
+    if classes is not None: found["classwise_ece"] = _classwise(*classes, group, draws // 2)
     names = decisions.example if "example" in decisions else pd.Series(np.arange(len(c)))
     found |= _parts(c, y, group, cluster, names.astype(str), draws)
     found |= _ranking_rows(c, y, group, cluster, draws, 0)
