@@ -154,7 +154,7 @@ def test_logits_that_are_not_the_events_are_refused():
         with pytest.raises(XitcalError, match=sentence) as error:
             measure_table(events, ["language"], draws=2, logits=logits)
         assert "\n" not in str(error.value)
-    mixed = pd.DataFrame(dict(confidence=[.5, .5, .4], correct=[True, False, True], label=[0, 1, 2], model="m"))  # rows of two and of three classes, and no kind of event
+    mixed = pd.DataFrame(dict(confidence=[.5, .5, .4], correct=[True, False, True], label=[0, 1, 2], model="m"))  # rows of two and of three classes
     found = measure_table(mixed, ["model"], draws=2, logits=[[0., 0.], [0., 0.], np.log([.3, .3, .4])]).set_index("estimate")
     assert np.isnan(found.value["classwise_ece_15"])
     same = measure_table(mixed[:2], ["model"], draws=2, logits=[[0., 0.], [0., 0.]]).set_index("estimate")
