@@ -3,7 +3,7 @@
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 data/full (notebook 41b): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
 on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). What a seed's results hold
-is not run again, so a fresh clone goes on where the last one stopped. `--tables` trains nothing and makes the tables again.
+is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows most. `--tables` trains nothing and makes the tables again.
 
     python scripts/full_study.py --encoder build/encoder-100/6
 
@@ -19,6 +19,7 @@ from xitcal.compact import compact, record
 from xitcal.full import FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
 from xitcal.results import KEYS_OF_RESULTS, write_results
 from xitcal.runner import default_workers, run_study
+from xitcal.study import make_plan
 
 root = Path(__file__).parents[1]
 KINDS = ("blocks", "cells", "bins", "english")
@@ -36,16 +37,24 @@ def merged(known: dict, new: dict) -> dict:
     return {k: known[k] | v if isinstance(v, dict) and k in known and k != "versions" else known.get(k, v) for k, v in new.items()}
 
 
+def lacking(studies: dict, seed: int, kept: dict[str, pd.DataFrame]) -> list[str]:
+    "Settings of which the kept tables lack a pair of arm and target"
+    cells = kept["cells"] if kept else pd.DataFrame(columns=["setting", "intermediate", "target"])
+    there = set(cells[["setting", "intermediate", "target"]].astype(str).itertuples(index=False, name=None))
+    return [name for name, study in studies.items() if {(name, c.intermediate, c.target) for c in make_plan(replace(study, seeds=(seed,))).cells} - there]
+
+
 def run_seed(seed: int, studies: dict, args: argparse.Namespace) -> None:
     "Run what the results of a seed lack, and write them"
     about = args.out / f"seed-{seed}.json"
     known = json.loads(about.read_text()) if about.exists() else {}
-    missing = [name for name in studies if args.tables or name not in known.get("settings", {})]
+    kept = {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in KINDS} if known and not args.tables else {}
+    missing = list(studies) if args.tables else lacking(studies, seed, kept)
     if not missing: return print(f"Seed {seed} is in {args.out}.")
     stores = {name: args.folder / f"{'second' if args.encoder else name}-{seed}" for name in missing}
     for name in () if args.tables else missing:
         run_study(replace(studies[name], seeds=(seed,)), stores[name], args.workers or default_workers())
-    kept = {} if args.tables or not known else {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in KINDS}
+    kept = {kind: t[~t.setting.isin(missing)] for kind, t in kept.items()}
     command = f"python scripts/full_study.py {f'--encoder {args.encoder} ' if args.encoder else ''}--seeds {seed}"
     write_results(tables(stores, kept), merged(known, record(stores, seed, command)), args.out)
 
