@@ -31,29 +31,27 @@ def mean_pooled(
 # %% ../nbs/15_retrieval.ipynb #d88d8621
 _BLOCK, _CHUNK = 1024, 16384 # queries and candidates at a time
 
-def _keep_best(values, index, rest, k):
-    "The k best of each row in order (equal ones by index), and the log-sum of the rest, old and new"
-    order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-    best, where = (np.take_along_axis(a, order, 1) for a in (values, index))
-    if values.shape[1] > k:
-        np.put_along_axis(values, order, -np.inf, 1)
-        rest = np.logaddexp(rest, np.logaddexp.reduce(values, axis=1))
-    return best, where, rest
+def _keep_best(best, where, rest, k):
+    "The k largest of each row, their indices, and the log-sum of what falls out together with `rest`"
+    top = best.topk(min(k, best.shape[1]), dim=1)
+    out = best.scatter(1, top.indices, -torch.inf).logsumexp(1).double()
+    return top.values, where.gather(1, top.indices), torch.logaddexp(rest, out)
 
 # %% ../nbs/15_retrieval.ipynb #4b1dc1ff
-def _nearest_block(queries, pool, gold, k):
-    "Best candidates of a block of queries, their logits, and the log-sum of all others"
-    n, rows = len(queries), np.arange(len(queries))
-    best, where = np.empty((n, 0)), np.empty((n, 0), int)
-    rest, truth = np.full(n, -np.inf), np.full(n, -np.inf)
+def _nearest_block(queries, gold, pool, k):
+    "Best candidates of a block of queries, their logits, the log-sum of all others, and the logit of the counterpart"
+    n = len(queries)
+    best, where = queries.new_empty((n, 0)), gold.new_empty((n, 0))
+    rest, truth = (torch.full((n,), -torch.inf, dtype=torch.float64, device=queries.device) for _ in range(2))
     for at in range(0, len(pool), _CHUNK):
-        z = queries.astype(np.float64) @ pool[at:at + _CHUNK].T.astype(np.float64) / TAU
-        mine = (gold >= at) & (gold < at + z.shape[1])
-        truth[mine] = z[rows[mine], gold[mine] - at]
-        z[rows[mine], gold[mine] - at] = -np.inf # the counterpart is put in at the end, whatever its rank
-        index = np.broadcast_to(np.arange(at, at + z.shape[1]), z.shape)
-        best, where, rest = _keep_best(np.concatenate([best, z], 1), np.concatenate([where, index], 1), rest, k)
-    return best, where, rest, truth
+        z = queries @ torch.as_tensor(np.ascontiguousarray(pool[at:at + _CHUNK]), device=queries.device).T / TAU
+        mine = ((gold >= at) & (gold < at + z.shape[1])).nonzero()[:, 0]
+        truth[mine] = z[mine, gold[mine] - at].double()
+        z[mine, gold[mine] - at] = -torch.inf # the counterpart is put in at the end, whatever its rank
+        top = z.topk(min(k, z.shape[1]), dim=1)
+        rest = torch.logaddexp(rest, z.scatter_(1, top.indices, -torch.inf).logsumexp(1).double())
+        best, where, rest = _keep_best(torch.cat([best, top.values], 1), torch.cat([where, top.indices + at], 1), rest, k)
+    return tuple(a.cpu().numpy() for a in (best.double(), where, rest, truth))
 
 def _with_truth(best, where, rest, truth, gold, k):
     "Put the counterpart into the list, at its rank or at the end; what it displaces joins the rest"
@@ -70,11 +68,12 @@ def nearest(
     pool: np.ndarray,     # (pool, width) of length 1
     gold: np.ndarray,     # (queries,) index of the counterpart in the pool, -1 for none
 ) -> tuple[np.ndarray, np.ndarray]: # (queries, k) indices, best first; (queries, k + 1) logits, the last the log-sum of the rest
-    "The `KEPT` nearest candidates of each query; a counterpart outside them takes the last of these places"
-    k, found = min(KEPT, len(pool)), []
+    "The `KEPT` nearest candidates of each query, equal ones by index; a counterpart outside them takes the last of these places"
+    k, found, device = min(KEPT, len(pool)), [], "cuda" if torch.cuda.is_available() else "cpu"
     for at in range(0, len(queries), _BLOCK):
-        truth = gold[at:at + _BLOCK]
-        best, where, rest = _with_truth(*_nearest_block(queries[at:at + _BLOCK], pool, truth, k), truth, k)
+        block, truth = (np.ascontiguousarray(a[at:at + _BLOCK]) for a in (queries, gold))
+        both = (torch.as_tensor(a, device=device) for a in (block, truth))
+        best, where, rest = _with_truth(*_nearest_block(*both, k=k, pool=pool), truth, k)
         found.append((where, np.c_[best, np.maximum(rest, -1e4)]))
     index, logits = zip(*found)
     return np.concatenate(index), np.concatenate(logits)
@@ -127,12 +126,12 @@ class Retrieval(Kind):
 
     def events(self, rows, features, kept, task):
         wanted = [c for c in rows.column_names if c != "text" or "mining" in task.options]
-        table, vectors = rows.select_columns(wanted).to_pandas(), np.stack(kept)
+        table = rows.select_columns(wanted).to_pandas()
         tables = []
         for language, part in table.groupby("language", sort=False):
             sides = {s: part[part["side"] == s] for s in ("query", "pool")}
             columns = [{c: list(side[c]) for c in side} for side in sides.values()]
-            own = tuple(vectors[s.index] for s in sides.values())
+            own = tuple(np.stack([kept[i] for i in s.index]) for s in sides.values()) # of one language at a time
             tables.append(events_table(_neighbour_events(language, *columns, *own) | _mined(*columns, own, task.options)))
         return pa.concat_tables(tables)
 

@@ -36,7 +36,7 @@ def data_folder(
     return Path(name).resolve()
 
 # %% ../nbs/08g_xtreme.ipynb #749bb3b5
-OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.06}} # by task: what the real data ask of its kind
+OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}} # by task: what the real data ask of its kind
 
 # %% ../nbs/08g_xtreme.ipynb #18f21760
 def _suited(task: Task, data: Path|None) -> Task:
