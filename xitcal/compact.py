@@ -110,17 +110,24 @@ def _is_current(folder, seeds, stages):
     return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../nbs/41b_compact.ipynb #58f26272
+def _emptied(folder):
+    "The folder without the results that were in it"
+    for old in folder.glob("seed-*"): old.unlink()
+    return folder
+
+# %% ../nbs/41b_compact.ipynb #40681ee0
 def store_results(
     store: str|Path,       # Folder of the store
     progress: bool = True, # Whether to show a bar
 ) -> Path: # Folder `results` in the store
-    "Compact results of a store, made if its predictions changed since; `XitcalError` when it has none"
-    store, cells = Path(store), study_cells(store)
-    folder, seeds = store / "results", _seeds(cells)
+    "Compact results of a store, made if its predictions changed since; of a store without any nothing; `XitcalError` when there is no store"
+    folder = Store(store, create=False).path / "results"
+    if not (folder.parent / "study.json").exists() or not (cells := study_cells(store)).done.any(): return _emptied(folder)
+    store, seeds = folder.parent, _seeds(cells)
     stages = sorted(set(cells.stage)) + sorted(set(cells.stage[cells["done"]]))
     if _is_current(folder, seeds, stages): return folder
     tables = compact(store, progress=progress)
-    for old in folder.glob("seed-*"): old.unlink()
+    _emptied(folder)
     names = dict.fromkeys(setting_names(cells).values(), store)
     for seed in seeds:
         mine = {kind: t[t.seed.isna() | (t.seed == seed)].reset_index(drop=True) for kind, t in tables.items()}

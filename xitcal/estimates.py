@@ -6,6 +6,7 @@
 __all__ = ['CPU_FLOPS', 'GPU_FLOPS', 'mean_tokens', 'memory_bytes', 'row_count', 'estimate']
 
 # %% ../nbs/41a_estimates.ipynb #f3b383ef
+from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
@@ -101,10 +102,11 @@ def _parts(suite: str, stage: Stage):
 def estimate(
     plan: Plan,               # What is to be done
     flops: float|None = None, # Operations a second; None for the constants above
+    only: Iterable[str]|None = None, # Names of the stages that are reckoned; None for all
 ) -> pd.DataFrame: # One row a stage: phase, title, examples, tokens, seconds, gigabytes; trainings that stop early cost less
     "Cost of each stage"
     rate, rows, suite = flops or (GPU_FLOPS if torch.cuda.is_available() else CPU_FLOPS), [], plan.study.suite
-    for stage in (s for s in plan.stages.values() if s.phase != "pretrained"):
+    for stage in (s for s in plan.stages.values() if s.phase != "pretrained" and (only is None or s.name in only)):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
         model, training, parts = str(plan.places[first.name]), stage.phase != "prediction", list(_parts(suite, stage))

@@ -94,7 +94,7 @@ def write_report(
     progress: bool = True,  # Whether to show a bar
 ) -> Path: # The file
     "Run all results notebooks on a store and write one page"
-    store_results(store, progress) # says in a sentence when there is no store, or nothing in it
+    store_results(store, progress) # says in a sentence when there is no store; pages say what an empty one lacks
     paths = results_notebooks()
     with ThreadPoolExecutor(os.cpu_count()) as pool: # each notebook runs in a process of its own
         done = tqdm(pool.map(lambda path: run_notebook(path, store), paths), "report", len(paths), unit="notebook",
