@@ -1,7 +1,8 @@
 """A Hugging Face hub on 127.0.0.1, in the hub's own layout, for repositories that a test makes in a folder.
 
 A repository is a folder `ROOT/datasets/OWNER/NAME` (or `ROOT/models/OWNER/NAME`); a branch other than main is a
-folder beside it, `NAME@refs%2Fconvert%2Fparquet`.
+folder beside it, `NAME@refs%2Fconvert%2Fparquet`. `ROOT/commits.json` gives folders the commit that the real repository has,
+where the code under test asks for that one.
 """
 import hashlib
 import json
@@ -22,7 +23,9 @@ class Loopback:
     def __init__(self, root: Path):
         self.root, self.requests = Path(root), []
         self.gated, self.delay, self.cut, self.broken = set(), 0., set(), set()  # repositories; seconds; repositories cut short; answering 500
-        self.commits = {}  # of folders; a hub does not change while it runs
+        known = self.root / "commits.json"
+        given = json.loads(known.read_text()) if known.exists() else {}
+        self.commits = {self.root / name: sha for name, sha in given.items()}  # of folders; a hub does not change while it runs
 
     def __enter__(self):
         hub = self

@@ -1,6 +1,7 @@
 """Tiny copies of every data set of the suite `xtreme`, in the layout of the hub and with its traps. Their text is the embedded suite's."""
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from xitcal.languages import LANGUAGES
 from xitcal.sources import HUB
 from xitcal.suites import find_suite
 from xitcal.tasks import TARGETS
+from xitcal.texts import WIKIPEDIA
 
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
 PER_ORG_LOC = list(TARGETS["panx"].labels)
@@ -155,10 +157,18 @@ def encyclopedia(root: Path, n: int) -> None:
             write(root / f"wikimedia/wikipedia/20231101.{code}/train-{part:05d}-of-00002.parquet", columns)
 
 
+def pin(root: Path) -> Path:
+    "Give the repositories the commits that the sources ask for"
+    sources = [WIKIPEDIA, *(s for found in HUB.values() for s in found)]
+    commits = {f"datasets/{s.at}": s.revision for s in sources if re.fullmatch("[0-9a-f]{40}", s.revision)}
+    (root / "commits.json").write_text(json.dumps(commits))
+    return root
+
+
 def make_repositories(root: Path, n: int = 8) -> Path:
     "All of them under ROOT/datasets, `n` records in each split"
     for make in (nli, paraphrases, tags, questions, choices, translations, encyclopedia): make(root / "datasets", n)
-    return root
+    return pin(root)
 
 
 def change(path: Path, **values) -> None:

@@ -2,9 +2,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,10 +15,12 @@ from conftest import PROGRAM
 from loopback import Loopback
 from repositories import change, make_repositories
 
+from xitcal.phase2 import material_facts
 from xitcal.rows import SPLITS
 from xitcal.sources import HUB
 from xitcal.suites import find_suite
-from xitcal.tasks import INTERMEDIATES, TARGETS
+from xitcal.tasks import INTERMEDIATES, TARGETS, task_facts
+from xitcal.xtreme import XtremeSuite
 
 N = 8
 PROBE = Path(__file__).with_name("hub_probe.py")
@@ -41,12 +45,15 @@ def start(wanted: list, endpoint: str, home: Path, **more) -> subprocess.Popen:
 
 def result(probe: subprocess.Popen) -> dict:
     "What a probe found, by task, split and language"
-    out, err = probe.communicate(timeout=300)
+    out, err = probe.communicate(timeout=500)
     assert probe.returncode == 0, err
     return {(f["task"], f["split"], f["language"]): f for f in json.loads(out)}
 
 
 def one(task, language, split="test", **more): return dict(task=task, split=split, language=language, **more)
+
+
+def short(task): return HUB[task][0].revision[:8]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +157,7 @@ def test_a_warm_cache_needs_no_hub(loaded):
     assert sentence.startswith("Task xnli, language de: http://127.0.0.1") and "cannot be reached" in sentence and "--data" in sentence
     assert "cannot be reached" in cold["mlqa", "test", "de"]["error"]
     sentence = cold_offline["xnli", "test", "de"]["error"]
-    assert "facebook/xnli at main is not in the cache" in sentence and "HF_HUB_OFFLINE is set" in sentence
+    assert f"facebook/xnli at {short('xnli')} is not in the cache" in sentence and "HF_HUB_OFFLINE is set" in sentence
 
 
 FILE = "test-00000-of-00001.parquet"
@@ -172,7 +179,8 @@ SPOILT = {  # what is done to a repository, what is asked for, what is said
     "offset off by one": (lambda r: None, one("xquad", "zh"), ""),
     "no answer": (lambda r: change(r / XQUAD.format("ru"), answers=dict(text=[], answer_start=[])), one("xquad", "ru"),
                   "it has no answer, but the task has no unanswerable questions"),
-    "duplicate id": (lambda r: change(r / XQUAD.format("el"), id="test-3"), one("xquad", "el"), "id 'test-3' occurs twice"),
+    "duplicate id": (lambda r: change(r / XQUAD.format("el"), id="test-3"), one("xquad", "el"),
+                     "record 3 of validation in google/xquad@.*: example id 'test-3' occurs twice, the first time in record 0"),
     "fewer tags": (lambda r: change(r / "google/xtreme/PAN-X.de" / FILE, ner_tags=[0]), one("panx", "de"), "tokens but 1 tags"),
     "unknown tag": (lambda r: change(r / "google/xtreme/PAN-X.fr" / FILE, tokens=["a"], ner_tags=[9]), one("panx", "fr"), "tag 9 is none of O, B-PER"),
     "tags without names": (lambda r: pq.write_table(pa.table(dict(tokens=[["a"]], pos_tags=[[3]])), r / "izhx/xtreme-r-udpos/fi/test.parquet"),
@@ -181,11 +189,65 @@ SPOILT = {  # what is done to a repository, what is asked for, what is said
     "a letter that is no choice": (lambda r: change(r / "tau/commonsense_qa/data/train-00000-of-00001.parquet", answerKey="Z"),
                                    one("commonsenseqa", "en", "train"), "answerKey 'Z' is none of A, B, C, D, E"),
     "no such language": (lambda r: None, one("xnli", "yo"), "Task xnli has no test rows in language 'yo': it has en, ar"),
-    "no such repository": (lambda r: (r / "rajpurkar/squad").rename(r / "rajpurkar/gone"), one("squad", "en", "train"), "has no rajpurkar/squad at main"),
+    "no such repository": (lambda r: (r / "rajpurkar/squad").rename(r / "rajpurkar/gone"), one("squad", "en", "train"),
+                           f"has no rajpurkar/squad at {short('squad')}"),
     "gated": ("gated", "facebook/anli", one("anli+", "en", "train"), "facebook/anli at main is gated; accept its terms"),
-    "server error": ("broken", "Rowan/hellaswag", one("hellaswag", "en", "train"), "Rowan/hellaswag at main cannot be loaded"),
+    "server error": ("broken", "Rowan/hellaswag", one("hellaswag", "en", "train"), f"Rowan/hellaswag at {short('hellaswag')} cannot be loaded"),
     "connection cut": ("cut", "google-research-datasets/paws-x", one("pawsx", "de"), "broke off on its way"),
 }
+
+
+def test_the_commit_that_was_read_is_known(loaded, root):
+    "In full, whether it was asked for by its digits or by a branch"
+    found = loaded[0]
+    with Loopback(root) as hub:
+        for name, source in ((name, found[0]) for name, found in HUB.items() if found):
+            folder = root / "datasets" / (source.at if not source.revision.startswith("refs") else f"{source.at}@{quote(source.revision, safe='')}")
+            assert f"{source.at}@{hub.commit(folder)}" in found[name, "test", TASKS[name].languages[-1]]["commits"], name
+    assert found["xnli", "test", "de"]["commits"] == [f"facebook/xnli@{HUB['xnli'][0].revision}"]
+    assert len(found["anli+", "train", "en"]["commits"]) == 3
+
+
+def test_a_revision_can_be_set(root, tmp_path):
+    "Another branch is read, a commit that is not there is named, and the stages that read the repository are others"
+    place, before, after = tmp_path / "hub", find_suite("xtreme"), XtremeSuite(revisions="google/xquad=refs/pr/9,wikimedia/wikipedia=dev")
+    folder = place / "datasets/google/xquad@refs%2Fpr%2F9/xquad.de"
+    shutil.copytree(root / "datasets/google/xquad/xquad.de", folder)
+    shutil.copytree(root / "datasets/google/xquad", place / "datasets/google/xquad")
+    change(next(folder.glob("*.parquet")), question="Of the branch?")
+    with Loopback(place) as hub:
+        asked = ("", "google/xquad=refs/pr/9", f"google/xquad={'0' * 40}")
+        both = [result(start([one("xquad", "de")], hub.endpoint, tmp_path / "home", XITCAL_REVISIONS=r)) for r in asked]
+        wanted = hub.commit(folder.parent)
+    usual, branch, gone = (b["xquad", "test", "de"] for b in both)
+    assert branch["rows"][0]["question"] == "Of the branch?" != usual["rows"][0]["question"]
+    assert branch["commits"] == [f"google/xquad@{wanted}"] != usual["commits"]
+    assert "has no google/xquad at 00000000; name another revision (--revision google/xquad=COMMIT)" in gone["error"]
+    names = {name for name, task in after.tasks.items() if task_facts(task) != task_facts(before.tasks[name])}
+    assert names == {"xquad"} and after.tasks["xquad"].options["source"] == "google/xquad@refs/pr/9"
+    assert material_facts("mlm", after) != material_facts("mlm", before) and material_facts("mnli", after) == material_facts("mnli", before)
+
+
+def test_a_part_of_a_split_is_not_taken_for_the_whole(tmp_path):
+    "A file of two is missing: on the hub, and in a cache without the hub; with the hub it is loaded again"
+    root = make_repositories(tmp_path / "hub", N)
+    folder = root / "datasets/google/xtreme/PAN-X.de"
+    whole = pq.read_table(folder / FILE)
+    (folder / FILE).unlink()
+    parts = [folder / f"test-0000{i}-of-00002.parquet" for i in range(2)]
+    for i, part in enumerate(parts): pq.write_table(whole.slice(i * N // 2, N // 2), part)
+    home, wanted = tmp_path / "home", [one("panx", "de")]
+    with Loopback(root) as hub:
+        assert len(result(start(wanted, hub.endpoint, home))["panx", "test", "de"]["rows"]) == N
+        cached = next(home.rglob(parts[1].name))
+        cached.unlink()
+        offline = result(start(wanted, hub.endpoint, home, HF_HUB_OFFLINE="1"))["panx", "test", "de"]["error"]
+        assert len(result(start(wanted, hub.endpoint, home))["panx", "test", "de"]["rows"]) == N
+        parts[1].unlink()
+        hub.commits.clear()
+        there = result(start(wanted, hub.endpoint, tmp_path / "other"))["panx", "test", "de"]["error"]
+    assert "is not in the cache" in offline
+    assert "the file test-00001-of-00002 is missing beside 'test-00000-of-00002.parquet', so this copy is only a part" in there
 
 
 @pytest.fixture(scope="module")

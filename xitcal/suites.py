@@ -47,7 +47,7 @@ SUITES = {"embedded": EmbeddedSuite, "xtreme": XtremeSuite}
 
 # %% ../nbs/09_suites.ipynb #15e98789
 @cache
-def _made(name, data): return SUITES[name]()
+def _made(name, data, revisions): return SUITES[name]() # which reads both from the environment
 
 # %% ../nbs/09_suites.ipynb #0dbf00c3
 ADDED: dict[str, dict[str, tuple[Task, dict[str, Dataset]]]] = {} # By suite, by task: the task and its rows by split
@@ -59,6 +59,7 @@ class _Extended:
         self.name, self.version, self.translated, self.told, self.encoder = suite.name, suite.version, suite.translated, suite.told, suite.encoder
         self.absent, self.recipes, self.defaults = getattr(suite, "absent", {}), getattr(suite, "recipes", ""), getattr(suite, "defaults", {})
         if hasattr(suite, "told_from"): self.told_from = suite.told_from
+        self.tallies = getattr(suite, "tallies", {})
         self._suite, self._own, self.tasks = suite, own, suite.tasks | {name: task for name, (task, _) in own.items()}
 
     def size(self, task, split, code):
@@ -76,7 +77,7 @@ def find_suite(
     name: str, # Name of a suite
 ) -> Suite:
     "A suite by name, with the tasks that were added to it; an unknown one raises `XitcalError` with the nearest known name"
-    made, own = _made(known(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", "")), ADDED.get(name, {})
+    made, own = _made(known(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", ""), os.environ.get("XITCAL_REVISIONS", "")), ADDED.get(name, {})
     return _Extended(made, own) if own else made
 
 # %% ../nbs/09_suites.ipynb #889ce863

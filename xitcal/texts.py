@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from datasets import Dataset, load_dataset
@@ -28,6 +29,7 @@ from .sources import HUB, Source
 
 # %% ../nbs/08fa_texts.ipynb #054cf322
 WIKIPEDIA = Source("wikimedia/wikipedia", ("20231101.{code}/train-*.parquet",), {"train": "train"}, None, dict(text="string"),
+                   revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
                    sure="repository and columns: stored hub pages", note="one configuration a language and dump")
 TEXTS = 100_000 # texts in all where a study takes all rows
 _WINDOW, _SHORTEST = 1000, 60 # articles that are shuffled together; characters of a paragraph
@@ -38,17 +40,17 @@ def _paragraph(article: str, rng: np.random.Generator) -> str|None:
     long = [p.strip() for p in article.split("\n") if len(p.strip()) >= _SHORTEST]
     return str(rng.choice(long)) if long else None
 
-def _articles(code: str, seed: int) -> Iterable[dict]:
+def _articles(code: str, seed: int, revision: str) -> Iterable[dict]:
     "Articles of one language in an order that the seed draws"
-    files = f"hf://datasets/{WIKIPEDIA.at}@{WIKIPEDIA.revision}/{WIKIPEDIA.files[0].format(code=code)}"
+    files = f"hf://datasets/{WIKIPEDIA.at}@{quote(revision, safe='')}/{WIKIPEDIA.files[0].format(code=code)}"
     return load_dataset("parquet", data_files=files, split="train", streaming=True).shuffle(seed=seed, buffer_size=_WINDOW)
 
 # %% ../nbs/08fa_texts.ipynb #401eeb6b
-def _streamed(languages: tuple[str, ...], n: int, seed: int) -> Iterator[dict]:
+def _streamed(languages: tuple[str, ...], n: int, seed: int, revision: str) -> Iterator[dict]:
     "Paragraphs of each language, `n` in all; a Wikipedia that ends early gives what it has"
     for place, code in enumerate(languages):
         rng, wanted = np.random.default_rng([seed, place]), n // len(languages) + (place < n % len(languages))
-        found = (p for a in _articles(code, seed) if (p := _paragraph(a["text"], rng)))
+        found = (p for a in _articles(code, seed, revision) if (p := _paragraph(a["text"], rng)))
         for i, text in zip(range(wanted), found): yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
 
 # %% ../nbs/08fa_texts.ipynb #1e1c3bdf
@@ -76,9 +78,9 @@ def in_turn(
     return found.select(sorted(range(len(keys)), key=keys.__getitem__))
 
 # %% ../nbs/08fa_texts.ipynb #44cddefb
-def _identity(*facts) -> str:
+def _identity(source: Source, *facts) -> str:
     "Name of these texts in the cache"
-    return hashlib.sha256(repr((WIKIPEDIA.at, WIKIPEDIA.revision, WIKIPEDIA.files, _WINDOW, _SHORTEST, facts)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((source.at, source.revision, source.files, _WINDOW, _SHORTEST, facts)).encode()).hexdigest()[:16]
 
 # %% ../nbs/08fa_texts.ipynb #daf0ad6c
 def texts(
@@ -86,17 +88,18 @@ def texts(
     n: int|None = None,   # Texts in all; None for `TEXTS`
     data: Path|None = None, # The user's folder; its `texts/LANGUAGE.txt` win
     seed: int = 0,        # Of the choice of files, articles and paragraphs
+    source: Source = WIKIPEDIA, # At which revision
 ) -> Dataset: # example, language, text; the languages in turn
     "Texts for masked language modelling, kept in the cache of `datasets`; `XitcalError` when they cannot be had"
     n, folder = TEXTS if n is None else n, data and data / "texts"
     own = bool(folder and folder.is_dir())
-    make, arguments = (_from_files, dict(folder=folder)) if own else (_streamed, dict(seed=seed))
+    make, arguments = (_from_files, dict(folder=folder)) if own else (_streamed, dict(seed=seed, revision=source.revision))
     languages = list(languages)[:n]
     arguments |= dict(languages=tuple(languages), n=n) # a list would be taken for parts that are generated one by one
     if own: return in_turn(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]), languages)
-    try: found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(languages, n, seed))
+    try: found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(source, languages, n, seed))
     except (DatasetGenerationError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        raise XitcalError(f"Texts for masked language modelling: {hub_sentence(error, WIKIPEDIA)}") from None
+        raise XitcalError(f"Texts for masked language modelling: {hub_sentence(error, source)}") from None
     return in_turn(found, languages)
 
 # %% ../nbs/08fa_texts.ipynb #bf51abfd
