@@ -37,6 +37,8 @@ def _names(which: str):
 # %% ../nbs/44_cli.ipynb #ccb9cd87
 _Suite = Annotated[str|None, typer.Option(help="Where tasks and rows come from: embedded, or xtreme (the real data).")]
 _Data = Annotated[Path|None, typer.Option(help="Folder of your own data files (notebook 08f); what is not there comes from the hub. Also XITCAL_DATA.")]
+_Revision = Annotated[str|None, typer.Option(help="Revisions of hub repositories of data, ID=COMMIT, comma-separated. Default: those of notebook 08b. "
+                                                  "Also XITCAL_REVISIONS.")]
 _Model = Annotated[str|None, typer.Option(help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
 _Intermediate = Annotated[str|None, typer.Option(help="Phase 2: task names, `none`, `multi` (all at once), `own` (the target's data), `mlm`; "
                                                  "variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
@@ -102,12 +104,13 @@ def read_config(
     try: options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error: raise XitcalError(f"The configuration {str(path)!r} cannot be read ({error.strerror}).") from None
     except tomllib.TOMLDecodeError as error: raise XitcalError(f"The configuration {str(path)!r} is no TOML: {error}.") from None
-    return {known(name.replace("-", "_"), [*_FIELDS, "task_file", "data"], f"option in {path}"): value for name, value in options.items()}
+    return {known(name.replace("-", "_"), [*_FIELDS, "task_file", "data", "revision"], f"option in {path}"): value for name, value in options.items()}
 
 # %% ../nbs/44_cli.ipynb #c960900c
-def _set_data(folder):
-    "Tell this process and those it starts where the user's data are"
+def _set_data(folder, revisions=None):
+    "Tell this process and those it starts where the user's data are, and which revisions of the hub's"
     if folder: os.environ["XITCAL_DATA"] = str(Path(folder).resolve())
+    if revisions: os.environ["XITCAL_REVISIONS"] = ",".join(_items(revisions))
 
 # %% ../nbs/44_cli.ipynb #a2e71a0b
 def _without_absent(study):
@@ -121,6 +124,24 @@ def _without_absent(study):
     return replace(study, intermediates=left)
 
 # %% ../nbs/44_cli.ipynb #1513aa7c
+def _without_headless(study):
+    "The study without intermediate tasks that its models have no head for"
+    from xitcal.runner import fit_heads
+    left, told = fit_heads(study)
+    gone = [name for name in study.intermediates if name not in left.intermediates]
+    for name, sentence in zip(gone, told): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
+    return left
+
+def _tell_languages(study):
+    "Say which targets lack which of the languages that were asked for"
+    from xitcal.suites import find_suite
+    tasks = find_suite(study.suite).tasks
+    gaps = {tasks[t].title: [c for c in study.languages or () if c not in tasks[t].languages] for t in study.targets}
+    said = "; ".join(f"{title} has no {', '.join(codes)}" for title, codes in gaps.items() if codes)
+    if said: typer.echo(f"xitcal: {said}; the study goes on with the languages that each target has.", err=True)
+    return study
+
+# %% ../nbs/44_cli.ipynb #73126a2c
 def make_study(
     config: Path|None = None, # TOML file
     **options,                # As on the command line; None for not given
@@ -129,7 +150,7 @@ def make_study(
     from xitcal.study import Study, check_study, default_study
     from xitcal.suites import load_task
     given = read_config(config) | {n: v for n, v in options.items() if v is not None}
-    _set_data(given.pop("data", None))
+    _set_data(given.pop("data", None), given.pop("revision", None))
     for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
     chosen = {_FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods", "lora_targets"):
@@ -139,7 +160,7 @@ def make_study(
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
     if chosen.get("languages") is not None: chosen["languages"] = tuple(languages(_items(chosen["languages"])))
-    return check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen)))
+    return _tell_languages(check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen))))
 
 # %% ../nbs/44_cli.ipynb #23ff883e
 def _items(value) -> list:
@@ -169,7 +190,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
          recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
          sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
-         task_file: _Own = None, data: _Data = None, config: _Config = None,
+         task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
          flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the recipes and stages of a study and what they cost; runs nothing."
@@ -180,8 +201,8 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
                        mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
-                       precision=precision, task_file=task_file, data=data)
-    stages = make_plan(study)
+                       precision=precision, task_file=task_file, data=data, revision=revision)
+    stages = make_plan(study := _without_headless(study))
     costs, crew = estimate(stages, flops), workers or default_workers()
     typer.echo(recipe_text(stages) + "\n")
     typer.echo(costs.round({"seconds": 1, "gigabytes": 2}).to_string(index=False))
@@ -196,7 +217,8 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
-        task_file: _Own = None, data: _Data = None, config: _Config = None, workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
+        task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
+        workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
@@ -205,10 +227,10 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
                        mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
-                       precision=precision, task_file=task_file, data=data)
+                       precision=precision, task_file=task_file, data=data, revision=revision)
     from xitcal.runner import run_study
     from xitcal.training import Options
-    done = run_study(study, store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))
+    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/44_cli.ipynb #d43fa650
@@ -279,13 +301,14 @@ app.add_typer(data_app, name="data")
 @data_app.command()
 def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtreme", data: _Data = None,
           task: Annotated[str|None, typer.Option(help="Task names, comma-separated. Default: all.")] = None, language: _Language = None,
+          revision: _Revision = None,
           split: Annotated[str|None, typer.Option(help="train, validation, calibration, test; comma-separated. Default: all.")] = None,
           rows: Annotated[int, typer.Option(help="Most rows of each.")] = 100):
     "Load rows of every source and say what was found; exit code 1 for a problem. Downloads what a study would, into the hub's cache."
     from xitcal.rows import SPLITS
     from xitcal.suites import find_suite
     from xitcal.xtreme import check_data
-    _set_data(data)
+    _set_data(data, revision)
     splits = [known(s, SPLITS, "split") for s in _items(split)] if split else SPLITS
     table = check_data(find_suite(suite), task, language, splits, rows)
     if not len(table): raise XitcalError("There is nothing to check: none of these tasks has one of these languages or splits.")

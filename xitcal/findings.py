@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['attempt', 'show', 'same_data', 'arm_name', 'shown', 'summarise', 'scores_by_seen', 'scrolling', 'by_language',
-           'score_sentence', 'cut_sentence', 'calibration_sentence', 'change_sentence', 'made_words', 'few_languages',
-           'headline']
+           'score_sentence', 'cut_sentence', 'fault_sentence', 'calibration_sentence', 'change_sentence', 'made_words',
+           'few_languages', 'headline']
 
 # %% ../nbs/34_findings.ipynb #74ed1c96
 from collections.abc import Callable, Iterable
@@ -173,6 +173,19 @@ def cut_sentence(
         said.append(f"{name}, at {length} tokens: {counts}")
     told = f"{'; '.join(said)}. In retrieval, the sentences to be found are counted as well."
     return f"**Some examples were longer than the longest input and were cut.** {told}" if said else ""
+
+# %% ../nbs/34_findings.ipynb #569b23a7
+def fault_sentence(
+    records: pd.DataFrame, # `source_records` (notebook 41)
+) -> str: # Markdown; "" where nothing was faulty or put right
+    "How many records of the sources were left out as faulty or put right, and the first of the faulty ones"
+    table = records.assign(mended=[sum(r.values()) for r in records.repaired])
+    table, said = table[(table.faulty > 0) | (table.mended > 0)], []
+    for (task, split), part in table.groupby(["task", "split"], sort=False):
+        title, first = (INTERMEDIATES | TARGETS).get(task), next(filter(None, part.fault), "")
+        counts = [f"{part[c].sum():,} {word}" for c, word in (("faulty", "left out"), ("mended", "put right")) if part[c].any()]
+        said.append(f"{title.title if title else task} ({split}): {' and '.join(counts)} of {part.records.sum():,}" + (f", the first {first}" if first else ""))
+    return f"**Some records of the sources were faulty.** {'; '.join(said)}." if said else ""
 
 # %% ../nbs/34_findings.ipynb #da0b5ed0
 def calibration_sentence(

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'quiet', 'model_files', 'load_config', 'attention', 'load_tokenizer',
-           'Architecture', 'load_encoder', 'position_limit', 'fitted', 'check_lengths', 'build_head', 'load_trained',
-           'build_heads', 'check_targets', 'empty_encoder', 'add_lora', 'use_bf16', 'encoder_precision']
+           'Architecture', 'load_encoder', 'position_limit', 'fitted', 'check_lengths', 'headless', 'build_head',
+           'load_trained', 'build_heads', 'check_targets', 'empty_encoder', 'add_lora', 'use_bf16', 'encoder_precision']
 
 # %% ../nbs/21_heads.ipynb #062fad5a
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from huggingface_hub import list_repo_files
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from .hub import hub_fault
 from .registry import kind_of
 from .languages import XitcalError
 from .tasks import Recipe, Task
@@ -54,6 +56,8 @@ def _told(error: Exception, path, weights: bool) -> XitcalError:
     if "config.json" in files and pickles and not any(f.endswith(".safetensors") for f in files):
         return XitcalError(f"Model {str(path)!r} has its weights in {pickles[0]} alone, a pickle that is not opened because it can run code; "
                            f"make safetensors of it with `xitcal convert {path} --out FOLDER` and give that folder as the model.")
+    if not Path(path).is_dir() and (fault := hub_fault(error, str(path), str(path), "give a folder with the model's files")):
+        return XitcalError(f"Model {str(path)!r} cannot be loaded: {fault}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return XitcalError(f"Model {str(path)!r} cannot be loaded ({reason}); give a folder or hub id that holds config.json, a fast "
                        "tokenizer and safetensors weights.")
@@ -219,6 +223,15 @@ def _copy_encoder(model, encoder):
     if wrong: raise XitcalError(f"The encoder's weights do not fit a {type(model).__name__}: {wrong[0]!r} has no counterpart.")
 
 # %% ../nbs/21_heads.ipynb #57273243
+def headless(
+    path: str|Path,        # Folder or hub id of an encoder
+    tasks: Iterable[Task], # Any
+) -> list[Task]: # Those it cannot learn
+    "Tasks of kinds that a model's architecture has no head for"
+    config = load_config(path)
+    return [t for t in tasks if type(config) not in getattr(transformers, kind_of(t).auto_class)._model_mapping]
+
+# %% ../nbs/21_heads.ipynb #82f0ad25
 def build_head(
     path: str|Path, # Folder or hub id of the encoder
     task: Task,     # Its kind decides the class, its labels the size
@@ -227,7 +240,7 @@ def build_head(
     "The encoder of `path` under a fresh head; `XitcalError` when the architecture has no such head"
     kind, config = kind_of(task), load_config(path)
     auto = getattr(transformers, kind.auto_class)
-    if type(config) not in auto._model_mapping:
+    if headless(path, [task]):
         raise XitcalError(f"A {config.model_type} model has no head for {task.kind} ({task.title}); leave the task out.")
     encoder = load_encoder(path)
     if auto is AutoModel: return encoder

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['checked_rows', 'write_predictions', 'do_stage', 'work_through', 'work_together', 'check_published', 'default_workers',
-           'run_study']
+           'fit_heads', 'run_study']
 
 # %% ../nbs/42_runner.ipynb #5b3aabb5
 import json
@@ -28,20 +28,27 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm.auto import tqdm
 
-from .heads import check_targets, empty_encoder, load_tokenizer, load_trained
+from .heads import check_targets, empty_encoder, headless, load_config, load_tokenizer, load_trained
 from .languages import XitcalError
-from .phase2 import material
+from .phase2 import material, material_facts
 from .prediction import check_dropout, cut_rows, predict
+from .reading import noted
 from .retrieval import with_sample_thresholds
 from .rows import check_rows
 from .store import Store
-from .study import PREDICTION_SCHEMA, Plan, Stage, make_plan, record_study
+from .study import PREDICTION_SCHEMA, Plan, Stage, Study, make_plan, record_study
 from .suites import ADDED, find_suite
-from .tasks import Recipe, Task
+from .tasks import MASKED, NONE, OWN, Recipe, Task
 from .training import Options, train
 
 # %% ../nbs/42_runner.ipynb #3daa83fb
 @lru_cache(maxsize=32)
+def _loaded(suite, task, split, languages, n):
+    "Checked rows of a suite's task, and notes on their sources"
+    found = find_suite(suite)
+    return noted(found, lambda: check_rows(found.rows(task, split, languages, n), found.tasks[task]))
+
+# %% ../nbs/42_runner.ipynb #a475e9a5
 def checked_rows(
     suite: str,                  # Name of the suite
     task: str,                   # Name of the task
@@ -50,8 +57,7 @@ def checked_rows(
     n: int,                      # Most rows a language
 ): # Rows that have passed `check_rows`
     "Rows of a suite's task"
-    found = find_suite(suite)
-    return check_rows(found.rows(task, split, languages, n), found.tasks[task])
+    return _loaded(suite, task, split, languages, n)[0]
 
 # %% ../nbs/42_runner.ipynb #e23a7f54
 def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe)})
@@ -72,40 +78,54 @@ def _start_of(plan: Plan, stage: Stage, store: Store) -> Path:
 # %% ../nbs/42_runner.ipynb #a1e2b412
 @lru_cache(maxsize=32) # one worker trains many stages on the same rows
 def _material(facts: str, suite: str, n: int, validation: int, seed: int):
-    "Rows of material facts, given as JSON"
-    return material(json.loads(facts), find_suite(suite), n, validation, seed)
+    "Rows of material facts, given as JSON, and notes on their sources"
+    return noted(find_suite(suite), lambda: material(json.loads(facts), find_suite(suite), n, validation, seed))
 
 # %% ../nbs/42_runner.ipynb #c2d6e6fc
+def _encoder(path) -> dict:
+    "The commit of an encoder that came from the hub"
+    commit = None if Path(path).is_dir() else load_config(path)._commit_hash
+    return dict(encoder=f"{path}@{commit}") if commit else {}
+
+# %% ../nbs/42_runner.ipynb #27353ee2
 def _train_stage(plan, stage, store, folder, options, on_step):
     "Phases 2 and 3: rows in English, a trained model out"
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
     validation = min(recipe.evaluate_rows, recipe.rows or recipe.evaluate_rows)
-    materials = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
-                 for t in facts["tasks"]]
+    found = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
+             for t in facts["tasks"]]
     chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())),
                   average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"))
     options = replace(options, method=facts["method"], precision=facts["precision"], **chosen, on_step=on_step,
                       tracker_folder=str(store.path / "trackers" / stage.name))
-    return train(_start_of(plan, stage, store), materials, recipe, facts["seed"], folder, store.work(stage.name), options)
+    result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"], folder, store.work(stage.name), options)
+    return result | dict(sources=[n for _, notes in found for n in notes]) | _encoder(_start_of(plan, stage, store))
 
 # %% ../nbs/42_runner.ipynb #c3c1539e
+def _predicted(model, tokenizer, task, facts, what, notes):
+    "Events of some rows; notes on their sources are added to `notes`"
+    rows, new = _loaded(facts["suite"], task.name, *what)
+    notes += new
+    return predict(model, tokenizer, task, rows, task.recipe, passes=facts.get("passes", 0))
+
+# %% ../nbs/42_runner.ipynb #00036f25
 def _predict_stage(plan, stage, store, folder, options, on_step):
     "Zero-shot predictions in all languages, and English ones for recalibration"
     facts, task = stage.facts, _task_of(stage.facts["task"])
     path = _start_of(plan, stage, store)
     model, tokenizer = load_trained(path, task), load_tokenizer(path)
     model.to(PartialState().device)
-    tables, cut = [], []
+    tables, cut, notes = [], [], []
     for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
         if n == 0: continue
-        run = lambda *rows: predict(model, tokenizer, task, checked_rows(facts["suite"], task.name, *rows), task.recipe, passes=facts.get("passes", 0))
+        run = lambda *rows: _predicted(model, tokenizer, task, facts, rows, notes)
         events = run(split, tuple(codes), n)
         cut += [dict(split=split) | c for c in cut_rows(events)]
         if sample := tuple(c for c in codes if c in task.options.get("sample", ())): events = with_sample_thresholds(events, run("validation", sample, None))
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
     write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")
-    return dict(events=sum(map(len, tables)), cut=cut)
+    return dict(events=sum(map(len, tables)), cut=cut, sources=notes) | _encoder(path)
 
 # %% ../nbs/42_runner.ipynb #f40cdeb4
 def write_predictions(
@@ -274,6 +294,25 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../nbs/42_runner.ipynb #cde963b6
+def fit_heads(
+    study: Study, # What is to be found out
+) -> tuple[Study, list[str]]: # The study without intermediate tasks that cannot be learnt, and a sentence for each of these
+    "Compare a study's tasks with its models; `XitcalError` for a target that one of them has no head for, or when no phase 2 is left"
+    suite, gone = find_suite(study.suite), {}
+    known = suite.tasks | {MASKED.name: MASKED}
+    for model in (str(m or suite.encoder()) for m in study.models):
+        lacks = {t.kind for t in headless(model, known.values())}
+        if targets := [t for t in study.targets if known[t].kind in lacks]:
+            titles, left = ", ".join(known[t].title for t in targets), ",".join(t for t in study.targets if t not in targets)
+            raise XitcalError(f"Model {model!r} has no head for {titles}; " + (f"leave them out (--target {left})." if left else "choose another model."))
+        for name in study.intermediates if lacks else ():
+            facts = [] if name.partition(":")[0] in (NONE, OWN) else material_facts(name, suite)
+            if wrong := [known[f["name"]].title for f in facts if f["kind"] in lacks]: gone[name] = f"Model {model!r} has no head for {', '.join(wrong)}."
+    left = tuple(i for i in study.intermediates if i not in gone)
+    if not left: raise XitcalError(f"{next(iter(gone.values()))} No intermediate task is left; choose others, or another model.")
+    return replace(study, intermediates=left), list(gone.values())
+
+# %% ../nbs/42_runner.ipynb #04e42414
 def run_study(
     study,                        # A `Study`
     store: str|Path,              # Folder of the store
@@ -282,6 +321,7 @@ def run_study(
     progress: bool = True,        # Whether to show bars
 ) -> Plan: # All of its stages are published
     "Do what is missing of a study"
+    if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
     place, plan = Store(store), make_plan(study)
     for model in plan.places.values() if study.lora_targets else (): check_targets(empty_encoder(model), study.lora_targets)
     for model in plan.places.values() if study.mc_dropout else (): check_dropout(empty_encoder(model), "An encoder of this study")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PREDICTION_SCHEMA', 'Study', 'default_study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
            'recipe_table', 'recipe_text', 'record_study', 'study_cells', 'prediction_tables', 'load_predictions',
-           'cut_examples', 'study_tasks']
+           'cut_examples', 'source_records', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
@@ -221,11 +221,20 @@ def make_plan(
     return plan
 
 # %% ../nbs/41_study.ipynb #2bc08dee
-def _stops(r: dict) -> str:
+def _stopping(r: dict, facts: dict) -> str:
+    "How many English rows say when to stop: what the recipe asks for, or all that each task has"
+    suite, most = find_suite(facts["suite"]), min(r["evaluate_rows"], r["rows"] or r["evaluate_rows"])
+    size = getattr(suite, "size", lambda *split: most)
+    sizes = [size(t["name"], "validation", "en") for t in facts["tasks"] if t["name"] in suite.tasks] or [most] # masked LM has no such rows
+    there = sorted({most if n is None else min(n, most) for n in sizes})
+    return ("up to " if None in sizes else "") + (f"{there[0]:,}" if len(there) == 1 else f"{there[0]:,} to {there[-1]:,}")
+
+# %% ../nbs/41_study.ipynb #4cdb514c
+def _stops(r: dict, facts: dict) -> str:
     "When a training ends, in words"
     if not r["evaluate_every"]: return "last step"
     end = f", stops after {r['patience']} without gain" if r["patience"] else ""
-    return f"best on {r['evaluate_rows']} English rows, every {r['evaluate_every']} steps{end}"
+    return f"best on {_stopping(r, facts)} English rows, every {r['evaluate_every']} steps{end}"
 
 def _mined_line(options: dict) -> dict:
     "Where the threshold of a mined task is from"
@@ -246,7 +255,7 @@ def _recipe_line(stage: Stage) -> dict:
     named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
                  smoothing="label_smoothing")
     method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts else "")
-    ends = _stops(r) + _averaged(facts)
+    ends = _stops(r, facts) + _averaged(facts)
     return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=ends, source=r["source"])
 
 # %% ../nbs/41_study.ipynb #4ae9b6e7
@@ -365,6 +374,19 @@ def cut_examples(
     place, cells = Store(store, create=False), study_cells(store).query("done")
     found = [dict(model=cell.model, target=cell.target) | counts for cell in cells.itertuples() for counts in _result(place, cell.stage).get("cut", [])]
     return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True) # the same in every seed and after every phase 2
+
+# %% ../nbs/41_study.ipynb #68c02323
+_SOURCES = ["task", "split", "language", "records", "rows", "faulty", "repaired", "fault", "places", "commits"]
+
+# %% ../nbs/41_study.ipynb #5441ca13
+def source_records(
+    store: str|Path, # Folder of the store
+) -> pd.DataFrame: # task, split, language, records, rows, faulty, repaired (by reason), fault (the first), places, commits; no rows for generated data
+    "What every stage that is done has read; `XitcalError` for a damaged file"
+    place = Store(store, create=False)
+    notes = [n for path in sorted((place.path / "stages").iterdir()) for n in _result(place, path.name).get("sources", [])]
+    once = {json.dumps(n, sort_keys=True): n for n in notes} # stages share their rows
+    return pd.DataFrame(list(once.values()), columns=_SOURCES)
 
 # %% ../nbs/41_study.ipynb #60008223
 def study_tasks(
