@@ -7,6 +7,7 @@ __all__ = ['BLOCKS', 'FOLDS', 'SUMMED', 'CELL_COLUMNS', 'BINS', 'BITS', 'block_t
 
 # %% ../nbs/35_blocks.ipynb #b47e0120
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -52,10 +53,24 @@ def _scores(events, tasks):
     return parts.groupby([*_CELL, "block"], observed=True, dropna=False)[["top", "bottom"]].sum().reset_index()
 
 # %% ../nbs/35_blocks.ipynb #b5ba700c
+_PLACE = (*KEYS, "language", "block")
+
+def _fingerprints(events, block):
+    "How many examples each block of a model and language has, and the checksum of their names; entities, which every model finds anew, do not count"
+    seen = events[["example", *_PLACE[:-1]]].assign(block=block)[events.event.astype(str) != "entity"]
+    number, table = cells(seen, _PLACE)
+    example, names = pd.factorize(seen.example.astype(str))
+    pair = np.unique(number.astype(np.int64) * max(len(names), 1) + example)
+    owner, mark = pair // max(len(names), 1), np.array([crc32(name.encode()) >> 1 for name in names], np.int64)
+    checksum = np.zeros(len(table), np.int64)
+    np.bitwise_xor.at(checksum, owner, mark[pair % max(len(names), 1)])
+    return table.assign(examples=np.bincount(owner, minlength=len(table)), fingerprint=checksum)
+
+# %% ../nbs/35_blocks.ipynb #40c335ad
 def block_table(
     events: pd.DataFrame, # Events, with `prediction_text` if answers are among them
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> pd.DataFrame: # Keys of the cell, language, event, block, n, with_nll, the columns `SUMMED`, top, bottom; float32
+) -> pd.DataFrame: # Keys of the cell, language, event, block, n, with_nll, the columns `SUMMED`, top, bottom; float32; examples, fingerprint
     "Sums over blocks of examples"
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     cell, _ = cells(events, _CELL)
@@ -68,9 +83,10 @@ def block_table(
     table = table.assign(**{k: np.asarray(v, np.float32) for k, v in sums.items()}, block=table.block.astype(np.int8))
     text = {k: str for k in _CELL if k != "seed"}
     table = table.astype(text).merge(_scores(events, tasks).astype(text), how="outer", on=[*_CELL, "block"])
+    table = table.merge(_fingerprints(events, block).astype({k: str for k in _PLACE if k in text}), how="left", on=list(_PLACE))
     counts = [c for c in sums if not (c.endswith("_true") or c == "posterior_error")]
     table[counts] = table[counts].fillna(0).astype(np.float32) # a block in which nothing was predicted still has gold entities
-    return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64"} | {k: "category" for k in text})
+    return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64", "examples": "Int32", "fingerprint": "Int32"} | {k: "category" for k in text})
 
 # %% ../nbs/35_blocks.ipynb #16c4d8ef
 CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "smooth_ece", "auroc", "true_ce", "unlisted")

@@ -110,11 +110,13 @@ def _paired(keys):
     return pd.concat([seeded, unseeded], ignore_index=True)
 
 # %% ../nbs/32_inference.ipynb #fc8d8fb1
+_LOST = ["intermediate", "target", "seed", "language", "examples", "reason"]
+
 def _reasons(keys, pairs):
     "Drop pairs that cannot be averaged; returns those kept, and a table of what was dropped and why"
     lost, group, columns = [], ["model", "method", "intermediate", "event", "statistic"], ["intermediate", "seed", "language"]
     def drop(frame, reason):
-        if len(frame): lost.append(frame[columns].astype({"language": str}).assign(reason=reason))
+        if len(frame): lost.append(frame[[*columns, "examples"]].astype({"intermediate": str, "language": str}).assign(reason=reason))
     treated = keys[keys.intermediate.astype(str) != NONE]
     drop(treated[~treated.index.isin(pairs.a)], "no model without phase 2 for this seed and language")
     base = keys[keys.intermediate.astype(str) == NONE]
@@ -127,8 +129,8 @@ def _reasons(keys, pairs):
     seeds = pairs.groupby([*group, "language"], observed=True).seed.transform("nunique")
     short = seeds < pairs.groupby(group, observed=True).seed.transform("nunique")
     drop(pairs[short], "other languages have more seeds")
-    dropped = pd.concat(lost).drop_duplicates() if lost else pd.DataFrame(columns=[*columns, "reason"])
-    return pairs[~short].reset_index(drop=True), dropped
+    if not lost: return pairs[~short].reset_index(drop=True), pd.DataFrame(columns=_LOST[:1] + _LOST[2:])
+    return pairs[~short].reset_index(drop=True), pd.concat(lost).groupby([*columns, "reason"], dropna=False, sort=False).examples.max().reset_index()
 
 # %% ../nbs/32_inference.ipynb #4b5472de
 OTHERS = "others"
@@ -176,8 +178,55 @@ def _summarise(pairs, values, draws):
     return pd.concat([r.astype({"language": str}) for r in rows], ignore_index=True)
 
 # %% ../nbs/32_inference.ipynb #82e4932e
+def _seen(events):
+    "Numbers of the examples, in order, by (model, method, arm, seed, language), seed −1 where there is none, and their names; nothing is known of entities"
+    rows = events[events.event.astype(str) != "entity"]
+    example, names = pd.factorize(rows.example)
+    cell, table = cells(rows, ("model", "method", "intermediate", "seed", "language"))
+    pair = np.unique(cell.astype(np.int64) * max(len(names), 1) + example)
+    parts = np.split(pair % max(len(names), 1), np.searchsorted(pair, np.arange(1, len(table)) * max(len(names), 1)))
+    table = table.assign(seed=table.seed.astype("Int64").fillna(-1).astype(int)).astype({c: str for c in table if c != "seed"})
+    return dict(zip(table.itertuples(index=False, name=None), parts)), np.asarray(names.astype(str))
+
+def _unshared(events):
+    "{arm: {(model, method, seed, language): examples that the arm or its baseline alone saw}}; `_reasons` has cells without a common one"
+    (seen, names), found, nothing = _seen(events), {}, np.zeros(0, int)
+    for (model, method, arm, seed, language), mine in seen.items():
+        at = next((s for s in (seed, -1) if (model, method, NONE, s, language) in seen), None)
+        base = seen.get((model, method, NONE, at, language), nothing)
+        if arm == NONE or np.array_equal(mine, base) or not len(np.intersect1d(mine, base)): continue
+        lost = found.setdefault(arm, {}).setdefault((model, method, at, language), set())
+        lost.update(names[np.setxor1d(mine, base)]) # a baseline without a seed loses what any seed lacks
+    return {arm: {(m, d, s, c): x for (m, d, a, s, c) in seen if a == arm for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
+                 | {key: x for key, x in lost.items() if key[2] == -1} for arm, lost in found.items()}
+
+def _without(table, unshared):
+    "Rows of events or scores but those of examples that are not shared"
+    seed = table.seed.astype("Int64").fillna(-1).astype(int)
+    keys = zip(table.model.astype(str), table.method.astype(str), seed, table.language.astype(str), table.example.astype(str))
+    return table[[key[-1] not in unshared.get(key[:-1], ()) for key in keys]].reset_index(drop=True)
+
+# %% ../nbs/32_inference.ipynb #f8056c3c
 def _target_change(events, parts, task, draws, seed):
-    "Change and dropped cells of one target task"
+    "Change and dropped cells of one target task; an arm that saw other examples than its baseline is compared on those that both have"
+    odd = _unshared(events)
+    def of(table, arms): return table[table.intermediate.astype(str).isin(arms)].reset_index(drop=True)
+    even = [a for a in events.intermediate.astype(str).unique() if a not in odd]
+    groups = [(of(events, even), of(parts, even), even, {})] if len(even) > 1 or not odd else []
+    groups += [(_without(of(events, [NONE, arm]), lost), _without(of(parts, [NONE, arm]), lost), [arm], lost) for arm, lost in odd.items()]
+    tables, dropped = [], []
+    for mine, scored, arms, lost in groups:
+        change, gone = _same_examples(mine, scored, task, draws, seed)
+        tables.append(change.assign(unpaired=sum(len(x) for key, x in lost.items() if key[2] >= 0)))
+        rest = [dict(intermediate=arms[0], seed=s, language=c, examples=len(x), reason=ONE_SIDED) for (_, _, s, c), x in lost.items() if s >= 0]
+        dropped += [gone, pd.DataFrame(rest).assign(target=task.name)]
+    return pd.concat(tables, ignore_index=True), pd.concat([d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)
+
+# %% ../nbs/32_inference.ipynb #df5377fa
+ONE_SIDED = "examples that one of the two models saw, left out"
+
+def _same_examples(events, parts, task, draws, seed):
+    "The same where an arm and its baseline saw the same examples"
     blocks = [(task.name, events, parts)] if task.parallel else [
         (task.name + str(language), part, parts[parts.language == language])
         for language, part in events.groupby("language", observed=True)]
@@ -190,17 +239,17 @@ def _target_change(events, parts, task, draws, seed):
     change = _summarise(pairs, both, drawn[pairs.a] - drawn[pairs.b])
     return change.assign(target=task.name), dropped.assign(target=task.name)
 
-# %% ../nbs/32_inference.ipynb #f8056c3c
+# %% ../nbs/32_inference.ipynb #8d948c27
 CHANGE = ("model", "method", "intermediate", "target", "event", "language", "statistic", "without_phase_2", "with_phase_2",
-          "change", "low", "high", "standard_error", "p", "examples", "languages", "seeds", "conditional_on")
+          "change", "low", "high", "standard_error", "p", "examples", "languages", "seeds", "conditional_on", "unpaired")
 
-# %% ../nbs/32_inference.ipynb #df5377fa
+# %% ../nbs/32_inference.ipynb #ca3dce37
 def paired_change(
     events: pd.DataFrame, # Events of a study, with `prediction_text` if answers are among them
     draws: int = 1000,    # Resamples of the examples
     seed: int = 0,        # Of the resamples
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> tuple[pd.DataFrame, pd.DataFrame]: # Changes with columns `CHANGE`; and cells that were dropped, with the reason
+) -> tuple[pd.DataFrame, pd.DataFrame]: # Changes with columns `CHANGE`; and what was dropped: arm, target, seed, language, examples, reason
     "Change of every statistic from without to with phase 2, with 95 % intervals that resample examples, given the seeds"
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     scores = example_scores(events, tasks)
@@ -212,7 +261,7 @@ def paired_change(
         dropped.append(lost)
     table = pd.concat(changes, ignore_index=True)
     if len(table): table = table.dropna(subset="change").reset_index(drop=True) # such as a posterior error of entities
-    dropped = pd.concat(dropped, ignore_index=True)[["intermediate", "target", "seed", "language", "reason"]]
+    dropped = pd.concat([d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)[_LOST]
     if table.empty: return pd.DataFrame(columns=list(CHANGE)), dropped
     with np.errstate(invalid="ignore", divide="ignore"): p = 2 * norm.sf(np.abs(table.change / table.standard_error))
     return table.assign(p=p, conditional_on="these seeds: " + table.seeds.replace("", "none"))[list(CHANGE)], dropped

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_arms', 'some',
-           'missing_words', 'seeds_words', 'mean_change', 'level_without', 'interval_words', 'other_encoders',
-           'both_encoders', 'encoder_words', 'text_shares']
+           'unpaired_words', 'missing_words', 'seeds_words', 'mean_change', 'level_without', 'interval_words',
+           'other_encoders', 'both_encoders', 'encoder_words', 'text_shares']
 
 # %% ../nbs/37_results.ipynb #da618d2e
 import json
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from .blocks import write_sums
+from .blocks import BLOCKS, write_sums
 from .inference import OTHERS
 from .languages import XitcalError
 from .scores import tuned_words
@@ -129,16 +129,30 @@ def some(
     return arms
 
 # %% ../nbs/37_results.ipynb #2ba8e64e
+def unpaired_words(
+    sums: Sums, # Of a study
+) -> str: # Markdown; "" when every arm saw the examples of its baseline
+    "Which arms saw other examples than their baseline, and how many examples are left out"
+    lost = sums.unpaired
+    if lost.empty: return ""
+    def said(r):
+        return f"{r.intermediate} → {r.target} in {r.language}, seed {r.seed} ({r.examples} examples, {r.blocks} of {BLOCKS} blocks; left out: {r.left_out})"
+    where = "; ".join(said(r) for r in lost.head(5).itertuples())
+    more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+    return f"**Unpaired**: with and without phase 2 other examples were seen, so **{int(lost.examples.sum())} examples** are left out: {where}{more}."
+
+# %% ../nbs/37_results.ipynb #75e5bd9c
 def missing_words(
     results: Results, # From `read_results`
 ) -> str: # Markdown; "" when all is there
-    "Name what belongs to the study and is not there, or lacks a seed or language, and the command that fills it"
-    lost = sorted((a, t) for a, t in results.planned if not _whole(results.sums, a, t))
-    if not lost: return ""
+    "Name what belongs to the study and is not there, or lacks a seed or language, and the command that fills it; and examples that could not be paired"
+    lost, unpaired = sorted((a, t) for a, t in results.planned if not _whole(results.sums, a, t)), unpaired_words(results.sums)
+    if not lost: return unpaired
     by_arm = pd.DataFrame(lost, columns=["arm", "target"]).groupby("arm").target.agg(", ".join)
     command = results.about[0]["command"]
+    unpaired = unpaired and f" {unpaired}"
     return ("**Not whole yet** (absent, without a seed or language that others have, or without a single decision in one), and left out of every average: "
-            + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items()) + f". `{command}` with the study's options fills it.")
+            + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items()) + f". `{command}` with the study's options fills it.{unpaired}")
 
 # %% ../nbs/37_results.ipynb #bef9ab1c
 def seeds_words(
