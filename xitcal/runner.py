@@ -26,9 +26,10 @@ import pyarrow.parquet as pq
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from huggingface_hub import try_to_load_from_cache
 from tqdm.auto import tqdm
 
-from .heads import check_targets, empty_encoder, headless, load_config, load_tokenizer, load_trained
+from .heads import check_targets, empty_encoder, headless, load_tokenizer, load_trained
 from .languages import XitcalError
 from .phase2 import material, material_facts
 from .prediction import check_dropout, cut_rows, predict
@@ -84,8 +85,8 @@ def _material(facts: str, suite: str, n: int, validation: int, seed: int):
 # %% ../nbs/42_runner.ipynb #c2d6e6fc
 def _encoder(path) -> dict:
     "The commit of an encoder that came from the hub"
-    commit = None if Path(path).is_dir() else load_config(path)._commit_hash
-    return dict(encoder=f"{path}@{commit}") if commit else {}
+    file = None if Path(path).is_dir() else try_to_load_from_cache(str(path), "config.json") # in the folder of its snapshot
+    return dict(encoder=f"{path}@{Path(file).parent.name}") if isinstance(file, str) else {}
 
 # %% ../nbs/42_runner.ipynb #27353ee2
 def _train_stage(plan, stage, store, folder, options, on_step):
