@@ -33,4 +33,4 @@ SUBSETS = {"lora": replace(_SOME, methods=("lora",)), "rate-third": replace(_SOM
 TRAINED_OTHERWISE = {"smoothing": replace(_SOME, label_smoothing=.1), "average": replace(_SOME, average=5)}
 
 # %% ../nbs/45_full.ipynb #f66b76d7
-SECOND = replace(FULL, intermediates=(NONE, *INTERMEDIATES), targets=("xnli", "pawsx", "panx", "xquad", "mlqa"))
+SECOND = replace(FULL, intermediates=(NONE, *INTERMEDIATES), targets=("xnli", "panx", "xquad"))
