@@ -185,6 +185,39 @@ def test_five_hundred_labels_of_a_language_fit_what_the_others_judge():
     assert again.temperature["nll"] == pytest.approx(own.temperature["nll"], abs=1e-12) and again.after["nll"] > own.after["nll"] + .1
 
 
+@pytest.mark.parametrize("name", ["beta", "isotonic", "histogram", "vector"])
+def test_other_families_have_all_regimes_by_the_same_call_and_never_see_what_judges_them(toy, name):
+    test, english = toy
+    def made(frame): return recalibrate(table_of(frame), table_of(english), sizes=[20], draws=1, recalibrator=name).table
+    before = made(test)
+    assert set(before.recalibrator) == {name} and set(before.estimate) == {"nll_confidence", "brier_confidence", "signed_gap", "debiased_rms_ce"}
+    assert set(zip(before.regime, before.n)) == {("english", 0), ("pooled", 0), ("own", 20), ("own, shrunken", 20)}
+    assert before[["before", "after", "english"]][before.estimate != "debiased_rms_ce"].notna().all().all()
+    assert (before.zero_shot == (before.regime == "english")).all() and before.temperature.isna().all()
+    same = lambda t, regime: t[(t.regime == regime) & (t.language == "sw") & (t.estimate == "signed_gap") & (t.intermediate == "none")]
+    if name == "vector": return  # weighs classes: with other labels other decisions are right, and the confidence cannot be read off the gap
+    wrong = judged(test, label=np.where(test.language == "sw", (test.label + 1) % 3, test.label))  # every label of the language is another
+    after = made(wrong)
+    def confidence(t, regime, frame):
+        rows = frame[(frame.language == "sw") & (frame.intermediate == "none")]
+        return same(t, regime).after.item() + rows.correct.mean()
+    for regime in ("english", "pooled"):
+        assert confidence(after, regime, wrong) == pytest.approx(confidence(before, regime, test), abs=1e-9)
+    assert abs(same(after, "own").after.item() - same(before, "own").after.item()) > .005
+
+
+def test_five_hundred_labels_fit_other_families_too_and_what_does_not_suit_is_named():
+    test, english = rows_of(["xnli"], n=1000, languages=("sw",), intermediates=["none"], seeds=(0,))
+    for name in ("isotonic", "vector"):
+        table = recalibrate(table_of(test), table_of(english), sizes=[500], draws=1, recalibrator=name).table
+        assert set(table.n) == set(table.labelled) == set(table.examples) == {500} and set(table.regime) == {"own"} and set(table.recalibrator) == {name}
+    spans = recalibrate(*(table_of(f) for f in rows_of(["xnli", "xquad"], n=40, seeds=(0,))), sizes=[10], draws=1, recalibrator="vector")
+    assert set(spans.table.target) == {"xnli"}
+    assert spans.missing.query("target == 'xquad'").reason.tolist() == ["vector does not suit events of the sort answer"]
+    with pytest.raises(XitcalError, match="nothing to recalibrate by vector"):
+        recalibrate(*(table_of(f) for f in rows_of(["xquad"], n=40)), recalibrator="vector")
+
+
 def test_a_sentence_is_labelled_whole_and_a_missing_seed_is_named():
     test, english = rows_of(["panx"], n=40)
     test = test[~((test.intermediate == "mnli") & (test.seed == 1))]
@@ -244,8 +277,31 @@ def test_sets_of_a_calibrated_model_cover_in_every_language_and_class():
         z = rng.normal(0, 1.5, (len(frame), 3)).astype(np.float32)
         return judged(frame, logits=list(z), label=draw(z.astype(float), rng))
     sets = conformal_sets(table_of(fair(test)), table_of(fair(english)), sizes=[100], draws=2)
-    assert (sets.coverage - .9).abs().max() < .06
+    assert (sets.coverage[sets.label.isna()] - .9).abs().max() < .06
+    assert (sets.coverage - .9).abs().max() < .15 and set(sets.label.dropna()) == {0, 1, 2}  # a class has a third of the rows
     assert set(sets.variant) == {"marginal", "class-conditional", "Mondrian"} and sets.zero_shot.eq(sets.variant != "Mondrian").all()
+
+
+def test_a_rare_class_is_covered_by_its_own_threshold_and_not_by_one_for_all():
+    rng = np.random.default_rng(1)
+    test, english = rows_of(["xnli"], n=1500, intermediates=["none"], seeds=(0,), languages=("en", "de"))
+    def rare(frame):
+        z = rng.normal(0, 1.5, (len(frame), 3)) + np.log([.75, .17, .08])
+        return judged(frame, logits=list(z.astype(np.float32)), label=draw(z, rng))
+    sets = conformal_sets(table_of(rare(test)), table_of(rare(english)), sizes=[], draws=0)
+    each = sets[sets.label.notna()].set_index(["variant", "language", "label"]).coverage
+    assert (each["class-conditional"] - .9).abs().max() < .09
+    assert each["marginal"].xs(2, level="label").max() < .8 < each["marginal"].xs(0, level="label").min()
+    counted = sets[sets.label.notna()].groupby(["variant", "language"]).n.sum()
+    assert (counted == sets[sets.label.isna()].set_index(["variant", "language"]).n.loc[counted.index]).all()
+
+
+def test_five_hundred_labels_of_a_language_set_its_threshold():
+    test, _ = rows_of(["xnli"], n=1000, intermediates=["none"], seeds=(0,), languages=("sw",))
+    sets = conformal_sets(table_of(test), table_of(test.iloc[:0]), draws=2)
+    assert set(sets.labelled) == {20, 50, 100, 500}  # what is asked for where nothing is said
+    own = sets[sets.labelled == 500]
+    assert abs(own.coverage.item() - .9) < .04 and own.n.item() == 500 and not own.zero_shot.any()
 
 
 def test_sets_at_the_edges(toy):

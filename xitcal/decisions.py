@@ -78,6 +78,11 @@ def _measured(members, model, rows, keys):
                               size=np.bincount(where, members[rows].sum(1), n) / np.maximum(count, 1))).assign(**keys)
     return found[found.n > 0]
 
+def _of_each_class(members, model, rows, keys):
+    "The same over all events `rows` (label missing), then over those of each right class"
+    each = [_measured(members, model, rows & (model.gold == k), keys | dict(label=k)) for k in range(members.shape[1])]
+    return pd.concat([_measured(members, model, rows, keys | dict(label=pd.NA)), *(e for e in each if len(e))], ignore_index=True)
+
 # %% ../nbs/31e_decisions.ipynb #6cb5c2e1
 def _english_sets(model, english, alpha):
     "Marginal and class-conditional sets with English thresholds"
@@ -85,10 +90,9 @@ def _english_sets(model, english, alpha):
     gold, everything = english.gold[english.known], model.known
     right = learnt[np.arange(len(gold)), gold]
     said = dict(labels="English calibration rows", zero_shot=True, labelled=len(gold))
-    found = [_measured(set_members(scores, conformal_threshold(right, alpha)), model, everything, dict(variant="marginal") | said)]
-    if np.isfinite(model.logits).all() and learnt.shape[1] == scores.shape[1]:
-        found.append(_measured(set_members(scores, _by_class(learnt, gold, alpha)), model, everything, dict(variant="class-conditional") | said))
-    return found
+    def sets(threshold, variant, measure): return measure(set_members(scores, threshold), model, everything, dict(variant=variant) | said)
+    if not np.isfinite(model.logits).all() or learnt.shape[1] != scores.shape[1]: return [sets(conformal_threshold(right, alpha), "marginal", _measured)]
+    return [sets(conformal_threshold(right, alpha), "marginal", _of_each_class), sets(_by_class(learnt, gold, alpha), "class-conditional", _of_each_class)]
 
 def _own_sets(model, sizes, draws, alpha):
     "Mondrian sets: a threshold for each language from n of its examples, mean over draws"
@@ -115,9 +119,9 @@ def conformal_sets(
     predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store
     calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
     alpha: float = .1,                        # Share of misses allowed
-    sizes: Iterable[int] = (20, 50, 100),     # Labelled examples of a language, for Mondrian sets
+    sizes: Iterable[int] = (20, 50, 100, 500), # Labelled examples of a language, for Mondrian sets; half of a language's at most
     draws: int = 5,                           # How often they are drawn
-) -> pd.DataFrame: # KEYS, event, language, variant, labels, zero_shot, labelled, coverage, low, high, size, n
+) -> pd.DataFrame: # KEYS, event, language, variant, labels, zero_shot, labelled, label (a right class; missing: all), coverage, low, high, size, n
     "Coverage and size of prediction sets in every language; a model without English calibration rows has Mondrian sets only"
     english, found = _grouped(calibration), []
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
@@ -130,8 +134,8 @@ def conformal_sets(
             found += [s.assign(**dict(zip((*KEYS, "event"), key))) for s in sets if len(s)]
     if not found:
         raise XitcalError("There are no prediction sets: no English calibration rows, and no language with twice the labelled examples asked for.")
-    first = [*KEYS, "event", "language", "variant", "labels", "zero_shot", "labelled", "coverage", "low", "high", "size", "n"]
-    return pd.concat(found, ignore_index=True)[first].astype({"seed": "Int64"})
+    first = [*KEYS, "event", "language", "variant", "labels", "zero_shot", "labelled", "label", "coverage", "low", "high", "size", "n"]
+    return pd.concat(found, ignore_index=True).reindex(columns=first).astype({"seed": "Int64", "label": "Int64"})
 
 # %% ../nbs/31e_decisions.ipynb #df20980c
 def selective_table(
