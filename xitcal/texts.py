@@ -8,6 +8,7 @@ __all__ = ['WIKIPEDIA', 'TEXTS', 'in_turn', 'texts', 'read_translated_pairs', 'r
 
 # %% ../nbs/08fa_texts.ipynb #a1e274f4
 import csv
+import fnmatch
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import numpy as np
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
+from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import httpx
 
@@ -40,17 +42,24 @@ def _paragraph(article: str, rng: np.random.Generator) -> str|None:
     long = [p.strip() for p in article.split("\n") if len(p.strip()) >= _SHORTEST]
     return str(rng.choice(long)) if long else None
 
-def _articles(code: str, seed: int, revision: str) -> Iterable[dict]:
+def _names(revision: str) -> list[str]:
+    "Files of the repository; asked for first, because streaming says of one that is gone or gated only that there are no files"
+    return [file.rfilename for file in HfApi().dataset_info(WIKIPEDIA.at, revision=revision).siblings]
+
+def _articles(code: str, seed: int, revision: str, names: list[str]) -> Iterable[dict]:
     "Articles of one language in an order that the seed draws"
-    files = f"hf://datasets/{WIKIPEDIA.at}@{quote(revision, safe='')}/{WIKIPEDIA.files[0].format(code=code)}"
+    wanted = WIKIPEDIA.files[0].format(code=code)
+    if not fnmatch.filter(names, wanted): raise FileNotFoundError(f"it has no {wanted}")
+    files = f"hf://datasets/{WIKIPEDIA.at}@{quote(revision, safe='')}/{wanted}"
     return load_dataset("parquet", data_files=files, split="train", streaming=True).shuffle(seed=seed, buffer_size=_WINDOW)
 
 # %% ../nbs/08fa_texts.ipynb #401eeb6b
 def _streamed(languages: tuple[str, ...], n: int, seed: int, revision: str) -> Iterator[dict]:
     "Paragraphs of each language, `n` in all; a Wikipedia that ends early gives what it has"
+    names = _names(revision)
     for place, code in enumerate(languages):
         rng, wanted = np.random.default_rng([seed, place]), n // len(languages) + (place < n % len(languages))
-        found = (p for a in _articles(code, seed, revision) if (p := _paragraph(a["text"], rng)))
+        found = (p for a in _articles(code, seed, revision, names) if (p := _paragraph(a["text"], rng)))
         for i, text in zip(range(wanted), found): yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
 
 # %% ../nbs/08fa_texts.ipynb #1e1c3bdf
