@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,10 +14,12 @@ from loopback import Loopback
 from repositories import make_repositories
 
 from xitcal.kinds import EVENT_SCHEMA
+from xitcal.sources import HUB
 from xitcal.study import load_predictions, study_cells
 from xitcal.submission import FOLDERS, GROUPS
 from xitcal.suites import find_suite
 from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
+from xitcal.texts import WIKIPEDIA
 
 N = 8
 LANGUAGES = ("en", "de", "ru")
@@ -93,6 +96,17 @@ def test_the_hub_was_asked_for_the_encoder_the_data_and_texts_and_for_nothing_el
     assert {"FacebookAI/xlm-roberta-large", "wikimedia/wikipedia", "mteb/BUCC", "rajpurkar/squad_v2", "izhx/xtreme-r-udpos"} <= asked
     assert not any(f.endswith((".py", ".bin")) for f in files)
     assert not any("train" in f for f in files if "/de/" in f or ".de/" in f and "wikipedia" not in f) # zero-shot: no training file of another language
+
+
+def test_every_stage_keeps_the_commits_of_what_it_has_read(done):
+    results = {p.parent.name: json.loads(p.read_text()) for p in (done[0] / "stages").glob("*/result.json")}
+    starts = [r["encoder"] for r in results.values() if "encoder" in r]  # of stages that start from the hub's encoder
+    assert starts and len(set(starts)) == 1 and re.fullmatch("FacebookAI/xlm-roberta-large@[0-9a-f]{40}", starts[0])
+    read = {commit for r in results.values() for n in r["sources"] for commit in n["commits"]}
+    assert {c.partition("@")[0] for c in read} == {s.at for found in HUB.values() for s in found} | {WIKIPEDIA.at}
+    assert all(re.fullmatch(".+@[0-9a-f]{40}", c) for c in read)
+    places = {place for r in results.values() for n in r["sources"] for place in n["places"]}
+    assert "ccg/ccg.train" in places and any("translate-train" in place for place in places)
 
 
 def test_translated_rows_and_texts_were_trained_on(done):
