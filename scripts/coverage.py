@@ -1,9 +1,14 @@
 """How often intervals hold what they estimate, and how often tests refuse: `python scripts/coverage.py --replicates 10000`
 
-Every setting is a number of decisions N, a shape of the confidences and a constant gap between confidence and chance; the truth is that of two
-million decisions. Writes benchmarks/coverage.csv, the share of replicates whose 95 % interval holds the truth (notebooks 31b, 31bc, 31bd), with its
+Every setting is a number of decisions N, a shape of the confidences and a constant gap between confidence and chance; the truth is that of half a
+million decisions or more. Writes benchmarks/coverage.csv, the share of replicates whose 95 % interval holds the truth (notebooks 31b, 31bc, 31bd), with its
 binomial standard error and the mean width, and benchmarks/refused.csv, the share of replicates in which a test has p < .05 (notebook 31bd): at gap
-0 its size, elsewhere its power. `SHARES` says how many of the replicates each of them gets."""
+0 its size, elsewhere its power. `SHARES` says how many of the replicates each of them gets.
+
+The work is in two parts with random numbers of their own. The first is means and their paired changes, debiased and smooth errors and the test of
+calibration. The second, `--part second`, is parts of scores and their paired changes, scores of three classes, and paired changes of NLL with exact
+limits; a row's `method` says which of several ways made it. Each part replaces its own rows and leaves the other's. The second took a quarter of an
+hour of one core; 10,000 replicates of everything in it would take ten hours."""
 import argparse
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -15,21 +20,27 @@ import pandas as pd
 from scipy.special import expit, ndtr
 from tqdm.auto import tqdm
 
+from xitcal.blocks import BLOCKS
+from xitcal.calibrate import _proper_scores
 from xitcal.groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
 from xitcal.measures import score_parts
-from xitcal.parts import fit_correction
-from xitcal.significance import calibration_test, paired_means
+from xitcal.parts import calibration_parts, fit_correction
+from xitcal.seeds import over_seeds
+from xitcal.significance import calibration_test, paired_means, paired_parts
 
 SHAPES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
           "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n)}
 SIZES, GAPS = (100, 500, 2490), (0, .02, .05, .10)
-SHARES = {"means": .4, "debiased": .4, "parts": .4, "smooth": .1, "calibrated": 1, "power": .1, "paired": 1, "paired power": .2}
+SHARES = {"means": .4, "debiased": .4, "skipped": .4, "smooth": .1, "calibrated": 1, "power": .1, "paired": 1, "paired power": .2}
+PARTS = {100: .2, 500: .06, 2490: .06} # shares for parts of scores and for three classes, by N: corrections are fitted eight times to each replicate
+CHANGES = {100: (1, .1), 500: (.2, .03), 2490: (.06, .03)} # for their paired changes, where there is none and where there is one
+SMALLER = 100_000 # decisions at a time where corrections are fitted: what fits into a processor's cache
 SMALLEST, CHUNK = 1e-6, 1_000_000 # confidences stay this far from 0 and 1 in the NLL; decisions at a time
 
 
-def scores(c: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def scores(c: np.ndarray, smallest: float = SMALLEST) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     "Of decisions with confidence c, the value if right and if wrong, by estimate"
-    kept = np.clip(c, SMALLEST, 1 - SMALLEST)
+    kept = np.clip(c, smallest, 1 - smallest)
     return {"signed_gap": (c - 1, c), "nll_confidence": (-np.log(kept), -np.log(1 - kept)), "brier_confidence": ((1 - c) ** 2, c ** 2)}
 
 
@@ -40,7 +51,13 @@ def means(c, y, group, fold) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def debiased(c, y, group, fold): return {"debiased_rms_ce": debiased_rms(c, y, group)[1:]}
 
 
-def parts(c, y, group, fold): return {name: v[1:] for name, v in score_parts(c, y, group, fold).items()}
+def parts(c, y, group, fold):
+    "By estimate and method; both methods only where many are certain, as elsewhere they agree"
+    methods = {"exact limits": True} | ({"spread alone": False} if (c == 1).mean() > .1 else {})
+    return {(name, method): v[1:] for method, surest in methods.items() for name, v in score_parts(c, y, group, fold, surest=surest).items()}
+
+
+def skipped(c, y, group, fold): return {} # draws that were once for parts of scores: what follows is as it was
 
 
 def smooth(c, y, group, fold): return {"smooth_ece": smooth_ece_interval(c, y, group)[1:]}
@@ -64,8 +81,33 @@ def held(make, draw, rng, n, gap, truth, replicates) -> dict[str, tuple[int, flo
     c = draw(rng, n * replicates)
     y, group = rng.random(len(c)) < np.clip(c - gap, 0, 1), np.repeat(np.arange(replicates), n)
     slack = {"smooth_ece": 1 / 512}
-    return {name: (int(((low <= truth[name] + slack.get(name, 1e-9)) & (truth[name] <= high + slack.get(name, 0))).sum()), float((high - low).sum()))
-            for name, (low, high) in make(c, y, group, np.arange(len(c)) % 5).items()}
+    def hits(name, low, high):
+        name = name[0] if isinstance(name, tuple) else name
+        return int(((low <= truth[name] + slack.get(name, 1e-9)) & (truth[name] <= high + slack.get(name, 0))).sum()), float((high - low).sum())
+    return {name: hits(name, low, high) for name, (low, high) in make(c, y, group, np.arange(len(c)) % 5).items()}
+
+
+def classes(c, share):
+    "Log-probabilities of three classes, the first with confidence c and the others with `share` of the rest and what is left"
+    with np.errstate(divide="ignore"): return np.log(np.column_stack([c, (1 - c) * share, (1 - c) * (1 - share)]))
+
+
+def three(draw, rng, n, gap, replicates):
+    "Full NLL and Brier score of three classes: number of replicates whose interval holds the truth, which is given, and the sum of widths"
+    def drawn(size):
+        c, share = np.maximum(draw(rng, size), .5), .5 + .5 * rng.random(size)
+        return c, share, np.clip(c - gap, 0, 1)
+    c, share, p = drawn(500_000)
+    chance = np.column_stack([p, (1 - p) * share, (1 - p) * (1 - share)])
+    scores = [_proper_scores(classes(c, share), np.zeros(len(c), int), np.full(len(c), k)) for k in range(3)]
+    truth = {name: sum(chance[:, k] * scores[k][name][0] for k in range(3)).mean() for name in ("nll", "brier")}
+    def step(replicates):
+        c, share, p = drawn(n * replicates)
+        u, group = rng.random(len(c)), np.repeat(np.arange(replicates), n)
+        label = np.where(u < p, 0, np.where(u < p + (1 - p) * share, 1, 2))
+        found = {k: mean_interval(*v, group) for k, v in _proper_scores(classes(c, share), np.zeros(len(c), int), label).items()}
+        return {k: (int(((low <= truth[k]) & (truth[k] <= high)).sum()), float((high - low).sum())) for k, (_, low, high) in found.items()}
+    return truth, repeated(step, n, replicates, SMALLER)
 
 
 def pairs(pool, rng, n, gap, replicates):
@@ -77,13 +119,35 @@ def pairs(pool, rng, n, gap, replicates):
     return (c, luck < np.clip(c - gap, 0, 1)), (d, other < d), np.repeat(np.arange(replicates), n)
 
 
-def changed(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, float, int]]:
-    "Number of replicates whose interval holds the change, sum of widths, and number with p < .05, by estimate"
+def changed(pool, rng, n, gap, truth, replicates, exact=False) -> dict[str, tuple[int, float, int]]:
+    "Number of replicates whose interval holds the change, sum of widths, and number with p < .05, by estimate; of NLL alone with exact limits"
     (c, y), (d, w), group = pairs(pool, rng, n, gap, replicates)
     found = {}
     for (name, mine), theirs in zip(scores(c).items(), scores(d).values()):
-        _, low, high, p = paired_means((np.where(y, *mine), *mine), (np.where(w, *theirs), *theirs), group)
+        if exact and name != "nll_confidence": continue
+        _, low, high, p = paired_means((np.where(y, *mine), *mine), (np.where(w, *theirs), *theirs), group, decided=((c, y), (d, w)) if exact else None)
         found[name] = int(((low <= truth[name] + 1e-9) & (truth[name] <= high)).sum()), float((high - low).sum()), int((p < .05).sum())
+    return found
+
+
+def changed_parts(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, float, int]]:
+    "The same of parts of scores by method: `paired_parts`, and cross-fitted without each of the blocks of examples in turn, as notebook 36 does with one seed"
+    *models, group = pairs(pool, rng, n, gap, replicates)
+    fold, slot = np.arange(len(group)) % 5, group * BLOCKS + np.arange(len(group)) % BLOCKS
+    def counted(name, low, high, p):
+        return int(((low <= truth[name] + 1e-9) & (truth[name] <= high + 1e-9)).sum()), float((high - low).sum()), int((p < .05).sum())
+    found = {(name, "limits of both"): counted(name, *v[1:]) for name, v in paired_parts(*models, group, fold).items()}
+    both = [calibration_parts(np.clip(c, 1e-300, 1 - 1e-16), y.astype(float), group, fold) for c, y in models]
+    size = np.bincount(slot).reshape(replicates, BLOCKS)
+    for k in ("nll", "brier"):
+        values = {f"{k}_calibration": both[0][k] - both[1][k]}
+        total = [np.where(y, *scores(np.clip(c, expit(-15), expit(15)), 0)[f"{k}_confidence"]) for c, y in models] # log-odds as in the parts
+        values[f"{k}_refinement"] = total[0] - total[1] - values[f"{k}_calibration"]
+        for name, v in values.items():
+            sums = np.bincount(slot, v).reshape(replicates, BLOCKS)
+            means = np.column_stack([sums.sum(1) / n, (sums.sum(1, keepdims=True) - sums) / (n - size)])
+            e = over_seeds(means[None])
+            found[name, "blocks"] = counted(name, e["low"], e["high"], e["p"])
     return found
 
 
@@ -94,11 +158,11 @@ def refused(draw, rng, n, gap, replicates) -> tuple[int]:
     return (int((calibration_test(c, y, group, draws=199, seed=int(rng.integers(1 << 31))) <= .05).sum()),)
 
 
-def repeated(make, n, replicates):
+def repeated(make, n, replicates, chunk=CHUNK):
     "Sum of what `make(step)` returns over steps that fit into memory; dictionaries entry by entry"
     total, left = None, replicates
     while left:
-        step = min(left, max(1, CHUNK // n))
+        step = min(left, max(1, chunk // n))
         made = make(step)
         made = {k: np.array(v) for k, v in made.items()} if isinstance(made, dict) else np.array(made)
         total = made if total is None else {k: total[k] + made[k] for k in made} if isinstance(made, dict) else total + made
@@ -106,17 +170,23 @@ def repeated(make, n, replicates):
     return total
 
 
-def setting(n: int, shape: str, gap: float, replicates: int) -> tuple[list[dict], list[dict]]:
-    "Rows of both tables for one setting"
-    rng, draw = np.random.default_rng([n, zlib.crc32(shape.encode()), round(1000 * gap)]), SHAPES[shape]
-    sample = draw(rng, 2_000_000)
-    pool, truth, key = np.sort(sample), truths(sample, np.clip(sample - gap, 0, 1)), dict(n=n, shape=shape, gap=gap)
-    base, covered, tests = truths(sample, sample), [], []
+def share(hits, r): return dict(replicates=r, share=hits / r, standard_error=np.sqrt(hits / r * (1 - hits / r) / r))
+
+
+def prepared(n: int, shape: str, gap: float, *stream: int, size: int = 2_000_000):
+    "Generator, drawing function, population values at the gap and without one, pool of confidences, key of the setting"
+    rng, draw = np.random.default_rng([n, zlib.crc32(shape.encode()), round(1000 * gap), *stream]), SHAPES[shape]
+    sample = draw(rng, size)
+    return rng, draw, truths(sample, np.clip(sample - gap, 0, 1)), truths(sample, sample), np.sort(sample), dict(n=n, shape=shape, gap=gap)
+
+
+def first_part(n: int, shape: str, gap: float, replicates: int) -> tuple[list[dict], list[dict]]:
+    "Rows of both tables for one setting: means and their changes, debiased and smooth errors, and the test of calibration"
+    (rng, draw, truth, base, pool, key), covered, tests = prepared(n, shape, gap), [], []
     def times(kind): return max(1, round(SHARES[kind] * replicates))
-    def share(hits, r): return dict(replicates=r, share=hits / r, standard_error=np.sqrt(hits / r * (1 - hits / r) / r))
-    for kind, make in (("means", means), ("debiased", debiased), ("parts", parts), ("smooth", smooth)):
-        found = repeated(lambda step: held(make, draw, rng, n, gap, truth, step), n, times(kind))
+    for kind, make in (("means", means), ("debiased", debiased), ("skipped", skipped), ("smooth", smooth)):
         r = times(kind)
+        found = repeated(lambda step: held(make, draw, rng, n, gap, truth, step), n, r)
         covered += [dict(estimate=name, **key, truth=truth[name], **share(hits, r), width=width / r) for name, (hits, width) in found.items()]
     r, change = times("paired power" if gap else "paired"), {name: truth[name] - base[name] for name in scores(pool[:1])}
     for name, (hits, width, low_p) in repeated(lambda step: changed(pool, rng, n, gap, change, step), n, r).items():
@@ -127,17 +197,53 @@ def setting(n: int, shape: str, gap: float, replicates: int) -> tuple[list[dict]
     return covered, tests
 
 
+def second_part(n: int, shape: str, gap: float, replicates: int) -> tuple[list[dict], list[dict]]:
+    "The same of parts of scores and their changes, scores of three classes, and changes of NLL with exact limits"
+    (rng, draw, truth, base, pool, key), covered, tests = prepared(n, shape, gap, 2, size=500_000), [], []
+    r = max(1, round(PARTS[n] * replicates))
+    found = repeated(lambda step: held(parts, draw, rng, n, gap, truth, step), n, r, SMALLER)
+    covered += [dict(estimate=name, **key, truth=truth[name], **share(hits, r), width=width / r, method=method)
+                for (name, method), (hits, width) in found.items()]
+    true, found = three(draw, rng, n, gap, r)
+    covered += [dict(estimate=f"{name} of 3 classes", **key, truth=true[name], **share(hits, r), width=width / r) for name, (hits, width) in found.items()]
+    change, r = {name: truth[name] - base[name] for name in truth}, max(1, round(CHANGES[n][gap > 0] * replicates))
+    found = repeated(lambda step: changed_parts(pool, rng, n, gap, change, step), n, r, SMALLER)
+    found |= {(k, "exact limits"): v for k, v in repeated(lambda step: changed(pool, rng, n, gap, change, step, True), n, r, SMALLER).items()}
+    for (name, method), (hits, width, low_p) in found.items():
+        covered.append(dict(estimate=f"change of {name}", **key, truth=change[name], **share(hits, r), width=width / r, method=method))
+        tests.append(dict(test=f"change of {name}", **key, **share(low_p, r), method=method))
+    return covered, tests
+
+
+PARTS_OF_WORK = {"first": first_part, "second": second_part}
+
+
+def merged(path: Path, rows: list[dict]) -> pd.DataFrame:
+    "The rows, and those of the file that are about something else"
+    new = pd.DataFrame([dict(method="") | row for row in rows])
+    new = new[[c for c in new if c != "method"] + ["method"]]
+    if not path.exists(): return new
+    old = pd.read_csv(path, keep_default_na=False)
+    old = old if "method" in old else old.assign(method="")
+    keys = [old.columns[0], "n", "shape", "gap", "method"]
+    same = pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(new[keys]))
+    return pd.concat([old[~same], new], ignore_index=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--part", choices=PARTS_OF_WORK, help="of the work; all of it where none is named")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "benchmarks", help="folder")
     args = parser.parse_args()
-    with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
-        jobs = [executor.submit(setting, n, shape, gap, args.replicates) for n in SIZES for shape in SHAPES for gap in GAPS]
-        found = [job.result() for job in tqdm(jobs, disable=None)]
-    for name, tables in zip(("coverage", "refused"), zip(*found)):
-        pd.DataFrame([row for table in tables for row in table]).to_csv(args.out / f"{name}.csv", index=False, float_format="%.5g")
+    for part in [args.part] if args.part else PARTS_OF_WORK:
+        with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
+            jobs = [executor.submit(PARTS_OF_WORK[part], n, shape, gap, args.replicates) for n in SIZES for shape in SHAPES for gap in GAPS]
+            for job in tqdm(jobs, disable=None):
+                for name, rows in zip(("coverage", "refused"), job.result()):
+                    path = args.out / f"{name}.csv"
+                    merged(path, rows).to_csv(path, index=False, float_format="%.5g")
 
 
 if __name__ == "__main__":

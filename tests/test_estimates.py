@@ -14,7 +14,7 @@ from xitcal.languages import XitcalError
 from xitcal.measures import measure_table, score_parts
 from xitcal.parts import fit_correction
 from xitcal.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
-from xitcal.significance import calibration_test, paired_means
+from xitcal.significance import calibration_test, paired_means, paired_parts
 
 netcal = pytest.importorskip("netcal.metrics")
 VERSION = "netcal 1.4.0: if this fails, netcal was mended"
@@ -297,6 +297,42 @@ def test_parts_of_scores_are_unbiased_and_their_intervals_hold(gap):
         value, low, high = found[name]
         assert abs(value.mean() - true) < 4 * value.std() / np.sqrt(groups) + 2e-4, name
         assert (((low <= true + 1e-9) & (true <= high)).mean()) > .915, name # 600 draws of .93 are below .91 once in 40
+
+
+def test_errors_that_cannot_be_seen_count_in_the_parts_of_scores():
+    "Six in ten are certain and two in a hundred of them wrong: most samples of 100 show one such error or none"
+    rng, n, groups, gap = np.random.default_rng(3), 100, 400, .02
+    def drawn(size): return np.where(rng.random(size) < .6, 1., rng.beta(4, 1.5, size))
+    c = np.clip(drawn(400_000), 1e-12, 1 - 1e-12)
+    p, z = np.clip(c - gap, 0, 1), np.clip(np.log(c) - np.log1p(-c), -15, 15)
+    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    truth = (np.logaddexp(0, z) - p * z).mean() - (np.logaddexp(0, a + b * z) - p * (a + b * z)).mean()
+    c, group = drawn(n * groups), np.arange(groups).repeat(n)
+    y = rng.random(len(c)) < np.clip(c - gap, 0, 1)
+    hold = {}
+    for surest in (True, False):
+        _, low, high = score_parts(c, y, group, np.arange(len(c)) % 5, surest=surest)["nll_calibration"]
+        hold[surest] = ((low <= truth) & (truth <= high)).mean()
+    assert hold[True] > .96 and hold[False] < .88
+    same = [score_parts(c.clip(0, .99), y, group, np.arange(len(c)) % 5, surest=s) for s in (True, False)]
+    for name in same[0]:  # without certain decisions both are the same
+        np.testing.assert_allclose(same[0][name], same[1][name], atol=1e-12)
+
+
+def test_a_change_of_parts_is_that_of_both_models_and_the_same_model_has_none():
+    rng, n, groups = np.random.default_rng(4), 200, 300
+    ease = rng.normal(size=n * groups)
+    c, d = (1 / (1 + np.exp(-(1.5 + ease + .5 * rng.normal(size=len(ease))))) for _ in range(2))
+    luck, group, fold = rng.random(len(c)), np.arange(groups).repeat(n), np.arange(len(c)) % 5
+    loud = 1 / (1 + np.exp(-2 * np.log(c / (1 - c))))
+    mine, theirs = (loud, luck < c), (d, luck < d)
+    found, parts = paired_parts(mine, theirs, group, fold), [score_parts(*m, group, fold) for m in (mine, theirs)]
+    for name, (change, low, high, p) in found.items():
+        np.testing.assert_allclose(change, parts[0][name][0] - parts[1][name][0])
+        assert (low <= change).all() and (change <= high).all() and ((p < .05) == ((low > 0) | (high < 0))).mean() > .97, name
+    assert (found["nll_calibration"][3] < .05).mean() > .75 and (paired_parts((c, luck < c), theirs, group, fold)["nll_calibration"][3] < .05).mean() < .08
+    same = paired_parts(theirs, theirs, group, fold)
+    assert all((change == 0).all() and (p == 1).all() for change, _, _, p in same.values())
 
 
 def test_the_test_of_calibration_has_its_size_and_sees_what_one_number_does_not():

@@ -1,29 +1,114 @@
-"""What the committed simulation (`scripts/coverage.py`) says of intervals and tests."""
+"""What the committed simulation (`scripts/coverage.py`) says of intervals and tests: 93 to 97 % for regular estimates, at least 93 % for those that cannot be
+negative, at most 6 % false alarms, each to two binomial standard errors; every exception has its name and its reason here."""
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-SETTINGS = 3 * 3 * 4 # sizes, shapes, gaps
+SETTINGS = 3 * 3 * 4  # sizes, shapes, gaps
+CERTAIN = "60 % at 1"
+SCORES = ("signed_gap", "nll_confidence", "brier_confidence")
+PARTS = [f"{score}_{part}" for score in ("nll", "brier") for part in ("calibration", "refinement")]
+NOT_NEGATIVE = ("debiased_rms_ce", "smooth_ece")
+
+# what the library gives: estimate and method
+GIVEN = {**{(name, ""): 36 for name in (*SCORES, "nll of 3 classes", "brier of 3 classes", "change of signed_gap", "change of brier_confidence")},
+         **{(name, "exact limits"): 36 for name in (*PARTS, "change of nll_confidence")}, **{(f"change of {name}", "limits of both"): 36 for name in PARTS}}
+
+# what it gave, or gives elsewhere, and which settings (N, shape, gap) it misses; another method took its place
+MISSES = {
+    ("nll_calibration", "spread alone"): {(100, CERTAIN, .02)},  # no error among the certain in three samples of ten
+    ("change of nll_confidence", ""): {(100, CERTAIN, .02)},  # the same of two models
+    ("change of nll_calibration", "blocks"): {(100, CERTAIN, .02), (100, CERTAIN, .05), (500, CERTAIN, .02),  # a fold cannot correct what is only in it
+                                              (100, "Beta(6, 1.5)", .1), (100, "uniform on [.5, 1]", .1)},
+    ("change of nll_refinement", "blocks"): {(100, CERTAIN, .02)},
+    ("change of brier_calibration", "blocks"): {(100, CERTAIN, .02)},
+    ("change of brier_refinement", "blocks"): {(100, CERTAIN, .02)},
+}
+
+# too often by more than 97 %: (why, how many settings at most)
+NOTHING_SEEN = "confidences of 1 whose errors cannot be seen: limits are made for what could be"
+BOUNDARY = "a calibration part near 0, its boundary, where a calibrated model's correction is all noise"
+TOGETHER = "limits of two models put together, which share more luck than is taken off"
 
 
-def test_tests_have_their_size_at_full_size():
-    table = pd.read_csv(FOLDER / "refused.csv")
-    size = table[table.gap == 0]
-    assert len(size) == 4 * 9 and (size.replicates >= 10_000).all()
-    assert (size.share - 2 * size.standard_error <= .06).all()
-    power = table.pivot_table(index=["test", "n"], columns="gap", values="share")
-    assert (power.loc[("calibrated", 2490), [.05, .1]] > .99).all() and (power[.1] > power[.02]).all()
+@pytest.fixture(scope="module")
+def coverage():
+    table = pd.read_csv(FOLDER / "coverage.csv", keep_default_na=False)
+    return table.assign(low=table.share + 2 * table.standard_error < .93, high=table.share - 2 * table.standard_error > .97)
 
 
-def test_intervals_hold_at_full_size():
-    "Of regular estimates and of those that cannot be negative; parts of scores at N = 100 are known to fall short (notebook 31bd)"
+def test_every_estimate_has_every_setting(coverage):
+    sizes = coverage.groupby(["estimate", "method"]).size().to_dict()
+    for kind, size in GIVEN.items():
+        assert sizes[kind] == size, kind
+    for name in NOT_NEGATIVE:
+        assert sizes[name, ""] == SETTINGS
+    shapes = "Beta(6, 1.5)", CERTAIN, "uniform on [.5, 1]"
+    assert set(zip(coverage.n, coverage["shape"], coverage.gap)) == {(n, s, g) for n in (100, 500, 2490) for s in shapes for g in (0, .02, .05, .1)}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_no_interval_of_a_regular_estimate_holds_too_seldom(coverage, kind):
+    mine = coverage[(coverage.estimate == kind[0]) & (coverage.method == kind[1])]
+    assert not mine.low.any(), mine[mine.low]
+    assert mine.share.mean() > .94
+
+
+def test_intervals_of_estimates_that_cannot_be_negative_hold():
     table = pd.read_csv(FOLDER / "coverage.csv")
-    assert (table.groupby("estimate").size() == SETTINGS).all()
-    for name in ("signed_gap", "brier_confidence", "nll_confidence"):
-        share = table[table.estimate == name].share
-        assert share.between(.93, .99).all() and .94 < share.mean() < .97, name
-    for name in ("debiased_rms_ce", "smooth_ece"):
-        assert table[table.estimate == name].share.min() >= .93, name
-    parts = table[table.estimate.str.contains("calibration|refinement") & (table.n > 100)]
-    assert parts.share.min() > .915 and parts[parts.estimate.str.contains("calibration")].share.min() > .935
+    assert table[table.estimate.isin(NOT_NEGATIVE)].share.min() >= .93
+
+
+def reason(row):
+    "Why an interval holds in more than 97 %"
+    if row["shape"] == CERTAIN:
+        return NOTHING_SEEN
+    if row.estimate.endswith("calibration") and row.truth < .01:
+        return BOUNDARY
+    return TOGETHER if row.estimate.startswith("change of") and row.method == "limits of both" else "none"
+
+
+TOO_OFTEN = {  # settings of each estimate; one that is not here, or more of them, fails
+    NOTHING_SEEN: {"nll_calibration": 7, "nll_refinement": 4, "brier_calibration": 6, "brier_refinement": 3, "nll_confidence": 1, "nll of 3 classes": 1,
+                   "change of nll_confidence": 7, "change of brier_confidence": 1, "change of nll_calibration": 6, "change of nll_refinement": 8,
+                   "change of brier_calibration": 7, "change of brier_refinement": 6},
+    BOUNDARY: {"nll_calibration": 5, "brier_calibration": 12, "change of brier_calibration": 14},
+    TOGETHER: {"change of nll_refinement": 5, "change of brier_refinement": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def too_often(coverage):
+    table = coverage[coverage.high & pd.Series([k in GIVEN for k in zip(coverage.estimate, coverage.method)])]
+    return table.assign(reason=[reason(row) for _, row in table.iterrows()])
+
+
+def test_what_holds_too_often_is_named_and_does_not_grow(too_often):
+    assert {why: t.estimate.value_counts().to_dict() for why, t in too_often.groupby("reason")} == TOO_OFTEN
+
+
+def test_methods_that_missed_are_kept_beside_those_that_hold(coverage):
+    others = coverage[[kind not in GIVEN and kind[0] not in NOT_NEGATIVE for kind in zip(coverage.estimate, coverage.method)]]
+    low = others[others.low].groupby(["estimate", "method"])
+    assert {kind: set(zip(t.n, t["shape"], t.gap)) for kind, t in low} == MISSES
+
+
+def test_tests_have_their_size():
+    table = pd.read_csv(FOLDER / "refused.csv", keep_default_na=False)
+    size = table[table.gap == 0]
+    assert (size.share - 2 * size.standard_error <= .06).all()
+    plain = size[size.method == ""]
+    assert len(plain) == 4 * 9 and (plain.replicates >= 10_000).all()
+    small = size[(size.method != "") & (size.n == 100)]
+    assert len(small) == 9 * 3 and (small.replicates >= 10_000).all()  # of parts and of NLL with exact limits; fewer at larger N
+
+
+def test_tests_have_power():
+    table = pd.read_csv(FOLDER / "refused.csv", keep_default_na=False)
+    power = table[table.method == ""].pivot_table(index=["test", "n"], columns="gap", values="share")
+    assert (power.loc[("calibrated", 2490), [.05, .1]] > .99).all() and (power[.1] > power[.02]).all()
+    parts = table[table.method == "limits of both"].pivot_table(index=["test", "n"], columns="gap", values="share")
+    assert parts.loc[("change of nll_calibration", 2490), .1] > .99 and (parts[.1] > parts[0]).all()
+

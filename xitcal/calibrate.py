@@ -266,7 +266,8 @@ def compare(
     rows = []
     for name in scores:
         a, b = [v[at] for v in scores[name]], [v[other] for v in others[name]]
-        change, low, high, p = paired_means(a, b, group, _examples(pairs))
+        both = [(d.confidence.to_numpy()[i], d.correct.to_numpy()[i]) for d, i in ((mine, at), (theirs, other))]
+        change, low, high, p = paired_means(a, b, group, _examples(pairs), decided=both if name == "nll" else None) # its loss has no bound
         size = np.bincount(group)
         rows.append(groups.reset_index(drop=True).assign(estimate=name, value=np.bincount(group, a[0]) / size, baseline=np.bincount(group, b[0]) / size,
                                                          change=change, low=low, high=high, p=p, n=size))

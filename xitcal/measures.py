@@ -11,30 +11,101 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, xlogy
-from scipy.stats import t
+from scipy.stats import beta, t
 
 from .bins import binned_ece, classwise_ece, classwise_null, equal_bins, largest_error, null_bins
 from .calibration import _one_kind
 from .events import KEYS, cells, check_events
-from .groups import _noncentrality, debiased_rms, imagined_mean, mean_interval, null_distances, smooth_ece_interval
+from .groups import _clusters, _noncentrality, debiased_rms, imagined_mean, mean_interval, null_distances, smooth_ece_interval
 from .languages import XitcalError
 from .parts import _log_odds, corrected, example_groups, fit_correction
 from .ranking import aurc, aurc_interval, auroc_interval, excess_aurc
 
 # %% ../nbs/31bc_measures.ipynb #d82f6f8c
-_SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z, brier=lambda z, y: (expit(z) - y) ** 2) # of log-odds
+_SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z, brier=lambda z, y: expit(z) ** 2 + y * (1 - 2 * expit(z))) # of log-odds, when right with chance y
 
 # %% ../nbs/31bc_measures.ipynb #521ba2df
-def _part_interval(inside, optimism, error, df, level):
-    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error of the mean"
+def _surest(c, y, group, cluster, tail):
+    "Which decisions are surer than 1 − 1/(10 N); the share of them that is right in each group, and Clopper and Pearson's limits"
+    number, owner = _clusters(group, cluster)
+    size = np.bincount(group)
+    sure = c > 1 - .1 / size[group]
+    m, right = (np.bincount(group, x, len(size)) for x in (sure, sure * y))
+    count = np.bincount(owner, np.bincount(number, sure, len(owner)) > 0, len(size)) # examples
+    share = np.divide(right, m, out=np.ones(len(size)), where=m > 0)
+    k = share * count
+    with np.errstate(invalid="ignore"): low, high = beta.ppf(tail, k, count - k + 1), beta.isf(tail, k + 1, count - k)
+    return sure, share, np.where(k > 0, low, 0), np.where(k < count, high, 1)
+
+def _stretched(interval, seen, ends, explained):
+    "Value, low, high when the estimate would be `ends` at the limits of what is unseen, and `explained` of that is in the interval already"
+    value, low, high = interval
+    base, reach = np.clip(value, low, high), [seen - np.minimum(*ends), np.maximum(*ends) - seen]
+    down, up = (np.sqrt(np.maximum(np.maximum(r, 0) ** 2 - explained, 0)) for r in reach)
+    return value, np.minimum(base - np.hypot(base - low, down), value), np.maximum(base + np.hypot(high - base, up), value)
+
+# %% ../nbs/31bc_measures.ipynb #7dbfdaad
+def _brier_pull(z, y, fitted, group):
+    "What a decision moves the Brier score after the correction by moving the correction, over (outcome − chance)"
+    g, n = expit(fitted), group.max() + 1
+    h, d = g * (1 - g), 2 * (g - y) * g * (1 - g)
+    haa, hab, hbb, da, db = (np.bincount(group, x, n) for x in (h, h * z, h * z ** 2, d, d * z))
+    haa, hbb = haa + 1, hbb + 1 # the ridge of `fit_correction`
+    det = haa * hbb - hab ** 2
+    return ((hbb * da - hab * db) / det)[group] + ((haa * db - hab * da) / det)[group] * z
+
+def _part_interval(inside, optimism, error, df, level, proper):
+    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error; joined with a t-interval where it can be negative"
     value, tail = inside - optimism, (1 - level) / 2
     low, high = (optimism * _noncentrality(2 * np.maximum(inside, 0) / optimism, 2., p) / 2 for p in (1 - tail, tail))
     wider = np.maximum(error / np.sqrt(2 * optimism * np.maximum(inside, optimism)), 1)
     low, high = np.where(low == 0, 0, np.maximum(value - wider * (value - low), 0)), value + wider * (high - value)
-    half = t.isf(tail, df) * np.hypot(error, optimism)
-    return value, np.minimum(low, value), np.maximum(high, value), half
+    low, high = np.minimum(low, value), np.maximum(high, value)
+    if proper: return value, low, high
+    half, there = t.isf(tail, df) * np.hypot(error, optimism), inside > 0
+    return value, np.where(there, np.minimum(low, value - half), value - half), np.where(there, np.maximum(high, value + half), value + half)
 
-# %% ../nbs/31bc_measures.ipynb #7dbfdaad
+# %% ../nbs/31bc_measures.ipynb #64ddabf8
+def _parts_of(score, z, y, lines, group, cluster, sure, folds, level, pull):
+    "Both parts of one score: (value, low, high) of each, degrees of freedom, each row's share in both. `lines`: log-odds corrected, inside and cross-fitted"
+    (fitted, crossed), size, proper, outcomes = lines, np.bincount(group), np.ndim(pull) == 0, (y, 1., 0.)
+    inside, across = (np.bincount(group, score(z, y) - score(x, y)) / size for x in lines)
+    optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)), 1e-4 * np.abs(inside) + 1e-12)
+    gain, right, wrong = (score(z, o) - score(fitted, o) - pull * (o - expit(fitted)) for o in outcomes)
+    *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
+    outcomes = y, 1., sure.astype(float) # those that are surely right are not imagined wrong
+    after, right, wrong = (score(crossed, o) + pull * (o - expit(crossed)) for o in outcomes)
+    *_, spread, _ = imagined_mean(after, [(right, 2), (wrong, 2)], group, cluster)
+    plain, right, wrong = (score(fitted, o) for o in outcomes)
+    value, centre, *_ = imagined_mean(plain, [(right, 2), (wrong, 2)], group, cluster)
+    half = t.isf((1 - level) / 2, df) * np.hypot(spread, optimism)
+    part = _part_interval(inside, optimism, error, df, level, proper)
+    return part, (value + optimism, centre + optimism - half, centre + optimism + half), df, (gain, after)
+
+# %% ../nbs/31bc_measures.ipynb #14e9c48b
+def _score_parts(confidence, correct, group, fold, cluster, level, surest=True):
+    "What `score_parts` returns, and by name each row's share in the part"
+    c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
+    z, size, tail, found, rows = _log_odds(c), np.bincount(group), (1 - level) / 2, {}, {}
+    def fit(chance):
+        a, b = fit_correction(z, chance, group, np.ones(len(c)))[group].T
+        return a + b * z
+    sure, share, *limits = _surest(c if surest else 0 * c, y, group, cluster, tail)
+    fitted, crossed = fit(y), corrected(c, y, group, fold)
+    seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
+    cases = [(seen, fitted), *((x, fit(x) if sure.any() else fitted) for x in ends)]
+    pull = dict(nll=0., brier=_brier_pull(z, y, fitted, group))
+    for name, score in _SCORES.items():
+        *intervals, df, each = _parts_of(score, z, y, (fitted, crossed), group, cluster, sure, max(fold.max() + 1, 2), level, pull[name])
+        made = dict(calibration=lambda chance, line: score(z, chance) - score(line, chance), refinement=lambda chance, line: score(line, chance))
+        for (part, of), interval, row in zip(made.items(), intervals, each):
+            now, *then = (np.bincount(group, of(*case)) / size for case in cases)
+            scatter = np.bincount(group, sure * (share * (1 - share))[group] * (of(1., fitted) - of(0., fitted)) ** 2)
+            value, low, high = _stretched(interval, now, then, (t.isf(tail, df) / size) ** 2 * scatter)
+            found[f"{name}_{part}"], rows[f"{name}_{part}"] = (value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high), row
+    return found, rows
+
+# %% ../nbs/31bc_measures.ipynb #68037a91
 def score_parts(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
@@ -42,23 +113,10 @@ def score_parts(
     fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same for all decisions of an example
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the intervals
+    surest: bool = True,    # Whether errors that could not be seen among the surest decisions count; without, for comparison only
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
     "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
-    c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
-    z, size, found = _log_odds(c), np.bincount(group), {}
-    cluster = np.arange(len(c)) if cluster is None else cluster
-    line, folds = fit_correction(z, y, group, np.ones(len(c)))[group].T, max(fold.max() + 1, 2)
-    fitted, crossed = line[0] + line[1] * z, corrected(c, y, group, fold)
-    for name, score in _SCORES.items():
-        inside, across = (np.bincount(group, score(z, y) - score(x, y)) / size for x in (fitted, crossed))
-        optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)), 1e-4 * np.abs(inside) + 1e-12)
-        gain, right, wrong = (score(z, o) - score(fitted, o) for o in (y, 1., 0.))
-        *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
-        value, low, high, half = _part_interval(inside, optimism, error, df, level)
-        found[f"{name}_calibration"] = (value, low, high) if name == "nll" else (value, np.minimum(low, value - half), np.maximum(high, value + half))
-        after = (score(fitted, o) for o in (y, 1., 0.))
-        found[f"{name}_refinement"] = tuple(v + optimism for v in mean_interval(*after, group, cluster, level))
-    return found
+    return _score_parts(confidence, correct, group, fold, np.arange(len(group)) if cluster is None else cluster, level, surest)[0]
 
 # %% ../nbs/31bc_measures.ipynb #9e01a8dd
 def _true_ce(confidence, posterior, group, cluster, bins, draws, seed):
