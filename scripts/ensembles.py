@@ -1,4 +1,4 @@
-"""Ensembles over the seeds of the full study: `python scripts/ensembles.py --seeds 2,3,4,5`
+"""Ensembles over the seeds of the full study: `python scripts/ensembles.py --seeds 2,3,4,5,6`
 
 Reads the stores of scripts/full_study.py and keeps what is kept of a seed (notebook 41b), for the mean of the probabilities of all seeds of
 an arm, where an event has the same classes in every seed (labels and tokens): data/ensembles/seed-0-blocks.parquet and its like. The seeds

@@ -3,7 +3,8 @@
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 data/full (notebook 41b): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
 on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). What a seed's results hold
-is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows most. `--tables` trains nothing and makes the tables again.
+is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows
+most. `--tables` trains nothing and makes the tables again.
 
     python scripts/full_study.py --encoder build/encoder-100/6
 

@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit, log_softmax, logit
 from scipy.stats import t as student
 
+from .bins import binned_ece
 from .calibration import debiased_square
 from .events import KEYS, distribution_scores, event_statistics, shown_event
 from .languages import XitcalError, known
@@ -434,13 +435,14 @@ def _applied(family, fitted, inputs, model):
 
 # %% ../nbs/31d_regimes.ipynb #2f3ad45d
 def _binary(confidence, correct, model, decided):
-    "Means by language: NLL and Brier of (confidence, correct), signed gap, debiased error, share right"
+    "Means by language: NLL and Brier of (confidence, correct), signed gap, debiased error, ECE with ten bins, share right"
     c, n = np.clip(confidence, 1e-7, 1 - 1e-7), len(model.languages)
     mean = lambda values: np.bincount(model.language, values, n) / np.bincount(model.language, minlength=n)
     square = debiased_square(confidence, correct.astype(float), model.language, model.example)
     nll = -np.log(np.where(correct, c, 1 - c))
     return pd.DataFrame(dict(language=model.languages, nll_confidence=mean(nll), brier_confidence=mean((confidence - correct) ** 2),
-                             signed_gap=mean(confidence - correct), debiased_rms_ce=np.sqrt(np.maximum(square, 0)), accuracy=mean(correct),
+                             signed_gap=mean(confidence - correct), debiased_rms_ce=np.sqrt(np.maximum(square, 0)),
+                             ece_10=binned_ece(confidence, correct.astype(float), model.language, 10), accuracy=mean(correct),
                              changed=mean(correct != decided)))
 
 # %% ../nbs/31d_regimes.ipynb #08d2e666
