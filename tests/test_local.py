@@ -237,6 +237,49 @@ def test_bad_files_of_other_kinds(tmp_path):
         with pytest.raises(XitcalError, match=f"Task {task}.*{code}.*{sentence}|Task {task}.*{sentence}"): suite.rows(task, "test", code)
 
 
+def test_labels_of_another_release_are_not_taken_for_a_damaged_file(tmp_path):
+    put(tmp_path / "panx/test-de.tsv", "Köln\nliegt\n\nBonn\n")
+    put(tmp_path / "labels/panx/test-de.tsv", "B-LOC\nO\n")
+    put(tmp_path / "pawsx/test-de.tsv", "one sentence\n")
+    with pytest.raises(XitcalError, match="^Task panx, language de.* has 2 records, but its file of labels in .* has 1; get both"): XtremeSuite(tmp_path).rows("panx", "test", "de")
+    with pytest.raises(XitcalError, match="^Task pawsx, language de.*line 1 of .*has no two sentences"): XtremeSuite(tmp_path).rows("pawsx", "test", "de")
+
+
+def test_lines_end_at_line_ends_alone(tmp_path):
+    "A sentence may hold a separator that Python's splitlines takes for an end of line"
+    pools(tmp_path / "bucc2018/de-en.test", tmp_path / "bucc2018/de-en.test.gold")
+    for path in (tmp_path / "bucc2018").iterdir():
+        if not path.name.endswith("gold"): put(path, path.read_text().replace("\t", "\tA\u2028b\u0085c "))
+    put(tmp_path / "tatoeba/tatoeba.deu-eng.deu", "a\u0085b\nc\n")
+    put(tmp_path / "tatoeba/tatoeba.deu-eng.eng", "a\nb\n")
+    put(tmp_path / "panx/test-de.tsv", "Kö\u0085ln\tB-LOC\n")
+    suite = XtremeSuite(tmp_path)
+    assert all("\u2028" in text for text in suite.rows("bucc", "test", "de")["text"])
+    assert "a\u0085b" in suite.rows("tatoeba", "test", "de")["text"] and suite.rows("panx", "test", "de")["tokens"][0] == ["Kö\u0085ln"]
+
+
+@pytest.mark.parametrize("name, text, said", [("ccg.train", "no tab\n", "line 1 of"), ("ccg.train", b"a\xff\tNP\n", "line 0 of"), ("tags_to_id.json", "[1", "is not a JSON object"),
+                                              ("AUTO/00/wsj_0001.auto", "(<L NP NNP>)\n", "line 1 of")])
+def test_a_bad_ccgbank_is_one_sentence_before_anything_is_read(tmp_path, name, text, said):
+    for split in ("train", "dev", "test"): put(tmp_path / "ccg" / f"ccg.{split}", "a\tNP\n")
+    if name.startswith("AUTO"): (tmp_path / "ccg/ccg.train").unlink()
+    (tmp_path / "ccg" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "ccg" / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(XitcalError, match=f"^Task ccg: .*{said}") as told_off: XtremeSuite(tmp_path)
+    assert "\n" not in str(told_off.value)
+
+
+@pytest.mark.parametrize("task, field", [("xquad", "context"), ("xquad", "answers"), ("xquad", "question")])
+def test_a_null_field_is_a_fault_of_its_record(tmp_path, task, field):
+    data = json.loads(squad([dict(example="1", question="q", context="In Paris.", answers=dict(text=["Paris"], answer_start=[3]))]))
+    paragraph = data["data"][0]["paragraphs"][0]
+    if field == "context": paragraph["context"] = None
+    elif field == "question": paragraph["qas"][0]["question"] = None
+    else: paragraph["qas"][0]["answers"][0]["text"] = None
+    put(tmp_path / "xquad/xquad.de.json", json.dumps(data))
+    with pytest.raises(XitcalError, match="^Task xquad, language de"): XtremeSuite(tmp_path).rows("xquad", "test", "de")
+
+
 def test_a_few_faults_among_many_are_counted(tmp_path):
     rows = [("a", "b", "1"), *[("c", "d", str(i % 2)) for i in range(500)]]
     random.Random(0).shuffle(rows)

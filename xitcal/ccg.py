@@ -11,7 +11,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from .schemas import tag_rows
+from .languages import XitcalError
+from .schemas import tag_rows, text_lines
 from .sources import Source
 
 # %% ../nbs/08e_ccg.ipynb #fef0bc35
@@ -45,15 +46,26 @@ def ccg_files(
     return [lines] if lines.exists() else _auto(root, split)
 
 # %% ../nbs/08e_ccg.ipynb #633df812
+def _records(path):
+    "Sentences of one file; `XitcalError` names the line that is none"
+    number, found = 0, []
+    try:
+        for number, line in enumerate(text_lines(path), 1):
+            if not line.strip(): continue
+            words, tags = derivation_words(line) if path.suffix == ".auto" else (part.split(" ") for part in line.split("\t"))
+            if words: found.append(dict(tokens=words, tags=tags))
+    except (ValueError, IndexError) as error:
+        what = "a derivation as in CCGbank's AUTO files" if path.suffix == ".auto" else "tokens, a tab and tags, in UTF-8"
+        raise XitcalError(f"line {number} of {str(path)!r} is not {what} ({error}); put the line right or take the folder ccg away.") from None
+    return found
+
+# %% ../nbs/08e_ccg.ipynb #bf8e10c2
 def read_ccg(
     paths: list[Path], # AUTO files, or lines of tokens, a tab and tags
     code: str = "en",  # Language
 ) -> list[dict]: # tokens, tags
     "Sentences with supertags"
-    lines = (line for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    if paths[0].suffix == ".auto": pairs = (derivation_words(line) for line in lines)
-    else: pairs = ([part.split(" ") for part in line.split("\t")] for line in lines)
-    return [dict(tokens=words, tags=tags) for words, tags in pairs if words]
+    return [record for path in paths for record in _records(path)]
 
 # %% ../nbs/08e_ccg.ipynb #f50a72d9
 @lru_cache(maxsize=4)
@@ -68,10 +80,12 @@ def supertags(
     "Supertags of the user's CCGbank"
     ids = root / "ccg" / "tags_to_id.json"
     if ids.exists():
-        order = json.loads(ids.read_text(encoding="utf-8"))
-        return tuple(sorted(order, key=order.get))
+        try: return tuple(sorted(order := json.loads(ids.read_text(encoding="utf-8")), key=order.get))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise XitcalError(f"Task ccg: {str(ids)!r} is not a JSON object of supertags and numbers ({error}); take it away, and the tags are read off the sentences.") from None
     files = tuple(f for split in SECTIONS for f in ccg_files(root, split))
-    return _supertags(files, tuple(f.stat().st_size for f in files))
+    try: return _supertags(files, tuple(f.stat().st_size for f in files))
+    except XitcalError as error: raise XitcalError(f"Task ccg: {error}") from None
 
 # %% ../nbs/08e_ccg.ipynb #7af2a793
 CCG = Source("", (), {"train": "train", "validation": "dev[:50%]", "calibration": "dev[50%:]", "test": "test"}, tag_rows,

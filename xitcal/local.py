@@ -16,20 +16,24 @@ from itertools import groupby
 from pathlib import Path
 
 from .ccg import CCG
-from .languages import LANGUAGES
+from .languages import LANGUAGES, XitcalError
 from .reading import Part, check_columns, check_count, read_table
-from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows
+from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows, text_lines
 from .sources import HUB, Source, parse_split
 from .tasks import TARGETS
 
 # %% ../nbs/08f_local.ipynb #6af83fdd
-def _lines(path: Path) -> list[str]: return path.read_text(encoding="utf-8").splitlines()
+def _beside(rows: list, labels: list, path: Path) -> Iterator[tuple]:
+    "Rows with their labels; `XitcalError` where there are not as many"
+    if len(rows) != len(labels):
+        raise XitcalError(f"the file {str(path)!r} has {len(rows)} records, but its file of labels in {str(path.parents[1] / 'labels')!r} has {len(labels)}; get both from one release, or take the labels away.")
+    return zip(rows, labels)
 
 def _gold(path: Path, code: str, task: str) -> list[str]|None:
     "Lines of the file of gold labels of a test set, or None"
     if path.name.startswith(("train", "dev")): return None
     found = path.parents[1] / "labels" / task / f"test-{code}.tsv"
-    return _lines(found) if task and found.exists() else None
+    return text_lines(found) if task and found.exists() else None
 
 # %% ../nbs/08f_local.ipynb #e5f1faa2
 def read_pairs(
@@ -39,8 +43,10 @@ def read_pairs(
 ) -> list[dict]: # sentence1, sentence2, label (None where there is none)
     "XTREME's tables of sentence pairs, quoted as its script writes them"
     with open(paths[0], encoding="utf-8", newline="") as file: rows = list(csv.reader(file, delimiter="\t"))
+    if short := [n for n, r in enumerate(rows, 1) if len(r) < 2]:
+        raise XitcalError(f"line {short[0]} of {str(paths[0])!r} has no two sentences with a tab between them; put it right, or get the file anew.")
     labels = _gold(paths[0], code, gold) or [None] * len(rows)
-    return [dict(sentence1=r[0], sentence2=r[1], label=r[2] if len(r) > 2 else g) for r, g in zip(rows, labels, strict=True)]
+    return [dict(sentence1=r[0], sentence2=r[1], label=r[2] if len(r) > 2 else g) for r, g in _beside(rows, labels, paths[0])]
 
 # %% ../nbs/08f_local.ipynb #0183672b
 def read_headed(
@@ -78,12 +84,12 @@ def read_tagged(
     gold: str = "",    # Folder of the labels, for test files
 ) -> list[dict]: # tokens, tags (None where there are none)
     "Tagged sentences"
-    sentences = [[line.rstrip("\r").split("\t") for line in s] for s in _sentences(_lines(paths[0]))]
+    sentences = [[line.rstrip("\r").split("\t") for line in s] for s in _sentences(text_lines(paths[0]))]
     if sentences and all(w[0].startswith(f"{code}:") for s in sentences for w in s):
         sentences = [[[w[0][len(code) + 1:], *w[1:]] for w in s] for s in sentences]
     labels = _gold(paths[0], code, gold)
     labels = list(_sentences(labels)) if labels else [[w[1].strip() for w in s] if all(len(w) > 1 for w in s) else None for s in sentences]
-    return [dict(tokens=[w[0] for w in s], tags=t) for s, t in zip(sentences, labels, strict=True)]
+    return [dict(tokens=[w[0] for w in s], tags=t) for s, t in _beside(sentences, labels, paths[0])]
 
 # %% ../nbs/08f_local.ipynb #4540e548
 def read_conllu(
@@ -93,7 +99,7 @@ def read_conllu(
     "Words and universal word classes of treebanks"
     found = []
     for path in paths:
-        for sentence in _sentences(_lines(path)):
+        for sentence in _sentences(text_lines(path)):
             words = [f for line in sentence if not line.startswith("#") and (f := line.split("\t"))[0].isdigit()]
             if any(w[1] != "_" for w in words): found.append(dict(tokens=[w[1] for w in words], tags=[w[3] for w in words]))
     return found
@@ -105,9 +111,9 @@ def read_bucc(
 ) -> list[dict]: # One record: sentence1, sentence2, id1, id2, gold
     "The pools of BUCC 2018"
     base = paths[0].with_suffix("")
-    sides = [[line.split("\t", 1) for line in _lines(base.with_name(base.name + f".{c}"))] for c in (code, "en")]
+    sides = [[line.split("\t", 1) for line in text_lines(base.with_name(base.name + f".{c}"))] for c in (code, "en")]
     gold = base.with_name(base.name + ".gold")
-    pairs = _lines(gold) if gold.exists() else _gold(paths[0], code, "bucc2018") or _gold(paths[0], code, "bucc") or []
+    pairs = text_lines(gold) if gold.exists() else _gold(paths[0], code, "bucc2018") or _gold(paths[0], code, "bucc") or []
     places = [{id: i + 1 for i, (id, _) in enumerate(side)} for side in sides]
     return [dict(sentence1=[t for _, t in sides[0]], sentence2=[t for _, t in sides[1]], id1=[i for i, _ in sides[0]], id2=[i for i, _ in sides[1]],
                  gold=[[places[0][a], places[1][b]] for a, b in (p.split("\t") for p in pairs if p.strip())])]
@@ -120,10 +126,10 @@ def read_aligned(
     gold: str = "",    # Folder of the labels, where the English side is sorted
 ) -> list[dict]: # source_sentence, target_sentence (None where the pairs were taken out)
     "Two files of sentences"
-    others, ours = _lines(paths[0]), _lines(paths[0].with_suffix(f".{english}"))
+    others, ours = text_lines(paths[0]), text_lines(paths[0].with_suffix(f".{english}"))
     labels = _gold(paths[0], code, gold)
     if gold and not labels: return [dict(source_sentence=s, target_sentence=None) for s in others]
-    if labels: ours = dict(zip(map(int, labels), ours, strict=True))
+    if labels: ours = dict(_beside(list(map(int, labels)), ours, paths[0]))
     elif len(others) != len(ours): raise ValueError(f"{len(others)} sentences, but {len(ours)} in English")
     return [dict(source_sentence=s, target_sentence=ours[i]) for i, s in enumerate(others)]
 
@@ -133,7 +139,7 @@ def read_commonsenseqa(
     code: str,         # Language
 ) -> list[dict]: # id, question, choices {label, text}, answerKey
     "CommonsenseQA as its authors publish it"
-    records = [json.loads(line) for line in _lines(paths[0])]
+    records = [json.loads(line) for line in text_lines(paths[0])]
     return [dict(id=r["id"], question=r["question"]["stem"], answerKey=r.get("answerKey", ""),
                  choices={c: [x[c] for x in r["question"]["choices"]] for c in ("label", "text")}) for r in records]
 

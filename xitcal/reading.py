@@ -66,7 +66,7 @@ def read_table(
             if source.reader: tables.append(pa.Table.from_pylist(list(source.reader(path, code))))
             elif path[0].suffix == ".parquet": tables.append(pq.read_table(path[0]))
             else: tables.append(pa.Table.from_pylist(_json_lines(path[0])))
-        except XitcalError: raise
+        except XitcalError as error: raise XitcalError(f"{where}: {error}") from None
         except (pa.ArrowException, OSError, EOFError, ValueError, KeyError, TypeError, IndexError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise XitcalError(f"{where}: the file {str(path[0])!r} is damaged or no such file as expected ({reason}); "
@@ -205,6 +205,19 @@ def noted(
                        fault=t.fault, places=t.places, commits=t.commits) for key, t in new.items()]
 
 # %% ../nbs/08c_reading.ipynb #76069d31
+def _has_null(value) -> bool:
+    "Whether a record holds a null anywhere"
+    if isinstance(value, (dict, list)): return any(map(_has_null, value.values() if isinstance(value, dict) else value))
+    return value is None
+
+def _made(rows, record, where) -> list[dict]:
+    "Rows of a record; `Fault` where a field that is needed is null"
+    try: return rows(record, where)
+    except (TypeError, KeyError, AttributeError):
+        if not _has_null(record): raise
+        raise Fault("a field is null: " + ", ".join(name for name, value in record.items() if _has_null(value))) from None
+
+# %% ../nbs/08c_reading.ipynb #7633b6c8
 def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally) -> Iterator[list[dict]]:
     "The rows of each record in turn; a record at fault gives none and is counted"
     names = [label_names(p.table, p.source, f"Task {task.name}, language {code}, {p.raw} of {p.place}") for p in parts]
@@ -217,7 +230,7 @@ def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally)
             tag = f"{part.source.name}-" if len({id(p.source) for p in parts}) > 1 else ""
             where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}", tally.repaired)
             tally.records += 1
-            try: made = part.source.rows(next(taken[number]), where)
+            try: made = _made(part.source.rows, next(taken[number]), where)
             except Fault as fault:
                 made = []
                 tally.left_out["at fault"] += 1
