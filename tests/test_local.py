@@ -241,8 +241,10 @@ def test_labels_of_another_release_are_not_taken_for_a_damaged_file(tmp_path):
     put(tmp_path / "panx/test-de.tsv", "Köln\nliegt\n\nBonn\n")
     put(tmp_path / "labels/panx/test-de.tsv", "B-LOC\nO\n")
     put(tmp_path / "pawsx/test-de.tsv", "one sentence\n")
-    with pytest.raises(XitcalError, match="^Task panx, language de.* has 2 records, but its file of labels in .* has 1; get both"): XtremeSuite(tmp_path).rows("panx", "test", "de")
-    with pytest.raises(XitcalError, match="^Task pawsx, language de.*line 1 of .*has no two sentences"): XtremeSuite(tmp_path).rows("pawsx", "test", "de")
+    with pytest.raises(XitcalError, match="^Task panx, language de.* has 2 records, but its file of labels in .* has 1; get both"):
+        XtremeSuite(tmp_path).rows("panx", "test", "de")
+    with pytest.raises(XitcalError, match="^Task pawsx, language de.*line 1 of .*has no two sentences"):
+        XtremeSuite(tmp_path).rows("pawsx", "test", "de")
 
 
 def test_lines_end_at_line_ends_alone(tmp_path):
@@ -258,7 +260,8 @@ def test_lines_end_at_line_ends_alone(tmp_path):
     assert "a\u0085b" in suite.rows("tatoeba", "test", "de")["text"] and suite.rows("panx", "test", "de")["tokens"][0] == ["Kö\u0085ln"]
 
 
-@pytest.mark.parametrize("name, text, said", [("ccg.train", "no tab\n", "line 1 of"), ("ccg.train", b"a\xff\tNP\n", "line 0 of"), ("tags_to_id.json", "[1", "is not a JSON object"),
+@pytest.mark.parametrize("name, text, said", [("ccg.train", "no tab\n", "line 1 of"),
+                                              ("ccg.train", b"a\xff\tNP\n", "line 1 of"), ("tags_to_id.json", "[1", "is not a JSON object"),
                                               ("AUTO/00/wsj_0001.auto", "(<L NP NNP>)\n", "line 1 of")])
 def test_a_bad_ccgbank_is_one_sentence_before_anything_is_read(tmp_path, name, text, said):
     for split in ("train", "dev", "test"): put(tmp_path / "ccg" / f"ccg.{split}", "a\tNP\n")

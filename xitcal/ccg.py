@@ -48,16 +48,15 @@ def ccg_files(
 # %% ../nbs/08e_ccg.ipynb #633df812
 def _records(path):
     "Sentences of one file; `XitcalError` names the line that is none"
-    number, found = 0, []
+    found = []
     try:
-        for number, line in enumerate(text_lines(path), 1):
-            if not line.strip(): continue
-            words, tags = derivation_words(line) if path.suffix == ".auto" else (part.split(" ") for part in line.split("\t"))
-            if words: found.append(dict(tokens=words, tags=tags))
+        for line in text_lines(path):
+            words, tags = derivation_words(line) if path.suffix == ".auto" else (part.split(" ") for part in line.split("\t")) if line.strip() else ([], [])
+            found.append(dict(tokens=words, tags=tags))
     except (ValueError, IndexError) as error:
         what = "a derivation as in CCGbank's AUTO files" if path.suffix == ".auto" else "tokens, a tab and tags, in UTF-8"
-        raise XitcalError(f"line {number} of {str(path)!r} is not {what} ({error}); put the line right or take the folder ccg away.") from None
-    return found
+        raise XitcalError(f"line {len(found) + 1} of {str(path)!r} is not {what} ({error}); put the line right or take the folder ccg away.") from None
+    return [record for record in found if record["tokens"]]
 
 # %% ../nbs/08e_ccg.ipynb #bf8e10c2
 def read_ccg(
@@ -82,7 +81,8 @@ def supertags(
     if ids.exists():
         try: return tuple(sorted(order := json.loads(ids.read_text(encoding="utf-8")), key=order.get))
         except (ValueError, TypeError, AttributeError) as error:
-            raise XitcalError(f"Task ccg: {str(ids)!r} is not a JSON object of supertags and numbers ({error}); take it away, and the tags are read off the sentences.") from None
+            raise XitcalError(f"Task ccg: {str(ids)!r} is not a JSON object of supertags and numbers ({error}); "
+                              "take it away, and the tags are read off the sentences.") from None
     files = tuple(f for split in SECTIONS for f in ccg_files(root, split))
     try: return _supertags(files, tuple(f.stat().st_size for f in files))
     except XitcalError as error: raise XitcalError(f"Task ccg: {error}") from None

@@ -26,7 +26,8 @@ from .tasks import TARGETS
 def _beside(rows: list, labels: list, path: Path) -> Iterator[tuple]:
     "Rows with their labels; `XitcalError` where there are not as many"
     if len(rows) != len(labels):
-        raise XitcalError(f"the file {str(path)!r} has {len(rows)} records, but its file of labels in {str(path.parents[1] / 'labels')!r} has {len(labels)}; get both from one release, or take the labels away.")
+        raise XitcalError(f"the file {str(path)!r} has {len(rows)} records, but its file of labels in {str(path.parents[1] / 'labels')!r} has {len(labels)}; "
+                          "get both from one release, or take the labels away.")
     return zip(rows, labels)
 
 def _gold(path: Path, code: str, task: str) -> list[str]|None:

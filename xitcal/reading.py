@@ -121,7 +121,8 @@ def label_names(
     for column, names in source.labels.items():
         found, kind = stored_names(table.schema, column), type_name(table.schema.field(column).type)
         if found and kind == "int" and [n.lower() for n in found] != [n.lower() for n in names]:
-            raise XitcalError(f"{where}: labels are {', '.join(found)}, in this order, not {', '.join(names)}; the copy has changed.")
+            raise XitcalError(f"{where}: labels are {', '.join(found)}, in this order, not {', '.join(names)}; the copy has changed: use an earlier "
+                              "revision of it or files of your own (--data).")
         if not found and source.numbers_need_names and kind == "list[int]":
             raise XitcalError(f"{where}: column {column!r} holds numbers without names, so what they mean is not known; use files of your own (--data).")
         return found or names
