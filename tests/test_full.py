@@ -144,6 +144,20 @@ def test_the_second_encoder_moves_what_the_tables_say(page_):
     assert abs(said(page_, rf"With a second encoder, .*? by \*\*{NUMBER} ") - 100 * change) < .0501
 
 
+@pytest.mark.parametrize("top, pattern, digits", [("nll_calibration", rf"calibration part of NLL by {NUMBER} nats", 3),
+                                                  ("brier_calibration", rf"that of Brier by {NUMBER} ", 4)])
+def test_the_primary_outcomes_are_what_the_tables_say(top, pattern, digits):
+    assert abs(said("11_answer", pattern) - mean_change_of(top)) < .501 * 10 ** -digits
+
+
+def test_the_readme_says_what_the_tables_say():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for arms, words in ((NINE, "phase 2 moves over-confidence in the other languages by"), ([f"{n}:mlm" for n in NINE], "masked language modelling mixed in:"),
+                        (["own"], "no intermediate task at all:"), (["mlm"], "Masked language modelling alone:")):
+        number = re.search(re.escape(words) + r" \*\*([+-]\d+\.\d)\*\*", text)
+        assert number and abs(float(number[1]) - 100 * mean_change_of("gap", arms=arms)) < .0501, words
+
+
 def test_the_controls_are_what_the_tables_say():
     for arm, pattern in (("own", rf"the target's own data moves over-confidence by {NUMBER}"), ("mlm", rf"as many steps, moves it by {NUMBER}")):
         assert abs(said("12_arms", pattern) - 100 * mean_change_of("gap", arms=[arm])) < .0501
