@@ -33,7 +33,7 @@ SHAPES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambd
 SIZES, GAPS = (100, 500, 2490), (0, .02, .05, .10)
 SHARES = {"means": .4, "debiased": .4, "skipped": .4, "smooth": .1, "calibrated": 1, "power": .1, "paired": 1, "paired power": .2}
 PARTS = {100: .2, 500: .06, 2490: .06} # shares for parts of scores and for three classes, by N: corrections are fitted eight times to each replicate
-CHANGES = {100: (1, .1), 500: (.2, .03), 2490: (.06, .03)} # for their paired changes, where there is none and where there is one
+CHANGES = {100: (1, .1), 500: (1, .03), 2490: (1, .03)} # for their paired changes, where there is none and where there is one
 SMALLER = 100_000 # decisions at a time where corrections are fitted: what fits into a processor's cache
 SMALLEST, CHUNK = 1e-6, 1_000_000 # confidences stay this far from 0 and 1 in the NLL; decisions at a time
 

@@ -23,6 +23,15 @@ def xitcal(*args, check=True, **options):
     return done
 
 
+@pytest.fixture(autouse=True)
+def _environment():
+    "What a test or the code it calls sets in the environment ends with it: `make_study` in this process sets XITCAL_DATA for its workers"
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys(): del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Path:
     "A finished small study: every kind of the default study, three languages, two seeds"
