@@ -245,6 +245,12 @@ def test_labels_of_another_release_are_not_taken_for_a_damaged_file(tmp_path):
         XtremeSuite(tmp_path).rows("panx", "test", "de")
     with pytest.raises(XitcalError, match="^Task pawsx, language de.*line 1 of .*has no two sentences"):
         XtremeSuite(tmp_path).rows("pawsx", "test", "de")
+    put(tmp_path / "tatoeba/sw-en.sw", "Habari.\nAsante.\n")
+    put(tmp_path / "tatoeba/sw-en.en", "Hi.\nThanks.\n")
+    put(tmp_path / "labels/tatoeba/test-sw.tsv", "0\n1\n2\n")
+    with pytest.raises(XitcalError) as told_off: XtremeSuite(tmp_path).rows("tatoeba", "test", "sw")
+    assert str(told_off.value) == (f"Task tatoeba, language sw: the file {str(tmp_path / 'tatoeba/sw-en.en')!r} has 2 records, but its file of labels in "
+                                   f"{str(tmp_path / 'labels')!r} has 3; get both from one release, or take the labels away.")
 
 
 def test_lines_end_at_line_ends_alone(tmp_path):

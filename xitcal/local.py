@@ -127,10 +127,11 @@ def read_aligned(
     gold: str = "",    # Folder of the labels, where the English side is sorted
 ) -> list[dict]: # source_sentence, target_sentence (None where the pairs were taken out)
     "Two files of sentences"
-    others, ours = text_lines(paths[0]), text_lines(paths[0].with_suffix(f".{english}"))
+    beside = paths[0].with_suffix(f".{english}")
+    others, ours = text_lines(paths[0]), text_lines(beside)
     labels = _gold(paths[0], code, gold)
     if gold and not labels: return [dict(source_sentence=s, target_sentence=None) for s in others]
-    if labels: ours = dict(_beside(list(map(int, labels)), ours, paths[0]))
+    if labels: ours = {int(place): text for text, place in _beside(ours, labels, beside)}
     elif len(others) != len(ours): raise ValueError(f"{len(others)} sentences, but {len(ours)} in English")
     return [dict(source_sentence=s, target_sentence=ours[i]) for i, s in enumerate(others)]
 

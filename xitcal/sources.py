@@ -58,7 +58,8 @@ _COMMITS = {"stanfordnlp/snli": "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b", "nyu
             "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f", "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
             "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76", "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
             "facebook/xnli": "b8dd5d7af51114dbda02c0e3f6133f332186418e", "google-research-datasets/paws-x": "4cd8187c404bda33cb1f62b49b001115862acf37",
-            "google-research-datasets/tydiqa": "da78f23f9119363459acbaf46bf89426ff26c259"} # seen in public code that reads such files
+            "google-research-datasets/tydiqa": "da78f23f9119363459acbaf46bf89426ff26c259"}
+# Seen in public code that reads such files at these commits; of rajpurkar/squad the commit was seen, the name of a file beside it was not.
 
 def _source(at, files, rows, columns, splits=_HALVES, **more):
     "A source on the hub; one pattern may be given as it is"
