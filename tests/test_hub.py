@@ -1,4 +1,5 @@
 """The suite `xtreme` against a hub on this machine: every source, a warm cache, and whatever can go wrong on the way."""
+import gzip
 import json
 import os
 import re
@@ -163,6 +164,14 @@ def test_a_warm_cache_needs_no_hub(loaded):
 FILE = "test-00000-of-00001.parquet"
 XQUAD = "google/xquad/xquad.{}/validation-00000-of-00001.parquet"
 
+
+def pool_gap(path: Path) -> None:
+    "One of a few sentences of the other language is empty, which is more than one in a hundred"
+    record = json.loads(gzip.decompress(path.read_bytes()))
+    record["sentence1"][2] = " "
+    path.write_bytes(gzip.compress(json.dumps(record).encode()))
+
+
 SPOILT = {  # what is done to a repository, what is asked for, what is said
     "truncated file": (lambda r: (p := r / "facebook/xnli/de" / FILE).write_bytes(p.read_bytes()[:500]), one("xnli", "de"), "is damaged"),
     "missing column": (lambda r: pq.write_table(pq.read_table(p := r / "facebook/xnli/fr" / FILE).drop_columns("hypothesis"), p),
@@ -188,6 +197,13 @@ SPOILT = {  # what is done to a repository, what is asked for, what is said
     "pairs counted from 0": (lambda r: change(r / "mteb/BUCC/de-en" / FILE, gold=[[0, 1]]), one("bucc", "de"), "pairs run from 0 to 0"),
     "a letter that is no choice": (lambda r: change(r / "tau/commonsense_qa/data/train-00000-of-00001.parquet", answerKey="Z"),
                                    one("commonsenseqa", "en", "train"), "answerKey 'Z' is none of A, B, C, D, E"),
+    "empty choice": (lambda r: change(r / "tau/commonsense_qa/data/validation-00000-of-00001.parquet",
+                                      choices=dict(label=list("ABCDE"), text=["a", " ", "c", "d", "e"])),
+                     one("commonsenseqa", "en", "validation"), "record 0 of validation in tau/commonsense_qa@.*: choice B is empty"),
+    "empty context": (lambda r: change(r / "rajpurkar/squad_v2/squad_v2/train-00000-of-00001.parquet", context="", answers=dict(text=[], answer_start=[])),
+                      one("squad2", "en", "train"), "record 0 of train in rajpurkar/squad_v2@.*: context is empty"),
+    "empty sentence of a pool": (lambda r: pool_gap(r / "mteb/BUCC/fr-en/test.jsonl.gz"), one("bucc", "fr"),
+                                 "record 0 of test in mteb/BUCC@.*: sentence fr-000000003 is empty; correct it there"),
     "no such language": (lambda r: None, one("xnli", "yo"), "Task xnli has no test rows in language 'yo': it has en, ar"),
     "no such repository": (lambda r: (r / "rajpurkar/squad").rename(r / "rajpurkar/gone"), one("squad", "en", "train"),
                            f"has no rajpurkar/squad at {short('squad')}"),

@@ -4,13 +4,16 @@ import json
 import random
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from xitcal.cli import app, make_study
+from xitcal.findings import fault_sentence
 from xitcal.languages import LANGUAGES, XitcalError
 from xitcal.phase2 import material_facts
+from xitcal.reading import noted
 from xitcal.rows import check_rows
 from xitcal.study import Study, make_plan
 from xitcal.suites import find_suite
@@ -298,6 +301,22 @@ def test_a_few_faults_among_many_are_counted(tmp_path):
     assert len(suite.rows("pawsx", "train")) == 500
     tally = suite.tallies["pawsx", "train", "en"]
     assert tally.left_out == {"at fault": 1} and "record 7 of train in pawsx/train-en.tsv: sentence1 is empty" in tally.fault
+
+
+def test_an_empty_sentence_of_a_pool_is_left_out_and_counted(tmp_path):
+    "The pairs stay those of the files, and a sentence whose counterpart is empty has none"
+    base = tmp_path / "bucc2018/de-en.test"
+    for code in ("de", "en"):
+        put(base.with_name(f"de-en.test.{code}"), lines((f"{code}-{i}", "" if (code, i) == ("de", 7) else f"{code} {i}.") for i in range(120)))
+    put(base.with_name("de-en.test.gold"), lines((f"de-{i}", f"en-{i}") for i in (6, 7, 8)))
+    suite = XtremeSuite(tmp_path)
+    (rows, (note,)) = noted(suite, lambda: check_rows(suite.rows("bucc", "test", "de"), suite.tasks["bucc"]))
+    gold = {(r["side"], r["example"]): r["gold"] for r in rows}
+    assert len(rows) == 239 and ("pool", "de-7") not in gold and gold["query", "en-7"] == ""
+    assert {k: v for k, v in gold.items() if v} == {(s, f"{a}-{i}"): f"{b}-{i}" for s, a, b in (("query", "en", "de"), ("pool", "de", "en")) for i in (6, 8)}
+    assert (note["records"], note["rows"], note["faulty"]) == (240, 239, 1)
+    assert note["fault"] == "Task bucc, language de, record 0 of test in bucc2018/de-en.test.de: sentence de-7 is empty"
+    assert "BUCC 2018 (test): 1 left out of 240, the first Task bucc" in fault_sentence(pd.DataFrame([note]))
 
 
 def test_what_a_folder_holds_names_the_stages(tmp_path):

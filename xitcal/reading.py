@@ -184,7 +184,7 @@ def record_order(
 @dataclass
 class Tally:
     "What became of the records of a split in one language"
-    records: int = 0                                     # Records that were looked at
+    records: int = 0                                     # Records that were looked at; of a record that is two pools, its sentences
     published: int|None = None                           # Records that the whole split should have, where that is known
     rows: int = 0                                        # Rows made of them
     left_out: Counter = field(default_factory=Counter)   # Records without a row, by reason
@@ -230,14 +230,14 @@ def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally)
             part = parts[number]
             tag = f"{part.source.name}-" if len({id(p.source) for p in parts}) > 1 else ""
             where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}", tally.repaired)
-            tally.records += 1
             try: made = _made(part.source.rows, next(taken[number]), where)
-            except Fault as fault:
-                made = []
-                tally.left_out["at fault"] += 1
-                tally.fault = tally.fault or f"Task {task.name}, language {code}, record {i} of {part.raw} in {part.place}: {fault}"
+            except Fault as fault: made, where.parts, where.lost = [], 1, [str(fault)]
             else:
                 if not made: tally.left_out["no gold label"] += 1
+            tally.records += where.parts
+            if where.lost:
+                tally.left_out["at fault"] += len(where.lost)
+                tally.fault = tally.fault or f"Task {task.name}, language {code}, record {i} of {part.raw} in {part.place}: {where.lost[0]}"
             yield made
 
 # %% ../nbs/08c_reading.ipynb #c95cab32

@@ -51,6 +51,8 @@ class At:
     labels: tuple[str, ...] = ()   # Names of the source's labels, in the order of its ids
     example: str = ""              # Id of the row for records without one
     repaired: Counter = field(default_factory=Counter) # What was put right, by reason
+    parts: int = 1                 # How many things the record holds that count: the sentences of a pool, else the record
+    lost: list[str] = field(default_factory=list)      # What is wrong with each of them that was left out
 
 # %% ../nbs/08a_schemas.ipynb #2869aaea
 def _text(record: dict, column: str) -> str:
@@ -115,6 +117,7 @@ def keyed_choice_rows(
     keys, texts = record["choices"]["label"], record["choices"]["text"]
     if not record["answerKey"]: return []
     if record["answerKey"] not in keys: raise Fault(f"answerKey {record['answerKey']!r} is none of {', '.join(keys)}")
+    if empty := [key for key, text in zip(keys, texts) if not (text or "").strip()]: raise Fault(f"choice {empty[0]} is empty")
     return [dict(example=record["id"], language=at.language, context="", question=_text(record, "question"), choices=list(texts),
                  label=list(keys).index(record["answerKey"]))]
 
@@ -155,6 +158,7 @@ def answer_rows(
     "Extractive questions"
     context, texts, starts, found = record["context"], *(record["answers"][c] for c in ("text", "answer_start")), []
     if texts is None or any(not t for t in texts): return []
+    _text(record, "context")
     if not texts and not at.task.options.get("unanswerable"): raise Fault("it has no answer, but the task has no unanswerable questions")
     if len(texts) != len(starts): raise Fault(f"it has {len(texts)} answers but {len(starts)} offsets")
     for text, start in zip(texts, starts):
@@ -193,8 +197,10 @@ def pool_rows(
         if not 1 <= min(numbers) <= max(numbers) <= len(pool): raise Fault(f"pairs run from {min(numbers)} to {max(numbers)} in an {side} pool of {len(pool)}")
     names = [record.get(ids) or [f"{code}-{i + 1:09d}" for i in range(len(pool))]
              for code, ids, pool in zip(("en", at.language), ("id2", "id1"), pools)]
-    gold = [{}, {}]
+    empty, gold = [{i for i, text in enumerate(pool) if not (text or "").strip()} for pool in pools], [{}, {}]
+    at.parts, at.lost = sum(map(len, pools)), [f"sentence {ids[i]} is empty" for ids, gone in zip(names, empty) for i in sorted(gone)]
     for english, other in pairs:
+        if english - 1 in empty[0] or other - 1 in empty[1]: continue
         gold[0].setdefault(english - 1, names[1][other - 1]), gold[1].setdefault(other - 1, names[0][english - 1])
-    return [dict(example=name, language=at.language, text=text.strip(), side=side, gold=answers.get(i, ""))
-            for side, ids, pool, answers in zip(("query", "pool"), names, pools, gold) for i, (name, text) in enumerate(zip(ids, pool))]
+    return [dict(example=ids[i], language=at.language, text=text.strip(), side=side, gold=answers.get(i, ""))
+            for side, ids, pool, gone, answers in zip(("query", "pool"), names, pools, empty, gold) for i, text in enumerate(pool) if i not in gone]
