@@ -182,6 +182,7 @@ SPOILT = {  # what is done to a repository, what is asked for, what is said
                       "record 0 of test in facebook/xnli@.*: label 7 is none of entailment, neutral, contradiction"),
     "empty text": (lambda r: change(r / "facebook/xnli/th" / FILE, premise=" "), one("xnli", "th"), "record 0 of test .*: premise is empty"),
     "wrong count": (lambda r: None, one("xnli", "tr", counts=""), f"{N} records, 5,010 were expected"),
+    "other pairs": (lambda r: None, one("bucc", "zh", counts=""), "items in column 'gold', 1,899 were expected"),
     "file gone": (lambda r: (r / "facebook/xnli/vi" / FILE).unlink(), one("xnli", "vi"), "has no file vi/test-"),
     "answer not in context": (lambda r: change(r / XQUAD.format("ar"), answers=dict(text=["nowhere"], answer_start=[3])),
                               one("xquad", "ar"), "answer 'nowhere' does not stand in the context"),
@@ -300,8 +301,10 @@ def test_data_check_prints_a_table(root, loaded):
     assert good.returncode == 0, good.stdout + good.stderr
     lines = good.stdout.splitlines()
     assert lines[0].split()[:4] == ["task", "language", "split", "source"] and sum(line.split()[:1] in (["xnli"], ["tatoeba"]) for line in lines) == 4
-    assert "CCGbank is licensed" in good.stdout and "4 of 5 found." in good.stdout
-    assert bad.returncode == 1 and "Task bucc, language de: mteb/BUCC at main cannot be loaded" in bad.stdout and "1 of 2 found." in bad.stdout
+    assert "CCGbank is licensed" in good.stdout and "4 of 5 found, 4 of them without a problem." in good.stdout
+    assert all(cell in good.stdout for cell in ("looked_at", "declared", " right "))
+    assert bad.returncode == 1 and "Task bucc, language de: mteb/BUCC at main cannot be loaded" in bad.stdout
+    assert "1 of 2 found, 1 of them without a problem." in bad.stdout
 
 
 def test_a_slow_hub_is_named(slow):

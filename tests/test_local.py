@@ -335,7 +335,8 @@ def test_what_a_folder_holds_names_the_stages(tmp_path):
 def test_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("XITCAL_DATA", "")
     result = CliRunner().invoke(app, ["data", "check", "--task", "xnli", "--language", "de", "--split", "test", "--data", str(download_folder(tmp_path))])
-    assert result.exit_code == 0 and "xnli/test-de.tsv" in result.output and "1 of 1 found." in result.output
+    assert result.exit_code == 0 and "xnli/test-de.tsv" in result.output and "1 of 1 found, 1 of them without a problem." in result.output
+    assert f"\nTask xnli, language de, test: {N} records here, 5,010 declared for the hub's copy.\n" in result.output
     with pytest.raises(XitcalError, match="'.*/nowhere' does not exist"): make_study(suite="xtreme", data=str(tmp_path / "nowhere"))
     with pytest.raises(XitcalError, match="LDC2005T13"): make_study(suite="xtreme", data=str(tmp_path), intermediate="ccg")
     assert make_study(suite="xtreme", data=str(tmp_path), intermediate="none,ccg").intermediates == ("none",)
@@ -345,10 +346,42 @@ def test_a_few_faulty_records_are_left_out_and_told(tmp_path):
     rows = [("one sentence", "another one", "neutral")] * 300
     put(tmp_path / "xnli/test-de.tsv", lines((f"{a} {i}", b, "neutrality" if i == 7 else label) for i, (a, b, label) in enumerate(rows)))
     line = check_data(XtremeSuite(tmp_path), "xnli", "de", ["test"], None).iloc[0]
-    assert (line["rows"], line.records, line.left_out, line.problem, line.found) == (299, 300, "at fault: 1", "", "yes")
+    assert (line["rows"], line.looked_at, line.records, line.left_out, line.problem, line.found) == (299, 300, 300, "at fault: 1", "", "yes")
     assert "language de, record 7 of test in xnli/test-de.tsv" in line.fault and "neutrality" in line.fault
     result = CliRunner().invoke(app, ["data", "check", "--data", str(tmp_path), "--task", "xnli", "--language", "de", "--split", "test", "--rows", "300"])
     assert result.exit_code == 0 and f"Left out as faulty (at fault: 1), the first: {line.fault}." in result.output
+
+
+def test_the_table_tells_apart_what_is_not_there_has_another_form_or_is_faulty(tmp_path):
+    "And how many records were looked at, the split has, and are declared; files of one's own with another number are not refused"
+    put(tmp_path / "xnli/test-de.tsv", lines(("a", f"b {i}", "neutral") for i in range(300)))
+    put(tmp_path / "xnli/test-sw.tsv", "one sentence\n")
+    put(tmp_path / "xnli/test-th.tsv", lines([("a", "", "neutral")]))
+    put(tmp_path / "XNLI-1.0/xnli.dev.tsv", lines([("language", "gold_label", "sentence1"), ("en", "neutral", "a")]))
+    put(tmp_path / "squad/train-v1.1.json", squad(told("squad", "train", "en", 40)))
+    put(tmp_path / "udpos/test-de.tsv", "Haus\tNOUN\n")
+    pools(tmp_path / "bucc2018/de-en.test", tmp_path / "bucc2018/de-en.test.gold")
+    suite = XtremeSuite(tmp_path)
+    table = check_data(suite, "xnli,squad,udpos,bucc", "de,sw,th,ru", n=5).set_index(["task", "split", "language"])
+    shown = lambda *key: tuple(table.loc[key, ["found", "schema", "looked_at", "records", "declared", "rows"]])
+    assert shown("xnli", "test", "de") == ("yes", "right", 300, 300, 5010, 5)
+    assert shown("xnli", "test", "sw") == shown("xnli", "validation", "en")[:2] + ("", "", 5010, "") == ("yes", "wrong", "", "", 5010, "")
+    assert shown("xnli", "test", "th") == ("yes", "right", "", "", 5010, "")
+    assert shown("xnli", "test", "ru") == ("no", "", "", "", 5010, "")
+    assert shown("squad", "train", "en")[:2] == ("yes", "right") and 5 < table.looked_at["squad", "train", "en"] < 40 == table.records["squad", "train", "en"]
+    assert shown("udpos", "test", "de") == ("yes", "right", 1, 1, "not declared", 1)
+    assert shown("bucc", "test", "de") == ("yes", "right", 5, 5, "9,580 gold", 5)
+    assert table.remark["bucc", "test", "de"] == "1 items in column 'gold' here, 9,580 declared for the hub's copy"
+    assert table.remark["xnli", "test", "de"] == "300 records here, 5,010 declared for the hub's copy"
+    assert table.remark["udpos", "test", "de"] == "" == table.problem["squad", "train", "en"]
+    assert {key for key, problem in table.problem.items() if problem} == {key for key in table.index if table.records[key] == ""}
+
+
+def test_the_right_number_needs_no_remark(tmp_path):
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.swh", "".join(f"sw {i}\n" for i in range(390)))
+    put(tmp_path / "tatoeba/tatoeba.swh-eng.eng", "".join(f"en {i}\n" for i in range(390)))
+    line = check_data(XtremeSuite(tmp_path), "tatoeba", "sw", ["test"], 7).iloc[0]
+    assert (line.records, line.declared, line.looked_at, line.remark, line.problem) == (390, 390, 390, "", "")
 
 
 def test_a_corrected_file_is_another_file_even_if_it_is_as_long(tmp_path):

@@ -155,6 +155,9 @@ def test_the_plan_counts_the_samples(data):
 def test_data_check_loads_the_samples(data, tmp_path):
     table = check_data(XtremeSuite(data / "data"), "bucc", "de,fr")
     assert {(r.split, r.language) for r in table.itertuples()} == {("test", "de"), ("test", "fr"), ("validation", "de")} and set(table.found) == {"yes"}
+    declared = {("test", "de"): "9,580 gold", ("test", "fr"): "9,086 gold", ("validation", "de"): "1,038 gold"}
+    assert table.set_index(["split", "language"]).declared.to_dict() == declared
+    assert all(" items in column 'gold' here, " in remark for remark in table.remark)
     pools(tmp_path / "bucc2018", "de", "dev", EMBEDDED.rows("bucc", "test", ["de"], 5).to_list())
     (tmp_path / "bucc2018/de-en.dev.en").unlink()
     assert "de-en.dev" in check_data(XtremeSuite(tmp_path), "bucc", "de", ["validation"]).problem.iloc[0]

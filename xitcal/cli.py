@@ -312,12 +312,13 @@ def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtre
     splits = [known(s, SPLITS, "split") for s in _items(split)] if split else SPLITS
     table = check_data(find_suite(suite), task, language, splits, rows)
     if not len(table): raise XitcalError("There is nothing to check: none of these tasks has one of these languages or splits.")
-    typer.echo(table.drop(columns=["fault", "problem"]).fillna("").to_string(index=False))
+    typer.echo(table.drop(columns=["remark", "fault", "problem"]).to_string(index=False))
+    for row in table[table["remark"] != ""].itertuples(): typer.echo(f"\nTask {row.task}, language {row.language}, {row.split}: {row.remark}.")
     for row in table[(table["fault"] != "") & (table["problem"] == "")].itertuples():
         typer.echo(f"\nLeft out as faulty ({row.left_out}), the first: {row.fault}.")
     problems = table[table["problem"] != ""]
     for sentence in problems["problem"]: typer.echo(f"\n{sentence}")
-    typer.echo(f"\n{len(table) - len(problems)} of {len(table)} found.")
+    typer.echo(f"\n{(table['found'] == 'yes').sum()} of {len(table)} found, {len(table) - len(problems)} of them without a problem.")
     if (problems["language"] != "").any(): raise typer.Exit(1)
 
 # %% ../nbs/44_cli.ipynb #6fe964a4

@@ -14,8 +14,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import httpx
 
-from .languages import XitcalError
-from .reading import Part, check_columns, check_count, missing_parts, read_table
+from .reading import NotFound, Part, check_columns, check_count, missing_parts, read_table
 from .sources import Source
 
 # %% ../nbs/08d_hub.ipynb #0c85c31f
@@ -83,17 +82,17 @@ def hub_files(
     code: str,      # Language
     where: str,     # Named in the error
 ) -> tuple[list[Path], str]: # Files on this machine, and the commit they are of
-    "Files of one split in one language, downloaded unless they are in the cache"
+    "Files of one split in one language, downloaded unless they are in the cache; `NotFound` where they are not to be had"
     wanted = patterns(source, raw, code)
     try: folder = _snapshot(source, wanted, True)
     except (LocalEntryNotFoundError, ValueError, OSError): folder = None
     if folder is None or not (there := _matching(folder, wanted)) or missing_parts(there):
         try: folder = _snapshot(source, wanted, False)
         except (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-            raise XitcalError(f"{where}: {hub_sentence(error, source)}") from None
+            raise NotFound(f"{where}: {hub_sentence(error, source)}") from None
     found = _matching(folder, wanted)
-    if not found and constants.HF_HUB_OFFLINE: raise XitcalError(f"{where}: {hub_sentence(LocalEntryNotFoundError('not in the cache'), source)}")
-    if not found: raise XitcalError(f"{where}: {source.at} has no file {' or '.join(wanted)} any more; give files of your own with --data.")
+    if not found and constants.HF_HUB_OFFLINE: raise NotFound(f"{where}: {hub_sentence(LocalEntryNotFoundError('not in the cache'), source)}")
+    if not found: raise NotFound(f"{where}: {source.at} has no file {' or '.join(wanted)} any more; give files of your own with --data.")
     return found, folder.name
 
 # %% ../nbs/08d_hub.ipynb #0a493707
@@ -109,4 +108,5 @@ def hub_part(
     where = f"{where}, {raw} of {place}"
     table = read_table(files, source, code, where)
     check_columns(table, source, where)
-    return Part(source, raw, table, place, check_count(table, source, code, raw, where), f"{source.at}@{commit}")
+    check_count(table, source, code, raw, where)
+    return Part(source, raw, table, place, f"{source.at}@{commit}")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .ccg import CCG
 from .languages import LANGUAGES, XitcalError
-from .reading import Part, check_columns, check_count, read_table
+from .reading import Part, check_columns, read_table
 from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows, text_lines
 from .sources import HUB, Source, parse_split
 from .tasks import TARGETS
@@ -213,8 +213,9 @@ _TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-
            _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json", "labels/tydiqa/{split}-{code}.json",
                               "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json"), read_squad, _TEST, configs=_NAMED))
 _POOLS = HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]")
-_BUCC = (_own(("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), read_bucc, pool_rows, _POOLS, _TEST),
-         _own(("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), read_bucc, pool_rows, _POOLS, {"validation": "dev"}))
+_BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths) for files, splits in (
+    (("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), _TEST),
+    (("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), {"validation": "dev"}))]
 _TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned, _TEST, configs=HUB["tatoeba"][0].configs),
             _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST))
 
@@ -222,7 +223,7 @@ _TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_ali
 LOCAL = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": ((_QQP,),), "squad": ((_SQUADS[0],),), "squad2": ((_SQUADS[1],),),
          "hellaswag": ((_HELLASWAG,),), "ccg": ((CCG,),), "cosmosqa": ((_COSMOSQA,),), "commonsenseqa": ((_COMMONSENSEQA,),),
          "xnli": (_XNLI,), "pawsx": (_PAWSX,), "udpos": (_UDPOS,), "panx": (_PANX,), "xquad": (_XQUAD,), "mlqa": (_MLQA,), "tydiqa": (_TYDIQA,),
-         "bucc": (_BUCC,), "tatoeba": (_TATOEBA,)}
+         "bucc": (tuple(_BUCC),), "tatoeba": (_TATOEBA,)}
 
 # %% ../nbs/08f_local.ipynb #1424c471
 def local_files(
@@ -242,7 +243,7 @@ def _part(root: Path, source: Source, raw: str, files: list[Path], code: str, wh
     place = str(files[0].relative_to(root)) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     table = read_table(files, source, code, where)
     check_columns(table, source, f"{where}, {place}")
-    return Part(source, raw, table, place, check_count(table, source, code, raw, f"{where}, {place}"))
+    return Part(source, raw, table, place)
 
 # %% ../nbs/08f_local.ipynb #858b13be
 def local_parts(

@@ -27,6 +27,7 @@ class Source:
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict) # Column of labels: their names in the order of their ids
     configs: dict[str, str] = field(default_factory=dict)            # What the source calls a language, where that is not its code
     counts: dict[str, int] = field(default_factory=dict)             # Expected records by "split" or "config/split"; with `only` also by prefix + split
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict) # By column of lists: how many items all of a split's hold together, as in `counts`
     only: tuple[str, dict[str, str]]|None = None # Column and, by language, what its values begin with; other records are left out
     numbers_need_names: bool = False # Whether labels that are numbers are refused unless their names are stored with them
     revision: str = "main"     # Branch, tag or commit in full
@@ -39,6 +40,11 @@ class Source:
     def config(self, code: str) -> str:
         "What the source calls a language"
         return self.configs.get(code, code)
+
+    def count(self, code: str, raw: str, column: str = "") -> int|None:
+        "Records of a split in one language, or items of a column of lists, as declared; None where that is not known"
+        counts = self.lengths[column] if column else self.counts
+        return counts.get(f"{self.config(code)}/{raw}", counts.get(raw))
 
 # %% ../nbs/08b_sources.ipynb #c4f88e3c
 def parse_split(
@@ -150,10 +156,12 @@ swh tam tel tha tgl tur urd vie cmn""".split()))
 _FEW = dict(jav=205, kat=746, kaz=575, mal=687, swh=390, tam=307, tel=234, tha=548)
 
 # %% ../nbs/08b_sources.ipynb #ff6d099d
+_PAIRS = {f"{code}/{split}": n for code, both in dict(de=(1038, 9580), fr=(929, 9086), ru=(2374, 14435), zh=(257, 1899)).items()
+          for split, n in zip(("dev", "test"), both)} # of the sample pools and of the training part
 _BUCC = _source("mteb/BUCC", ("{code}-en/{split}*.parquet", "{code}-en/{split}*.jsonl.gz", "{split}/{code}-en*.jsonl.gz", "{code}-en/{split}*.json.gz"),
-    pool_rows, dict(sentence1="list[string]", sentence2="list[string]", gold="list[list[int]]"), dict(test="test"), counts=dict(test=1),
+    pool_rows, dict(sentence1="list[string]", sentence2="list[string]", gold="list[list[int]]"), dict(test="test"), lengths=dict(gold=_PAIRS),
     note="whole pools of the training part, pairs counted from 1; bucc18.* in google/xtreme has the pairs alone",
-    sure="repository and columns: stored hub pages; how its files are called, and that sentence1 is the other language: not seen")
+    sure="repository and columns: stored hub pages; sentence1 is the other language: its upload script; pairs: mteb's statistics; file names today: not seen")
 _TATOEBA = _source("google/xtreme", "tatoeba.{config}/{split}-*.parquet", bitext_rows, dict(source_sentence="string", target_sentence="string"),
     dict(test="validation"), configs=_ISO3, counts={"validation": 1000} | {f"{c}/validation": n for c, n in _FEW.items()},
     note="line ends are stripped; source_lang and target_lang are file endings")

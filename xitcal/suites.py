@@ -66,6 +66,9 @@ class _Extended:
         if task in self._own: return len(self._own[task][1].get(split, ()))
         return self._suite.size(task, split, code) if hasattr(self._suite, "size") else None
 
+    def declared(self, task, split, code):
+        return self._suite.declared(task, split, code) if task not in self._own and hasattr(self._suite, "declared") else None
+
     def rows(self, task, split, languages=None, n=None):
         if task not in self._own: return self._suite.rows(task, split, languages, n)
         have = self._own[task][1]

@@ -21,7 +21,7 @@ from .ccg import NO_CCG, supertags
 from .hub import hub_part
 from .languages import XitcalError, known, languages
 from .local import LOCAL, local_identity, local_languages, local_parts
-from .reading import Part, Tally, make_rows
+from .reading import NotFound, Part, Tally, WrongSchema, make_rows
 from .rows import SPLITS, check_rows
 from .sources import HUB, parse_split, split_sources, with_revisions
 from .tasks import INTERMEDIATES, MASKED, MULTI, NONE, TARGETS, Task, find_tasks
@@ -73,11 +73,11 @@ def declared_size(
     code: str,  # Language
 ) -> int|None:  # None where the sources do not say
     "Records that the hub's sources declare for a split in one language, before any is left out"
-    if os.environ.get("XITCAL_COUNTS", "") == "off": return None
-    total = 0
-    for source in split_sources((INTERMEDIATES | TARGETS)[task], split)[1]:
+    sources, total = split_sources((INTERMEDIATES | TARGETS)[task], split)[1], 0
+    if not sources or any(split not in s.splits for s in sources): return None
+    for source in sources:
         raws, start, end = parse_split(source.splits[split])
-        counts = [source.counts.get(f"{source.config(code)}/{raw}", source.counts.get(raw)) for raw in raws]
+        counts = [source.count(code, raw) for raw in raws]
         if source.only: counts = [source.counts.get(f"{source.only[1][code]}{raw}") for raw in raws] # those of one language
         if None in counts: return None
         total += int(sum(counts) * end) - int(sum(counts) * start)
@@ -146,9 +146,9 @@ def size(
     code: str,  # Language
 ) -> int|None:  # None where only loading would tell
     "Rows of a split in one language"
-    return None if self.data else declared_size(task, split, code)
+    return None if self.data or os.environ.get("XITCAL_COUNTS", "") == "off" else declared_size(task, split, code)
 
-XtremeSuite.size = size
+XtremeSuite.size, XtremeSuite.declared = size, staticmethod(declared_size)
 
 # %% ../nbs/08g_xtreme.ipynb #b9572af2
 def told(
@@ -202,31 +202,44 @@ def _parts(data: Path|None, hub: dict, task: Task, split: str, code: str) -> lis
     for options, source in zip(LOCAL[name], sources or [None] * len(LOCAL[name]), strict=True):
         own = local_parts(data, options, split, code, where) if data else []
         if not own and (source is None or split not in source.splits):
-            raise XitcalError(f"{where}: {str(data)!r} has no {split} files of it, which cannot be downloaded; put them there.")
+            raise NotFound(f"{where}: {str(data)!r} has no {split} files of it, which cannot be downloaded; put them there.")
         missing = f"{where} (nothing for {split} in {data})" if data else where
         found += own or [hub_part(source, raw, code, missing) for raw in parse_split(source.splits[split])[0]]
     return found
 
 # %% ../nbs/08g_xtreme.ipynb #64ee2471
-def _checked(suite, task: Task, split: str, code: str, n: int|None) -> dict:
-    "One line of the table"
-    line, problem = dict(task=task.name, language=code, split=split), ""
-    try: rows = len(check_rows(suite.rows(task.name, split, [code], n), task))
-    except XitcalError as error: rows, problem = 0, str(error)
-    tally = getattr(suite, "tallies", {}).get((task.name, split, code), Tally(records=rows))
-    counted = lambda counter: ", ".join(f"{reason}: {k}" for reason, k in counter.items())
-    return line | dict(source=", ".join(tally.places) or suite.name, found="no" if problem else "yes", schema="" if problem else "ok", records=tally.records,
-                       published=tally.published, rows=rows, left_out=counted(tally.left_out), repaired=counted(tally.repaired),
-                       fault=tally.fault, problem=problem)
+_COLUMNS = ("task", "language", "split", "source", "found", "schema", "looked_at", "records", "declared", "rows", "left_out", "repaired", "remark", "fault",
+            "problem")
+
+def _remark(tally: Tally, declared: int|None) -> str:
+    "Where a copy has another number than the hub's copy should have"
+    pairs = {"records": (tally.whole, declared)} | {f"items in column {column!r}": pair for column, pair in tally.items.items()}
+    return "; ".join(f"{found:,} {what} here, {n:,} declared for the hub's copy" for what, (found, n) in pairs.items() if n not in (None, found))
 
 # %% ../nbs/08g_xtreme.ipynb #f07fd89b
+def _checked(suite, task: Task, split: str, code: str, n: int|None) -> dict:
+    "One line of the table"
+    line = dict.fromkeys(_COLUMNS, "") | dict(task=task.name, language=code, split=split, source=suite.name, found="yes", schema="right")
+    declared = suite.declared(task.name, split, code) if hasattr(suite, "declared") else None
+    line["declared"] = "not declared" if declared is None else declared
+    try: rows = len(check_rows(suite.rows(task.name, split, [code], n), task))
+    except NotFound as error: return line | dict(found="no", schema="", problem=str(error))
+    except WrongSchema as error: return line | dict(schema="wrong", problem=str(error))
+    except XitcalError as error: return line | dict(problem=str(error))
+    if (tally := getattr(suite, "tallies", {}).get((task.name, split, code))) is None: return line | dict(looked_at=rows, rows=rows)
+    counted = lambda counter: ", ".join(f"{reason}: {k}" for reason, k in counter.items())
+    items = ", ".join(f"{expected:,} {column}" for column, (_, expected) in tally.items.items() if expected is not None)
+    return line | dict(source=", ".join(tally.places), looked_at=tally.records, records=tally.whole, declared=items or line["declared"], rows=rows,
+                       left_out=counted(tally.left_out), repaired=counted(tally.repaired), remark=_remark(tally, declared), fault=tally.fault)
+
+# %% ../nbs/08g_xtreme.ipynb #5c960e6a
 def check_data(
     suite,                                # Any suite
     tasks: str|Iterable[str]|None = None, # Names; None for all
     codes: str|Iterable[str]|None = None, # Languages of test sets; None for all
     splits: Iterable[str] = SPLITS,       # Which splits
     n: int|None = 100,                    # Most rows of each; None for all
-) -> pd.DataFrame: # One line a task, split and language: source, found, schema, records, published, rows, left_out, repaired, fault (of the first), problem
+) -> pd.DataFrame: # One line a task, split and language, columns as above; fault is that of the first record that was left out
     "Load rows of every source and say what was found; problems are told, not raised"
     chosen = find_tasks(tasks, suite.tasks | {name: None for name in getattr(suite, "absent", {})})
     absent = [name for name in getattr(suite, "absent", {}) if chosen.count(None)]
@@ -235,5 +248,5 @@ def check_data(
     todo = [(task, split, code) for task in chosen if task for split in splits for code in _split_languages(task, split)
             if free(task, split) or wanted is None or code in wanted]
     lines = [_checked(suite, *what, n) for what in tqdm(todo, desc="Checking data", delay=1)]
-    lines += [dict(task=name, language="", split="", source="", found="no", fault="", problem=suite.absent[name]) for name in absent]
+    lines += [dict.fromkeys(_COLUMNS, "") | dict(task=name, found="no", problem=suite.absent[name]) for name in absent]
     return pd.DataFrame(lines)
