@@ -1,11 +1,13 @@
 """Recalibrators against a known truth and at the edges, regimes that never see a row twice, decisions that keep their promise."""
 import json
+import re
 import warnings
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from IPython.display import Markdown
@@ -370,8 +372,24 @@ def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seed
     words = shown_on("21_recalibration.ipynb", store, monkeypatch)
     assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
     assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
+    assert ("There is one arm here" in words) == (arms == ("mnli",))
+    assert "one target for each sort of event with English labels, if any has them (XNLI, XQuAD)" in words
+    assert ("pairs of target and regime the family with the lowest NLL is the same without phase 2 and after MNLI" in words) == (len(arms) == 2)
+    for labels in ("English labels", "labels of other languages", "20 labels of the language", "20 of the language drawn towards English"):
+        assert re.search(rf"^- \*{labels}\*: XNLI \*\*.*; XQuAD \*\*", words, re.M)
     words = shown_on("22_decisions.ipynb", store, monkeypatch)
     assert "Sets that promise 90 % in English keep" in words and "nan" not in words
+
+
+def test_the_families_on_a_store_without_english_labels(tmp_path, monkeypatch):
+    store = write_store(tmp_path, ("none", "mnli"), seeds=(0,))
+    for file in store.glob("stages/*/predictions.parquet"):
+        table = pq.read_table(file)
+        pq.write_table(table.filter(pc.equal(table["split"], "test")), file)
+    monkeypatch.setattr(Store, "fault", lambda *_: None) # files were changed by hand
+    words = shown_on("21_recalibration.ipynb", store, monkeypatch)
+    assert "Nothing on this page is zero-shot" in words and "nan" not in words
+    assert "- *labels of other languages*: XNLI" in words and "- *English labels*" not in words
 
 
 def test_pages_on_a_store_of_english_alone(tmp_path, monkeypatch):

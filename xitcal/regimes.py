@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRID', 'SPREAD', 'SIZES', 'CLASSES', 'SPANS', 'LABELS', 'QUANTITIES', 'OTHERS', 'CARRIED', 'EQUAL', 'nll_grid',
            'grid_temperatures', 'draw_ranks', 'takes', 'Regimes', 'recalibrate', 'shown_tables', 'carry_over',
-           'english_methods', 'seed_ensembles']
+           'english_methods', 'family_regimes', 'part_of', 'rows_of_part', 'family_means', 'seed_ensembles']
 
 # %% ../nbs/31d_regimes.ipynb #1249d705
 import warnings
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from scipy.special import expit, log_softmax, logit
 from scipy.stats import t as student
+from threadpoolctl import threadpool_limits
 
 from .bins import binned_ece
 from .calibration import debiased_square
@@ -27,7 +28,7 @@ from .events import KEYS, distribution_scores, event_statistics, shown_event
 from .languages import XitcalError, known
 from .parts import example_groups
 from .recalibration import RECALIBRATORS, gold_index, padded_logits, span_features
-from .tasks import NONE, Task
+from .tasks import INTERMEDIATES, NONE, TARGETS, Task
 
 # %% ../nbs/31d_regimes.ipynb #009dd562
 GRID = np.linspace(np.log(.05), np.log(20), 61) # of log T; the bounds are those of `fit_temperature`
@@ -555,6 +556,89 @@ def _by_method(name, model, test, calibration, sizes, draws):
             if np.isnan(own.confidence).all(): break
             found += [("own", n, own, labelled)] + ([("own, shrunken", n, drawn, labelled)] if english is not None else [])
     return found, plain, zero, _answered, BINARY
+
+# %% ../nbs/31d_regimes.ipynb #09242464
+def _decided(model, temperature):
+    "Which events a trial of temperatures judges, and their scores of (confidence, correct)"
+    said = _Said(model, "temperature")
+    rows, made = _heated(model, temperature)
+    said.confidence[rows] = made["confidence"]
+    return _answered(model, said)
+
+def _by_temperature(model, calibration, sizes, draws):
+    "As `_by_method`, of temperatures"
+    trials, plain, english, *_ = _temperatures(model, None if calibration is None else _model(calibration), sizes, draws)
+    return trials, plain, english, _decided, BINARY
+
+# %% ../nbs/31d_regimes.ipynb #2c6c7284
+def family_regimes(
+    predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store with `prediction_text`
+    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    sizes: Iterable[int] = (20, 100, 500),    # Labelled examples of a language
+    draws: int = 1,                           # How often own-language labels are drawn
+    names: Iterable[str] = tuple(RECALIBRATORS), # Which recalibrators
+) -> pd.DataFrame: # KEYS, event, recalibrator, language, regime, n, estimate, before, english, after, change, low, high, examples
+    "Every recalibrator in every regime that the rows allow, judged by the scores of (confidence, correct)"
+    english, found, names = _grouped(calibration), [], [known(n, RECALIBRATORS, "recalibrator") for n in names]
+    with threadpool_limits(1): # hundreds of small fits: threads would only wait for each other
+        for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
+            for key, test in _grouped(table).items():
+                rows, model = english.get(key), _model(test)
+                if rows is not None: _check_rows(test, rows, key)
+                for name in (n for n in names if takes(n, key[-1])):
+                    made = _by_temperature(model, rows, sizes, draws) if name == "temperature" else _by_method(name, model, test, rows, sizes, draws)
+                    found += _one_model(key, model, (), name, *made)[0]
+    if not found: raise XitcalError("There is nothing to recalibrate: no test rows, or one language without calibration rows.")
+    return pd.concat(found, ignore_index=True).astype({"seed": "Int64", "language": str})
+
+# %% ../nbs/31d_regimes.ipynb #9ce5ecc4
+def part_of(
+    table: pd.DataFrame, # Of `recalibrate`: what there is
+    languages: int = 6,  # How many besides English, evenly spaced in the order of their codes
+) -> dict[str, list]: # Values of model, method, seed, target, intermediate, language
+    "A part of a study: one target for each sort of event (with English labels if any has them), one seed, without phase 2 and one phase 2"
+    words = table.astype({k: str for k in (*KEYS[:-1], "event", "language")})
+    words = words[(words.model == words.model.iloc[0]) & (words.method == words.method.iloc[0])]
+    sort = words.event.where(~words.event.isin(CLASSES), "fixed classes")
+    english = words.groupby("target").zero_shot.any()
+    order = sorted(english.index, key=lambda t: (not english[t], list(TARGETS).index(t) if t in TARGETS else len(TARGETS)))
+    kinds = sort.groupby(words.target).first()
+    targets = [t for i, t in enumerate(order) if kinds[t] not in [kinds[o] for o in order[:i]] and english[t] == english[order[0]]]
+    rank = {name: i for i, name in enumerate((NONE, *INTERMEDIATES))}
+    arms = sorted(words[words.target.isin(targets)].intermediate.unique(), key=lambda a: (rank.get(a, len(rank)), a))
+    codes = sorted(set(words.language) - {"en"})
+    spaced = np.unique(np.linspace(0, len(codes) - 1, min(languages, len(codes))).round().astype(int)) if codes else []
+    return dict(model=[words.model.iloc[0]], method=[words.method.iloc[0]], seed=sorted(words.seed.dropna().unique())[:1], target=targets,
+                intermediate=arms[:2] if arms[0] == NONE else arms[:1], language=["en"] * ("en" in set(words.language)) + [codes[i] for i in spaced])
+
+# %% ../nbs/31d_regimes.ipynb #84a1559a
+def rows_of_part(
+    tables: Iterable[pa.Table], # Predictions, one cell a table
+    part: dict[str, list],      # From `part_of`
+    most: int = 1000,           # Examples of a language; the first ones in the order of `draw_ranks`
+) -> Iterable[pa.Table]: # The rows of the part; tables without any are left out
+    "Rows of a part of a study; what trains nothing has no seed, and is kept"
+    for table in tables:
+        for name, values in part.items():
+            kept = pc.is_in(table[name], pa.array(values, table.schema.field(name).type))
+            table = table.filter(pc.or_(kept, pc.is_null(table[name])) if name == "seed" else kept)
+        if not table.num_rows: continue
+        (example, names), language = (pd.factorize(table["example"].to_pandas().astype(str)), pd.factorize(table["language"].to_pandas().astype(str))[0])
+        yield table.filter(pa.array(draw_ranks(example, np.asarray(names), language, 0) < most))
+
+# %% ../nbs/31d_regimes.ipynb #860a9cb9
+def family_means(
+    table: pd.DataFrame,  # From `family_regimes`
+    estimate: str = "nll_confidence", # Which estimate
+) -> pd.DataFrame: # target, intermediate, recalibrator ("none": as it is), regime, n, value, low, high, languages
+    "What each family leaves in the languages other than English: mean over seeds, then over languages, with a 95 % interval over languages"
+    mine = table[(table.estimate == estimate) & (table.language != "en")]
+    none = mine.drop_duplicates([*KEYS, "regime", "n", "language"]).assign(recalibrator="none", after=lambda t: t.before)
+    keys = ["target", "intermediate", "recalibrator", "regime", "n"]
+    each = pd.concat([none, mine]).groupby([*keys, "language"], observed=True, sort=False).after.mean()
+    found = each.groupby(keys, observed=True, sort=False).agg(["mean", "std", "size"]).reset_index()
+    with np.errstate(invalid="ignore"): half = student.isf(.025, found["size"] - 1) * found["std"] / np.sqrt(found["size"])
+    return found[keys].assign(value=found["mean"], low=found["mean"] - half, high=found["mean"] + half, languages=found["size"])
 
 # %% ../nbs/31d_regimes.ipynb #1045d0c8
 def seed_ensembles(
