@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STATISTICS', 'figure_style', 'styled', 'arm_look', 'arms', 'reliability_figure', 'confidence_accuracy_figure',
            'score_figure', 'change_figure', 'grid_figure', 'trade_figure', 'language_figure', 'arms_figure',
-           'ways_figure', 'histogram_figure', 'headline_figure']
+           'ways_figure', 'histogram_figure', 'headline_figure', 'study_figure']
 
 # %% ../nbs/33_figures.ipynb #b0884261
 from collections.abc import Callable, Iterable
@@ -55,7 +55,7 @@ def arm_look(
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
     colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1] # tasks that are often drawn together are far apart
     colour = sns.color_palette("colorblind", 10)[colour[0]] if colour else "#a6226c"
-    return dict(color=colour, marker="ps*DvX^Ph<"[at], label=f"after {phase2_title(intermediate)}")
+    return dict(color=colour, marker="ps*DvX^Phd"[at], label=f"after {phase2_title(intermediate)}")
 
 # %% ../nbs/33_figures.ipynb #342e72b4
 def _words(code):
@@ -407,7 +407,7 @@ def histogram_figure(
                                 sharey="row")
     for axis, (title, part) in zip(axes.flat, [panel for row in panels for panel in row]):
         for arm in arms(part):
-            mine, look = part[part.intermediate.astype(str) == arm], arm_look(arm)
+            mine, look = part[part.intermediate.astype(str) == arm].sort_values("low"), arm_look(arm)
             axis.plot((mine.low + mine.high) / 2, mine.n / mine.n.sum(), **look, linewidth=1)
         axis.set(xlim=(0, 1), xticks=[0, .5, 1])
         axis.set_title(title, fontsize=8)
@@ -435,6 +435,41 @@ def headline_figure(
     _forest(axes[2], part.assign(language=part.target, change=100 * part.change, low=100 * part.low, high=100 * part.high),
             targets)
     axes[2].set_yticks(range(len(targets)), [_title(t) for t in targets], fontsize=8)
+    axes[2].set(title="Change of over-confidence", xlabel="percentage points, other languages")
+    _legend(figure, axes[0])
+    return figure
+
+# %% ../nbs/33_figures.ipynb #dc791158
+def _sections(axis, rows):
+    "Values with their intervals, a row each, in sections with a title"
+    axis.axvline(0, color="0.6", linewidth=.8)
+    ticks, y = [], 0.
+    for section, part in rows.groupby("section", sort=False):
+        ticks, y = [*ticks, (y, section, "bold")], y + 1
+        for row in part.itertuples():
+            look = arm_look(row.arm)
+            axis.plot([row.low, row.high], [y, y], color=look["color"], linewidth=1.2)
+            axis.plot(row.value, y, color=look["color"], marker=look["marker"], markersize=5, markerfacecolor="white" if ":" in row.arm else look["color"])
+            ticks, y = [*ticks, (y, row.name, "normal")], y + 1
+        y += .3
+    axis.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
+    for label, tick in zip(axis.get_yticklabels(), ticks): label.set_fontweight(tick[2])
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(y - .4, -.6)
+
+# %% ../nbs/33_figures.ipynb #565c1593
+@styled
+def study_figure(
+    bins: pd.DataFrame, # `reliability_table` by intermediate and language, of one target and event; languages "en" and "others"
+    rows: pd.DataFrame, # section, name, arm (for `arm_look`; one with a colon is hollow), value, low, high (percentage points)
+    title: str,         # Name of the target in `bins`
+) -> Figure: # Two reliability diagrams and the changes
+    "Reliability of one target in English and in the other languages, beside the change of confidence − share right in every part of a study"
+    figure, axes = plt.subplots(1, 3, figsize=(9.2, max(3.2, .165 * (len(rows) + rows.section.nunique()) + .9)), width_ratios=[1, 1, 1.15])
+    for axis, (code, words) in zip(axes, {"en": "English", OTHERS: "the other languages"}.items()):
+        _reliability(axis, _some(bins[bins.language == code], "bins"))
+        axis.set(title=f"{title}, {words}", ylabel="share right" if code == "en" else "")
+    _sections(axes[2], rows)
     axes[2].set(title="Change of over-confidence", xlabel="percentage points, other languages")
     _legend(figure, axes[0])
     return figure

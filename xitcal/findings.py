@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 
-from .events import KEYS, shown_event
+from .events import EVENT, KEYS, shown_event
 from .figures import arm_look, arms, headline_figure
 from .inference import OTHERS, holm
 from .languages import LANGUAGES, XitcalError
@@ -194,13 +194,15 @@ def calibration_sentence(
     "How over-confident the models without phase 2 are, and how many cells chance does not explain"
     base = table[table.intermediate.astype(str) == NONE]
     if base.empty: return _NO_BASE
+    level = base[base.event.astype(str) != EVENT["retrieval"]] # whose level is that of a fixed temperature
+    apart, base = 0 < len(level) < len(base), level if len(level) else base
     gap = summarise(base, ["gap"]).gap.groupby("where", sort=False).mean()
     words = [f"{abs(100 * g):.1f} points {'too confident' if g > 0 else 'not confident enough'} in "
              f"{where if where == 'English' else 'the other languages'}" for where, g in gap.items()]
     over = base.ece > base.ece_null_95
     return (f"**Without phase 2 the models are on average {' and '.join(words)}.** In {over.sum()} of {len(base)} cells "
             f"({100 * over.mean():.0f} %; a cell is one model in one language) ECE-15 is above what 95 % of calibrated "
-            "models with the same confidences would have.")
+            "models with the same confidences would have." + " Retrieval is left out: a fixed temperature sets its level." * apart)
 
 # %% ../nbs/34_findings.ipynb #f8e18abc
 def _verdict(rows, corrected, up, down):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_arms', 'some',
            'unpaired_words', 'missing_words', 'seeds_words', 'mean_change', 'level_without', 'interval_words',
-           'other_encoders', 'both_encoders', 'encoder_words', 'text_shares']
+           'other_encoders', 'both_encoders', 'encoder_words', 'change_rows', 'pooled_bins', 'text_shares']
 
 # %% ../nbs/37_results.ipynb #da618d2e
 import json
@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from .blocks import BLOCKS, write_sums
+from .blocks import BINS, BLOCKS, write_sums
+from .events import shown_event
 from .inference import OTHERS
 from .languages import XitcalError
 from .scores import tuned_words
@@ -241,8 +242,37 @@ def encoder_words(
     there, here = (f"{interval_words(gap)} points (calibration part of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
     sizes = {"intermediate task": len(arms), "target": len(targets), "seed": len(other.sums.seeds)}
     part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
-    return (f"With {name}, on {part}, phase 2 moves over-confidence in the other languages by **{here}**; "
+    size = over_seeds(second)
+    told = ", which is not told from no change" if size["low"] < 0 < size["high"] else ""
+    return (f"With {name}, on {part}, phase 2 moves over-confidence in the other languages by **{here}**{told}; "
             f"with the first encoder, on the same part, by {there}.")
+
+# %% ../nbs/37_results.ipynb #f543b245
+def change_rows(
+    results: Results, # From `read_results`
+    name: str,        # One of `xitcal.seeds.STATISTICS`
+    parts: dict[str, tuple[list[str], list[str]]], # What each row is called, and its kinds of phase 2 and targets
+    scale: float = 100, # What numbers are multiplied by; 100 for percentage points
+) -> pd.DataFrame: # name, value, low, high; a part without any kind of phase 2 is left out
+    "Change of a statistic in the languages but English, mean over the arms and targets of each part, with 95 % intervals"
+    found = {words: over_seeds(mean_change(results, name, arms, targets)) for words, (arms, targets) in parts.items() if arms and targets}
+    return pd.DataFrame([dict(name=words) | {k: scale * float(v[k]) for k in ("value", "low", "high")} for words, v in found.items()])
+
+# %% ../nbs/37_results.ipynb #a3d3390d
+def pooled_bins(
+    results: Results, # From `read_results`
+    arms: list[str],  # Kinds of phase 2 that are drawn as one
+    called: str,      # What they are called
+    targets: list[str]|None = None, # None for `whole_targets`
+) -> pd.DataFrame: # intermediate ("none" and `called`), target, language ("others": all but English), event, bin, low, high, n, confidence, accuracy
+    "Bins of confidence of the event that stands for each target, over all seeds"
+    bins = read_seeds(results.folder, "bins", results.setting)
+    bins = bins[bins.intermediate.isin([NONE, *arms])].astype({k: str for k in ("intermediate", "target", "language", "event")})
+    bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets) & (bins.event == bins.target.map(lambda t: shown_event(results.tasks[t])))]
+    bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called), confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)
+    bins = pd.concat([bins, bins[bins.language != "en"].assign(language=OTHERS)])
+    sums = bins.groupby(["intermediate", "target", "language", "event", "bin"], sort=False)[["n", "confidence", "accuracy"]].sum().reset_index()
+    return sums.assign(confidence=sums.confidence / sums.n, accuracy=sums.accuracy / sums.n, low=sums.bin / BINS, high=(sums.bin + 1) / BINS)
 
 # %% ../nbs/37_results.ipynb #e8a155f7
 def text_shares(

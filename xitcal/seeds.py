@@ -231,14 +231,19 @@ def language_changes(
     sums: Sums,      # Sums of a study
     name: str,       # One of `STATISTICS`
     arms: list[str], # Names of phase 2 that are averaged over
+    targets: list[str]|None = None, # Targets that are asked about; None for all
 ) -> pd.DataFrame: # target, language, without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds, unpaired
-    "Mean change over arms in every language of every target; p_holm and q correct over all rows"
+    "Mean change over arms in every language of the targets; p_holm and q correct over these rows, those of English apart"
     value, delta = statistic(sums, name), changes(sums, name)
     mine, base = delta[[sums.arms.index(a) for a in arms]].mean(0), value[sums.arms.index(NONE), ..., 0]
     found, seeds = _over_those_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
     keys = pd.DataFrame([dict(target=target, language=code) for target in sums.targets for code in sums.languages])
-    table = _corrected(pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change").reset_index(drop=True))
+    rows = pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")
+    rows = rows[rows.target.isin(sums.targets if targets is None else targets)]
+    table = pd.concat([_corrected(rows[(rows.language == "en") == english]) for english in (True, False)]).sort_index().reset_index(drop=True)
     return table[[c for c in table if c not in seeds] + list(seeds)].assign(unpaired=_left_out(sums, table))
+
+
 
 # %% ../nbs/36_seeds.ipynb #ea5e5c62
 def arm_means(

@@ -1,0 +1,228 @@
+"""What the results pages say first, recomputed from the committed tables by another way than the pages'."""
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from scipy.stats import spearmanr
+from statsmodels.stats.multitest import multipletests
+
+from xitcal.covariates import covariate_table
+from xitcal.results import read_results
+from xitcal.seeds import language_changes
+from xitcal.suites import find_suite
+from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {name: ROOT / "data" / name for name in ("default", "full", "validity")}
+SUITE = find_suite("embedded")
+NINE, TRAINED = list(INTERMEDIATES), [t for t in TARGETS if not TARGETS[t].test_only]
+ENTITIES = {t for t in TARGETS if SUITE.tasks[t].options.get("entities")}
+
+
+def outputs(name, kind):
+    "Outputs of one kind of a notebook"
+    cells = nbformat.read(ROOT / "nbs" / f"{name}.ipynb", 4).cells
+    return [o["data"][kind] for c in cells for o in c.get("outputs", []) if kind in o.get("data", {})]
+
+
+def said(name, pattern):
+    "Groups of a pattern in what a page says"
+    found = re.search(pattern, " ".join(outputs(name, "text/markdown")))
+    assert found, f"{name} no longer says {pattern}"
+    return found.groups()
+
+
+def html_rows(name, header):
+    "Cells of the first table of a page that has a text in it"
+    html = next(h for h in outputs(name, "text/html") if header in h)
+    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser").tbody.find_all("tr")]
+
+
+def default(name):
+    "A table of the default study"
+    return pd.read_csv(FOLDERS["default"] / f"{name}.csv", keep_default_na=False, na_values=[""])
+
+
+def one_event(table):
+    "Entities where a target has them, otherwise its only event"
+    return table[[t not in ENTITIES or e == "entity" for t, e in zip(table.target, table.event)]]
+
+
+# ---- the default study
+
+def test_scores():
+    table = default("scores").query("headline and intermediate == 'none'")
+    by = table.groupby([table.language == "en", "target", "language"])[["value", "bound"]].mean().groupby(level=[0, 1]).mean()
+    said_ = said("results/01_scores", r"score (\d+) to (\d+) % in English \((\d+) to (\d+) %.*? and (\d+) to (\d+) % in the mean of the other languages \((\d+) to (\d+) %.*?over (\d+) targets")
+    expected = []
+    for english in (True, False):
+        part = by.loc[english]
+        expected += [part.value.min(), part.value.max(), (part.value / part.bound).min(), (part.value / part.bound).max()]
+    np.testing.assert_allclose([float(x) for x in said_[:-1]], 100 * np.array(expected), atol=.51)
+    assert int(said_[-1]) == table.target.nunique()
+
+
+def test_calibration():
+    table = one_event(default("calibration").query("intermediate == 'none'"))
+    table = table[table.event != "neighbour"]
+    gap = 100 * table.groupby([table.language == "en", "target", "language"]).gap.mean().groupby(level=[0, 1]).mean().groupby(level=0).mean()
+    english, others, over, cells = said("results/02_calibration", r"([\d.]+) points too confident in English and ([\d.]+) points too confident in the other languages.*? In (\d+) of (\d+) cells")
+    assert abs(float(english) - gap[True]) < .051 and abs(float(others) - gap[False]) < .051
+    assert (int(over), int(cells)) == ((table.ece > table.ece_null_95).sum(), len(table))
+
+
+def verdicts(arm, statistic):
+    "How many targets rose, fell and are unclear, and the range of the changes"
+    rows = one_event(default("change"))
+    rows = rows[(rows.language == "others") & (rows.statistic == statistic)]
+    rows = rows.assign(sure=multipletests(rows.p, method="holm")[1] < .05)
+    rows = rows[rows.intermediate == arm]
+    return (rows.sure & (rows.change > 0)).sum(), (rows.sure & (rows.change < 0)).sum(), (~rows.sure).sum(), rows.change.min(), rows.change.max()
+
+
+@pytest.mark.parametrize("arm, title", [("mnli", "MNLI"), ("hellaswag", "HellaSwag")])
+@pytest.mark.parametrize("statistic, words, scale", [("gap", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
+def test_change(arm, title, statistic, words, scale):
+    line = said("results/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
+    part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points)?\)", line)
+    counts = [int((re.search(rf"{w} in (\d+)", part[1]) or [0, 0])[1]) for w in ("rose", "fell", "unclear")]
+    *expected, low, high = verdicts(arm, statistic)
+    assert counts == expected
+    assert abs(float(part[2]) - scale * low) < .51 * scale / 1000 + 1e-3 * (scale == 1) * 5 and abs(float(part[3]) - scale * high) < .0051 * (1 if scale == 1 else 10)
+
+
+def test_the_first_page_on_the_default_study():
+    table = one_event(default("calibration").query("intermediate == 'none'"))
+    table = table[table.target.isin(TRAINED)]
+    gap = 100 * table.groupby([table.language == "en", "target"]).gap.mean().groupby(level=0).mean()
+    others, english = said("index", r"exceeds its accuracy by \*\*(\d+) percentage points\*\*.*?\(English: (\d+);")
+    assert abs(float(others) - gap[False]) < .51 and abs(float(english) - gap[True]) < .51
+    rows = one_event(default("change"))
+    rows = rows[(rows.language == "others") & (rows.statistic == "gap") & rows.target.isin(TRAINED)]
+    sure = multipletests(rows.p, method="holm")[1] < .05
+    count, up, down = map(int, said("index", r"Of (\d+) pairs of intermediate and target task, over-confidence rose in (\d+) and fell in (\d+)"))
+    assert (count, up, down) == (len(rows), (sure & (rows.change > 0)).sum(), (sure & (rows.change < 0)).sum())
+
+
+# ---- the full study
+
+@pytest.fixture(scope="module")
+def values():
+    "Over-confidence, calibration part of NLL and score of every cell of the shown event: rows (target, language), columns arms, mean over seeds"
+    blocks = pd.concat([pd.read_parquet(p) for p in sorted(FOLDERS["full"].glob("seed-*-blocks.parquet"))])
+    blocks = one_event(blocks[blocks.setting == "full"].astype({c: str for c in ("target", "language", "intermediate", "event")}))
+    blocks = blocks.assign(gap=blocks.confidence - blocks.correct)
+    sums = blocks.groupby(["target", "language", "intermediate", "seed"], dropna=False)[["gap", "nll_calibration", "top", "bottom", "n", "correct"]].sum()
+    ratio = pd.DataFrame(dict(gap=sums.gap / sums.n, nll_calibration=sums.nll_calibration / sums.n, score=sums.top / sums.bottom, accuracy=sums.correct / sums.n))
+    return ratio.groupby(["target", "language", "intermediate"]).mean()
+
+
+def change_of(values, statistic, arms, targets=TRAINED):
+    "Mean change in the languages but English: over arms, languages, targets"
+    wide = values[statistic].unstack("intermediate").query("language != 'en'")
+    return wide[arms].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[list(targets)].mean()
+
+
+def test_arms(values):
+    rows = {r[0]: r[1:] for r in html_rows("results/12_arms", "all tasks at once")}
+    translated = [a for a in NINE if a in SUITE.translated]
+    sets = {"9 intermediate tasks": NINE, "all tasks at once": [MULTI], "the tasks with masked LM": [f"{a}:mlm" for a in NINE], "all but CCG, in English": translated,
+            "all but CCG, translated: labels in 40 languages": [f"{a}:translated" for a in translated], "the target's own data": ["own"], "masked LM alone": ["mlm"],
+            "MNLI with shuffled labels": ["mnli:shuffled"], "HellaSwag with shuffled labels": ["hellaswag:shuffled"]}
+    assert set(rows) == set(sets)
+    for title, arms in sets.items():
+        gap, nll, _, score = (float(text.split()[0]) for text in rows[title])
+        assert abs(gap - 100 * change_of(values, "gap", arms)) < .0501, title
+        assert abs(nll - change_of(values, "nll_calibration", arms)) < .000501, title
+        assert abs(score - 100 * change_of(values, "score", arms)) < .0501, title
+
+
+def test_claims(values):
+    rows = [(r[0], float(r[2].split()[0]), float(r[3].split()[0])) for r in html_rows("results/18_claims", "Phang et al. 2020</th>")]
+    every, leaders = list(TARGETS), ["mnli", "squad", "squad2", "hellaswag"]
+    english = pd.concat([pd.read_parquet(p) for p in sorted(FOLDERS["full"].glob("seed-*-english.parquet"))])
+    english = english[(english.setting == "full") & english.intermediate.isin([NONE, *NINE, MULTI])].astype({"target": str, "intermediate": str})
+    best = english.groupby(["target", "intermediate"]).value.mean().groupby("target").idxmax().map(lambda pair: pair[1]).to_dict()
+    def variant(suffix):
+        arms = [a for a in (*NINE, MULTI) if f"{a}:{suffix}" in values.index.get_level_values("intermediate")]
+        return lambda s: change_of(values, s, [f"{a}:{suffix}" for a in arms], every) - change_of(values, s, arms, every)
+    expected = {
+        "the best": lambda s: np.mean([0 if best.get(t, NONE) == NONE else change_of(values, s, [best[t]], [t]) for t in every]),
+        "large gains": lambda s: change_of(values, s, NINE, ["bucc", "tatoeba"]),
+        "moderate": lambda s: change_of(values, s, NINE, ["xquad", "mlqa", "tydiqa"]),
+        "MNLI, SQuAD": lambda s: change_of(values, s, leaders, every) - change_of(values, s, [a for a in NINE if a not in leaders], every),
+        "all tasks at once": lambda s: change_of(values, s, [MULTI], every) - change_of(values, s, NINE, every),
+        "masked LM": variant("mlm"), "machine-translated": variant("translated")}
+    assert len(rows) == len(expected)
+    for (start, value), (text, score, gap) in zip(expected.items(), rows):
+        assert text.startswith(start) and abs(score - 100 * value("score")) < .0501 and abs(gap - 100 * value("gap")) < .0501, text
+
+
+@pytest.fixture(scope="module")
+def results():
+    return read_results(FOLDERS["full"])
+
+
+def test_languages(values, results):
+    page, away = "results/16_languages", values.query("language != 'en' and target in @TRAINED")
+    wide, right = away.gap.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
+    change = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1)
+    for words, column in (("over-confidence without phase 2 with the share right", wide[NONE]), ("the change with the share right", change)):
+        line = said(page, rf"[Oo]f {words}: ([^.]*(?:\.\d+[^.]*)*)")[0]
+        for target in TRAINED:
+            found = re.search(rf"{TARGETS[target].title} ([+-]\d\.\d\d)", line)
+            assert abs(float(found[1]) - spearmanr(column.loc[target], right.loc[target]).statistic) < .0101, (words, target)
+    for name, pattern in (("gap", r"(\d+) pairs of a language and a trained target, over-confidence \*\*rises in (\d+) and falls in (\d+)\*\*.*?Hochberg: (\d+) and (\d+)"),
+                          ("nll_calibration", r"part of NLL\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)"),
+                          ("brier_calibration", r"part of Brier\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)")):
+        table = language_changes(results.sums, name, NINE, TRAINED)
+        table = table[table.target.isin(TRAINED) & (table.language != "en")]
+        counts = [((multipletests(table.p, method=m)[1] < .05) & (sign * table.change > 0)).sum() for m in ("holm", "fdr_bh") for sign in (1, -1)]
+        first = [len(table), *counts[:2]] if name == "gap" else [*counts[:2], len(table)]
+        assert [int(x) for x in said(page, pattern)] == [*first, *counts[2:]]
+
+
+def test_explanations(values, results):
+    wide = values.query("target in @TRAINED and language != 'en'")
+    whole = wide.index.get_level_values("language").value_counts()
+    codes = [c for c in SUITE.tasks["xnli"].languages if c != "en" and whole.get(c) == whole.max()]
+    by = wide.unstack("intermediate").swaplevel(axis=1).groupby("language").mean().loc[codes]
+    change = lambda name: by[[(a, name) for a in NINE]].sub(by[NONE, name], axis=0).mean(axis=1)
+    tokens = covariate_table(results).query("covariate == 'tokens'").set_index("language").value
+    for words, column in (("share right, without phase 2", by[NONE, "accuracy"]), ("over-confidence, without phase 2", by[NONE, "gap"]), ("Δ over-confidence", change("gap"))):
+        found = said("results/24_explanations", rf"\*\*{words}\*\*.*?tokens for the same text[^ρ]*ρ ([+-]\d\.\d\d)")[0]
+        assert abs(float(found) - spearmanr(column, tokens[codes]).statistic) < .0101, words
+
+
+# ---- validity and speed
+
+def test_validity():
+    shortcuts = pd.read_csv(ROOT / "benchmarks" / "shortcuts.csv")
+    kept, of = map(int, said("results/13_validity", r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts"))
+    assert of == len(shortcuts) == 18 and kept <= of
+    scores, seen = (pd.read_csv(FOLDERS["validity"] / f"{n}.csv").query("language != 'en'") for n in ("scores", "seen"))
+    mean = scores.groupby("target")[["value", "bound"]].mean()
+    share, apart = (100 * mean.value / mean.bound).dropna(), 100 * seen.pivot_table(index="target", columns="seen", values="value")
+    gain = apart[False] - apart[True]
+    low, high, least, most = map(float, said("results/13_validity", r"reach (\d+) \(.*?\) to (\d+) % .*? score ([+-][\d.]+) \(.*?\) to ([+-][\d.]+) points"))
+    np.testing.assert_allclose([low, high], [share.min(), share.max()], atol=.51)
+    np.testing.assert_allclose([least, most], [gain.min(), gain.max()], atol=.051)
+    assert json.loads((FOLDERS["validity"] / "about.json").read_text())["seeds"] == [2, 3, 4, 5, 6]
+
+
+def test_speed():
+    table = pd.read_csv(ROOT / "benchmarks" / "speed.csv")
+    text = " ".join(outputs("results/20_speed", "text/markdown"))
+    seconds = table[table.part.isin(["training", "prediction"])].pivot(index=["part", "task"], columns="contestant", values="seconds")
+    for part, pattern in (("training", r"Training is ([\d.]+)(?: to ([\d.]+))? times as fast as a `Trainer` as users get it, ([\d.]+)(?: to ([\d.]+))? times .*? and ([\d.]+)(?: to ([\d.]+))? times as fast as one at its best"),
+                          ("prediction", r"in float32, is ([\d.]+)(?: to ([\d.]+))? times as fast as a `Trainer` as users get it, ([\d.]+)(?: to ([\d.]+))? times .*? and ([\d.]+)(?: to ([\d.]+))? times as fast as one at its best")):
+        found = [float(x) if x else None for x in re.search(pattern, text.replace("\n", " ")).groups()]
+        for i, contestant in enumerate(("Trainer", "Trainer by length", "Trainer at its best")):
+            ratio = seconds.loc[part, contestant] / seconds.loc[part, "xitcal"]
+            low, high = found[2 * i], found[2 * i + 1] or found[2 * i]
+            assert abs(low - ratio.min()) < .051 and abs(high - ratio.max()) < .051, (part, contestant)
