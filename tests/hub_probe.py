@@ -13,7 +13,8 @@ for wanted in json.load(sys.stdin):
     try:
         suite = find_suite("xtreme")
         if wanted["task"] == "mlm":  # texts
-            found.append(wanted | dict(rows=suite.told("mlm", [wanted["language"]], 2).to_list(), commits=suite.tallies["mlm", "train", "all"].commits))
+            rows = suite.told("mlm", wanted["language"].split(","), wanted.get("n", 2)).to_list()
+            found.append(wanted | dict(rows=rows, commits=suite.tallies["mlm", "train", "all"].commits))
             continue
         rows = check_rows(suite.rows(wanted["task"], wanted["split"], [wanted["language"]], wanted.get("n")), suite.tasks[wanted["task"]])
         tally = suite.tallies[wanted["task"], wanted["split"], wanted["language"]]

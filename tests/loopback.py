@@ -22,7 +22,7 @@ class Loopback:
 
     def __init__(self, root: Path):
         self.root, self.requests = Path(root), []
-        self.gated, self.delay, self.cut, self.broken = set(), 0., set(), set()  # repositories; seconds; repositories cut short; answering 500
+        self.gated, self.delay, self.cut, self.broken = set(), 0., set(), set()  # repositories; seconds; what begins so is cut short; answering 500
         known = self.root / "commits.json"
         given = json.loads(known.read_text()) if known.exists() else {}
         self.commits = {self.root / name: sha for name, sha in given.items()}  # of folders; a hub does not change while it runs
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = file.read_bytes()
         headers = {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Accept-Ranges": "bytes"}
         head = self.command == "HEAD"
-        if repo in self.hub.cut and not head:  # the connection ends in the middle of the file
+        if any(f"{repo}/{name}".startswith(begin) for begin in self.hub.cut) and not head:  # the connection ends in the middle of the file
             self._send(200, data[:len(data) // 2], headers, length=len(data))
             self.close_connection = True
             return

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from encoders import make_encoder
@@ -72,6 +73,7 @@ TEXTS = {
     "gated": "wikimedia/wikipedia at {} is gated; accept its terms on",
     "broken": "wikimedia/wikipedia at {} cannot be loaded from",
     "language": "(it has no 20231101.sw/train-*.parquet)",
+    "cut": "wikimedia/wikipedia at {} broke off on its way from http://127.0.0.1",
     "down": "cannot be reached (",
     "offline": "wikimedia/wikipedia at {} is not in the cache",
 }
@@ -91,15 +93,55 @@ def texts(tmp_path_factory):
             pin(root)
             hubs.append(Loopback(root).__enter__())
             if fault in ("gated", "broken"): getattr(hubs[-1], fault).add(WIKIPEDIA.at)
-            more = dict(HF_HUB_OFFLINE="1") if fault == "offline" else {}
-            probes[fault] = start([one("mlm", "sw", "train")], hubs[-1].endpoint if fault != "down" else "http://127.0.0.1:9", place / f"{fault}-home", **more)
-        yield {fault: result(probe)["mlm", "train", "sw"] for fault, probe in probes.items()}
+            if fault == "cut": hubs[-1].cut.add(f"{WIKIPEDIA.at}/20231101.sw/")  # after the English texts
+            more, languages = dict(HF_HUB_OFFLINE="1") if fault == "offline" else {}, "en,sw" if fault == "cut" else "sw"
+            endpoint = hubs[-1].endpoint if fault != "down" else "http://127.0.0.1:9"
+            probes[fault] = start([one("mlm", languages, "train")], endpoint, place / f"{fault}-home", **more)
+        yield {fault: next(iter(result(probe).values())) for fault, probe in probes.items()}, hubs[[*TEXTS].index("cut")], place / "cut-home"
     finally:
         for hub in hubs: hub.__exit__()
 
 
 @pytest.mark.parametrize("fault", TEXTS)
 def test_a_fault_of_the_texts_is_told_in_one_sentence(texts, fault):
-    said = texts[fault].get("error", "")
-    assert said.startswith("Texts for masked language modelling: ") and "\n" not in said, texts[fault]
+    said = texts[0][fault].get("error", "")
+    assert said.startswith("Texts for masked language modelling: ") and "\n" not in said, texts[0][fault]
     assert TEXTS[fault].format(WIKIPEDIA.revision[:8]) in said and "--data" in said, said
+
+
+def whole_texts(home) -> list:
+    "Files of texts that the cache takes for whole"
+    return [p for p in home.glob("datasets/generator/**/*.arrow") if not any(part.endswith(".incomplete") for part in p.parts)]
+
+
+def test_texts_that_broke_off_are_not_taken_for_whole(texts, tmp_path):
+    "The English texts were there already; the next run reads all again, and has what an undisturbed one has"
+    _, hub, home = texts
+    asked = [r for r in hub.requests if "/resolve/" in r]
+    assert any("20231101.en/" in r for r in asked[:2]) and "20231101.sw/" in asked[-1] and not whole_texts(home)
+    hub.cut.clear()
+    again, other = (result(start([one("mlm", "en,sw", "train")], hub.endpoint, place)) for place in (home, tmp_path / "home"))
+    rows = again["mlm", "train", "en,sw"]["rows"]
+    assert rows == other["mlm", "train", "en,sw"]["rows"] and [r["language"] for r in rows] == ["en", "sw"] and len(whole_texts(home)) == 1
+
+
+def test_two_processes_read_the_same_texts_at_once(tmp_path):
+    "After one that was killed half-way, with one cold cache: both have the rows of an undisturbed run, and the texts are streamed once"
+    encyclopedia(tmp_path / "hub/datasets", 40)
+    wanted, home = [one("mlm", "en,sw,th", "train", n=50)], tmp_path / "home"
+    found = lambda probe: result(probe)["mlm", "train", "en,sw,th"]["rows"]
+    with Loopback(pin(tmp_path / "hub")) as hub:
+        files = lambda: [r for r in hub.requests if "/resolve/" in r]
+        alone = found(start(wanted, hub.endpoint, tmp_path / "other"))
+        streamed = len(files())
+        hub.requests.clear()
+        hub.delay = .3
+        killed = start(wanted, hub.endpoint, home)
+        while killed.poll() is None and not any("20231101.sw/" in r for r in files()): time.sleep(.02)
+        killed.kill()
+        killed.communicate()
+        assert list(home.glob("datasets/generator/**/*.incomplete")) and not whole_texts(home)
+        hub.requests.clear()
+        both = [start(wanted, hub.endpoint, home) for _ in range(2)]
+        assert [found(probe) for probe in both] == [alone, alone] and len(alone) == 50
+        assert len(files()) == streamed and len(whole_texts(home)) == 1

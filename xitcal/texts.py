@@ -11,13 +11,14 @@ import csv
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-from datasets import Dataset, load_dataset
+from datasets import Dataset, config, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
@@ -61,6 +62,17 @@ def _streamed(languages: tuple[str, ...], n: int, seed: int, revision: str) -> I
         rng, wanted = np.random.default_rng([seed, place]), n // len(languages) + (place < n % len(languages))
         found = (p for a in _articles(code, seed, revision, names) if (p := _paragraph(a["text"], rng)))
         for i, text in zip(range(wanted), found): yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
+
+# %% ../nbs/08fa_texts.ipynb #d35f1e23
+@contextmanager
+def _few_retries():
+    "Streaming that gives up after a minute; `datasets` has these numbers nowhere but in its module of settings"
+    few = dict(STREAMING_READ_MAX_RETRIES=2, STREAMING_OPEN_MAX_RETRIES=2, STREAMING_READ_RETRY_INTERVAL=1, STREAMING_OPEN_RETRY_INTERVAL=1)
+    usual = {name: getattr(config, name) for name in few}
+    for name, number in few.items(): setattr(config, name, number)
+    try: yield
+    finally:
+        for name, number in usual.items(): setattr(config, name, number)
 
 # %% ../nbs/08fa_texts.ipynb #1e1c3bdf
 def _from_files(folder: Path, languages: tuple[str, ...], n: int) -> Iterator[dict]:
@@ -106,7 +118,9 @@ def texts(
     languages = list(languages)[:n]
     arguments |= dict(languages=tuple(languages), n=n) # a list would be taken for parts that are generated one by one
     if own: return in_turn(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]), languages)
-    try: found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(source, languages, n, seed))
+    try:
+        with _few_retries():
+            found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(source, languages, n, seed))
     except (DatasetGenerationError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise XitcalError(f"Texts for masked language modelling: {hub_sentence(error, source)}") from None
     return in_turn(found, languages)
