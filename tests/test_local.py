@@ -2,6 +2,7 @@
 import csv
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -137,6 +138,43 @@ def test_the_download_folder_with_labels(tmp_path):
     table = check_data(suite, "xnli,panx,xquad,tatoeba", "de,sw", ["test"])
     assert set(table["found"]) == {"yes", "no"}  # German Tatoeba is not in the folder
     assert "nothing for test in" in table[table["found"] == "no"]["problem"].iloc[0]
+
+
+def xtreme_tydiqa(root: Path, n: int = 40) -> dict:
+    "What download_tydiqa leaves: the training file, its parts by language with ids cut short, test files renamed and without answers. Rows that went in"
+    rows, train = told("tydiqa", "train", "en", n), root / "tydiqa/tydiqa-goldp-v1.1-train"
+    names = {code: LANGUAGES[code].name.lower() for code in TARGETS["tydiqa"].languages}
+    ids = {code: [f"{name}-{1000 + i // 2}-{i % 2}" for i in range(n)] for code, name in names.items()}  # two questions to a document
+    documents = [d for code in names for d in json.loads(squad(rows, ids[code]))["data"]]
+    whole = [dict(title="t", paragraphs=a["paragraphs"] + b["paragraphs"]) for a, b in zip(documents[::2], documents[1::2])]
+    put(train / "tydiqa-goldp-v1.1-train.json", json.dumps(dict(version="v1.1", data=whole)))
+    for code in names:
+        put(train / f"tydiqa.goldp.{code}.train.json", squad(rows, [i.split("-")[-1] for i in ids[code]]))
+        found = told("tydiqa", "test", code)
+        test_ids = [f"{names[code]}-{i}-0" for i in range(len(found))]
+        put(root / f"tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json", squad(found, test_ids, blank=True))
+        put(root / f"labels/tydiqa/test-{code}.json", squad(found, test_ids))
+    return {i: r for i, r in zip(ids["en"], rows)}
+
+
+def test_tydiqa_as_xtremes_own_script_leaves_it(tmp_path):
+    asked = xtreme_tydiqa(tmp_path)
+    suite = XtremeSuite(tmp_path)
+    parts = {split: check_rows(suite.rows("tydiqa", split), suite.tasks["tydiqa"]).to_list() for split in ("train", "validation", "calibration")}
+    assert {split: len(rows) for split, rows in parts.items()} == dict(train=36, validation=2, calibration=2)
+    found = {r["example"]: r for rows in parts.values() for r in rows}
+    assert found.keys() == asked.keys()  # English alone, each once
+    assert all((r["question"], r["context"], r["answers"]) == tuple(asked[i][c] for c in ("question", "context", "answers")) for i, r in found.items())
+    assert suite.tallies["tydiqa", "train", "en"].places == ["tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-train.json"]
+    for code in TARGETS["tydiqa"].languages:
+        same(check_rows(suite.rows("tydiqa", "test", code), suite.tasks["tydiqa"]), "tydiqa", code, "question", "context", "answers")
+    shutil.rmtree(tmp_path / "labels")
+    for old in ("tydiqa.goldp.{}.dev.json", "tydiqa.{}.dev.json"):  # as it was called until August 2021
+        dev = tmp_path / "tydiqa/tydiqa-goldp-v1.1-dev"
+        if not (dev / old.format("sw")).exists(): (dev / "tydiqa.goldp.sw.dev.json").rename(dev / old.format("sw"))
+        with pytest.raises(XitcalError, match=f"^Task tydiqa, language sw: none of the {N} records for test in .* has a gold label"):
+            XtremeSuite(tmp_path).rows("tydiqa", "test", "sw")
+    assert len(XtremeSuite(tmp_path).rows("tydiqa", "train")) == 36
 
 
 def test_without_labels_the_sentence_says_where_they_belong(tmp_path):

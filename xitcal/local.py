@@ -211,7 +211,8 @@ _NAMED = {c: LANGUAGES[c].name.lower() for c in TARGETS["tydiqa"].languages}
 _TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-{split}.json", "tydiqa/tydiqa-goldp-v1.1-{split}.json"), read_squad,
                    dict(train="train[:90%]", validation="train[90%:95%]", calibration="train[95%:]"), only=HUB["tydiqa"][0].only),
            _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json", "labels/tydiqa/{split}-{code}.json",
-                              "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json"), read_squad, _TEST, configs=_NAMED))
+                              "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json", "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.{code}.dev.json"),
+                   read_squad, _TEST, configs=_NAMED))
 _POOLS = HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]")
 _BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths) for files, splits in (
     (("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), _TEST),
