@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from scipy.stats import spearmanr
 from statsmodels.stats.multitest import multipletests
+from test_recalibration import shown_on, write_store
 
 from xitcal.covariates import covariate_table
 from xitcal.results import read_results
 from xitcal.seeds import language_changes
+from xitcal.study import load_predictions
 from xitcal.suites import find_suite
 from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 
@@ -232,3 +236,73 @@ def test_speed():
             ratio = seconds.loc[part, contestant] / seconds.loc[part, "xitcal"]
             low, high = found[2 * i], found[2 * i + 1] or found[2 * i]
             assert abs(low - ratio.min()) < .051 and abs(high - ratio.max()) < .051, (part, contestant)
+
+
+# ---- pages of a store with logits, on one small enough to be recomputed here: classes of XNLI, without phase 2
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return write_store(tmp_path_factory.mktemp("toy"), ("none", "mnli"), seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def decisions(toy):
+    "Logits, labels, languages of XNLI without phase 2, by seed and split"
+    found = {}
+    for split in ("test", "calibration"):
+        table = load_predictions(toy, split=split).to_pandas()
+        table = table[(table.target == "xnli") & (table.intermediate == NONE)]
+        for seed, rows in table.groupby("seed"):
+            found[seed, split] = np.stack(rows.logits), rows.label.to_numpy(), rows.language.to_numpy().astype(str)
+    return found
+
+
+def nll_of(t, logits, label):
+    "Mean NLL at a temperature, nats"
+    return -log_softmax(logits / t, axis=1)[np.arange(len(label)), label].mean()
+
+
+def over_languages(decisions, statistic):
+    "Mean over seeds and languages but English of statistic(logits, labels, seed)"
+    found = []
+    for (seed, split), (logits, label, language) in decisions.items():
+        if split == "test":
+            found += [statistic(logits[language == c], label[language == c], seed) for c in set(language) - {"en"}]
+    return np.mean(found, axis=0)
+
+
+def test_recalibration(toy, decisions, monkeypatch):
+    def temperature(seed):
+        logits, label, _ = decisions[seed, "calibration"]
+        return np.exp(minimize_scalar(lambda u: nll_of(np.exp(u), logits, label), bounds=(-3, 3), method="bounded", options=dict(xatol=1e-8)).x)
+    def gap(t, logits, label):
+        p = softmax(logits / t, axis=1)
+        return 100 * (p.max(1) - (p.argmax(1) == label)).mean()
+    gain, before, after = over_languages(decisions, lambda z, y, s: (
+        nll_of(1, z, y) - nll_of(temperature(s), z, y), gap(1, z, y), gap(temperature(s), z, y)))
+    words = shown_on("21_recalibration.ipynb", toy, monkeypatch)
+    found = re.search(r"- XNLI: NLL (falls|rises) by ([+-][\d.]+) .*? nats.*?; over-confidence goes from ([+-][\d.]+) to ([+-][\d.]+) points", words)
+    assert abs(float(found[2]) - (gain if found[1] == "falls" else -gain)) < .00051
+    assert abs(float(found[3]) - before) < .051 and abs(float(found[4]) - after) < .051
+
+
+def test_decisions(toy, decisions, monkeypatch):
+    def covered(z, y, seed):
+        logits, label, _ = decisions[seed, "calibration"]
+        score = np.sort(1 - softmax(logits, axis=1)[np.arange(len(label)), label])
+        threshold = score[int(np.ceil(.9 * (len(score) + 1))) - 1]
+        sets = 1 - softmax(z, axis=1) <= threshold
+        return 100 * sets[np.arange(len(y)), y].mean(), sets.sum(1).mean()
+    coverage, size = over_languages(decisions, covered)
+    words = shown_on("22_decisions.ipynb", toy, monkeypatch)
+    found = re.search(r"- without phase 2: XNLI ([\d.]+) % with ([\d.]+) answers", words)
+    assert abs(float(found[1]) - coverage) < .051 and abs(float(found[2]) - size) < .0051
+
+
+def test_audit(toy, decisions, monkeypatch):
+    def ece(z, y, seed):
+        p = softmax(z, axis=1)
+        bins, off = np.ceil(p.max(1) * 10), p.max(1) - (p.argmax(1) == y)
+        return 100 * sum(abs(off[bins == b].sum()) for b in set(bins)) / len(y)
+    words = shown_on("23_audit.ipynb", toy, monkeypatch)
+    assert abs(float(re.search(r"\*\*Ten bins and percent\*\* \(Ahuja et al. 2022\): XNLI ([\d.]+) ", words)[1]) - over_languages(decisions, ece)) < .051
