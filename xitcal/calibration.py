@@ -70,6 +70,16 @@ def netcal_ece(
     return float(ECE(int(bins)).measure(np.asarray(confidence, np.float64), np.asarray(correct).astype(int)))
 
 # %% ../nbs/31_calibration.ipynb #d22ebdf0
+TILE = 2 ** 18 # draws in a run: a megabyte
+
+def _tiles(slot, rows):
+    "Decisions in runs of so many: where each begins and ends, the bins it touches, and which of its decisions are in which of them"
+    for first in range(0, len(slot), rows):
+        touched, at = np.unique(slot[first:first + rows], return_inverse=True)
+        member = csr_array((np.ones(len(at), np.float32), (at, np.arange(len(at)))), shape=(len(touched), len(at)))
+        yield first, first + len(at), touched, member
+
+# %% ../nbs/31_calibration.ipynb #78c3ea8d
 def null_errors(
     confidence: np.ndarray, # (n,) in [0, 1]
     cell: np.ndarray,       # (n,) number of the cell
@@ -78,15 +88,21 @@ def null_errors(
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (n_cells, draws) ECE of each
     "ECE of models that make the same decisions with the same confidence and are calibrated"
-    rng, n, n_cells = np.random.default_rng(seed), len(confidence), cell.max() + 1
-    slot = cell * bins + width_bins(confidence, bins)
-    member = csr_array((np.ones(n, np.float32), (slot, np.arange(n))), shape=(n_cells * bins, n))
+    rng, n, n_cells, found = np.random.default_rng(seed), len(confidence), cell.max() + 1, []
+    slot, step = cell * bins + width_bins(confidence, bins), max(1, int(1e7 // n))
     total, chance = np.bincount(slot, confidence, n_cells * bins), confidence.astype(np.float32)[:, None]
-    step, found = max(1, int(1e7 // n)), []
+    rows = max(1, TILE // min(step, draws))
+    tiles = list(_tiles(slot, rows))
     for start in range(0, draws, step):
-        right = (rng.random((n, min(step, draws - start)), dtype=np.float32) < chance).astype(np.float32)
-        gaps = np.abs(total[:, None] - member @ right)
-        found.append(gaps.reshape(n_cells, bins, -1).sum(1))
+        many = min(step, draws - start)
+        right = np.zeros((n_cells * bins, many), np.float32)
+        uniform, drawn = (np.empty((rows, many), np.float32) for _ in range(2))
+        for first, last, touched, member in tiles:
+            u, y = uniform[:last - first], drawn[:last - first]
+            rng.random(out=u, dtype=np.float32)
+            np.less(u, chance[first:last], out=y)
+            right[touched] += member @ y
+        found.append(np.abs(total[:, None] - right).reshape(n_cells, bins, -1).sum(1))
     return np.concatenate(found, axis=1) / np.bincount(cell)[:, None]
 
 # %% ../nbs/31_calibration.ipynb #7212b562
