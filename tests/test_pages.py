@@ -3,6 +3,7 @@
 Every code cell is run in this process, in order, so that a page costs seconds."""
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -93,6 +94,16 @@ def test_pages_of_a_study_with_holes_say_so_and_never_average_over_them(name, pa
         return
     assert "hellaswag → xnli; mnli → tydiqa" in shown and "`xitcal run --store mine`" in shown
     assert "nan points" not in shown and "nan [" not in shown
+
+
+def test_a_score_that_one_seed_lacks_is_no_candidate(two_seeds, tmp_path, monkeypatch):
+    "A mean over one seed is not compared with means over two, and the page names it"
+    folder = shutil.copytree(two_seeds, tmp_path / "english")
+    path = folder / "seed-3-english.parquet"
+    table = pd.read_parquet(path)
+    table[~((table.target == "xnli") & (table.intermediate == "mnli"))].to_parquet(path)
+    assert "Without English scores in every seed, and so no candidates: MNLI → XNLI." in run_page("14_accuracy.ipynb", folder, monkeypatch)
+    assert "no candidates" not in run_page("14_accuracy.ipynb", two_seeds, monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -268,7 +268,8 @@ def pooled_bins(
     "Bins of confidence of the event that stands for each target, over all seeds"
     bins = read_seeds(results.folder, "bins", results.setting)
     bins = bins[bins.intermediate.isin([NONE, *arms])].astype({k: str for k in ("intermediate", "target", "language", "event")})
-    bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets) & (bins.event == bins.target.map(lambda t: shown_event(results.tasks[t])))]
+    bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets)]
+    bins = bins[bins.event == bins.target.map(lambda t: shown_event(results.tasks[t]))]
     bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called), confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)
     bins = pd.concat([bins, bins[bins.language != "en"].assign(language=OTHERS)])
     sums = bins.groupby(["intermediate", "target", "language", "event", "bin"], sort=False)[["n", "confidence", "accuracy"]].sum().reset_index()
