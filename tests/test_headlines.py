@@ -149,6 +149,24 @@ def test_arms(values):
         assert abs(score - 100 * change_of(values, "score", arms)) < .0501, title
 
 
+def test_hypotheses(values):
+    "Estimates of those that are means, straight from the tables; Holm's correction over all eight and the verdicts from the page's own p"
+    rows = {r[0][:2]: r[1:] for r in html_rows("results/11_answer", "H3 the calibration part grows")}
+    wide = values.gap.unstack("intermediate").query("language == 'en'")
+    english = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[TRAINED].mean()
+    mixed = [f"{a}:mlm" for a in (*NINE, MULTI)]
+    def nll(*arms): return change_of(values, "nll_calibration", list(arms))
+    expected = {"H1": change_of(values, "gap", NINE), "H2": change_of(values, "gap", NINE) - english, "H3": nll(*NINE),
+                "H4": nll(*mixed) - nll(*NINE, MULTI), "H7": nll(*NINE) - (nll("own") + nll("mlm") + nll("mnli:shuffled", "hellaswag:shuffled")) / 3}
+    for name, value in expected.items():
+        assert abs(float(rows[name][0]) - value) < .000051, name
+    p, sign = [float(rows[f"H{i}"][4]) for i in range(1, 9)], [1, 1, 1, -1, -1, -1, 0, 1]
+    held = multipletests(p, method="holm")[1]
+    for i, (row, corrected) in enumerate(zip((rows[f"H{i}"] for i in range(1, 9)), held)):
+        assert abs(float(row[5]) - corrected) < .00051
+        assert row[6] == ("not shown" if corrected >= .05 else "held" if not sign[i] or sign[i] * float(row[0]) > 0 else "the opposite")
+
+
 def test_claims(values):
     rows = [(r[0], float(r[2].split()[0]), float(r[3].split()[0])) for r in html_rows("results/18_claims", "Phang et al. 2020</th>")]
     every, leaders = list(TARGETS), ["mnli", "squad", "squad2", "hellaswag"]
