@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xitcal.blocks import block_table
 from xitcal.calibration import binned_error, calibration_table, fit_temperature, netcal_ece
 from xitcal.events import KEYS, event_statistics, read_events, toy_predictions
 from xitcal.inference import paired_change
 from xitcal.languages import XitcalError
+from xitcal.parts import calibration_parts, corrected, example_groups
 
 NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").glob("*.ipynb")) if "XITCAL_STORE" in p.read_text()]
 
@@ -242,3 +244,20 @@ def test_results_pages_say_what_is_wrong_with_a_damaged_store(page, tmp_path, mo
 def test_predictions_without_a_column_are_refused():
     with pytest.raises(XitcalError, match="no column 'correct'"):
         read_events(toy_predictions(n=5).drop_columns(["correct"]))
+
+
+def test_parts_add_up_to_the_nll_of_logits_of_any_size():
+    table = toy_predictions(["xnli"], languages=("en",), intermediates=("none",), seeds=(0,), n=200)
+    frame = table.to_pandas()
+    for row, label in ((3, 0), (4, 1)):  # sure of class 0 by 40: once right, once wrong
+        frame.at[row, "logits"], frame.at[row, "label"] = np.array([40., 0., -40.], np.float32), label
+        frame.at[row, "prediction"], frame.at[row, "correct"], frame.at[row, "confidence"] = 0, label == 0, 1.
+    events = event_statistics(pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)).assign(p_prediction=np.nan)
+    blocks = block_table(events)
+    total, calibration = blocks.nll_confidence.sum(), blocks.nll_calibration.sum()
+    c, y, fold = events.confidence.to_numpy(float).clip(max=1 - 1e-16), events.correct.to_numpy(float), example_groups(events.example, 5)
+    line = corrected(c, y, np.zeros(200, int), fold)
+    assert events.nll_confidence[4] == pytest.approx(40, abs=1e-6) and events.nll_confidence[3] < 1e-12
+    assert total == pytest.approx(events.nll_confidence.sum(), rel=1e-5)
+    assert total - calibration == pytest.approx((np.logaddexp(0, line) - y * line).sum(), rel=1e-5)
+    assert calibration - calibration_parts(c, y, np.zeros(200, int), fold)["nll"].sum() == pytest.approx(25, abs=1e-3)

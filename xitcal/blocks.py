@@ -37,7 +37,7 @@ def _values(events, cell):
     c, y = np.clip(events.confidence.to_numpy(float), 1e-300, 1 - 1e-16), events.correct.to_numpy(float)
     fold, p = example_groups(events.example, FOLDS), events.p_prediction.to_numpy(float)
     known = ~np.isnan(p)
-    parts = {f"{k}_calibration": v for k, v in calibration_parts(c, y, cell, fold).items()}
+    parts = {f"{k}_calibration": v for k, v in calibration_parts(c, y, cell, fold, events.nll_confidence.to_numpy(float)).items()}
     truth = calibration_parts(c, np.where(known, p, c), cell, fold)
     parts |= {f"{k}_calibration_true": np.where(known, v, np.nan) for k, v in truth.items()}
     plain = {k: events[k].to_numpy(float) for k in ("nll", "brier", "nll_confidence", "brier_confidence")}

@@ -115,7 +115,7 @@ def score_parts(
     level: float = .95,     # Of the intervals
     surest: bool = True,    # Whether errors that could not be seen among the surest decisions count; without, for comparison only
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
-    "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
+    "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct); log-odds beyond ±15 count as ±15 in both"
     return _score_parts(confidence, correct, group, fold, np.arange(len(group)) if cluster is None else cluster, level, surest)[0]
 
 # %% ../nbs/31bc_measures.ipynb #9e01a8dd

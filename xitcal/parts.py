@@ -69,10 +69,12 @@ def calibration_parts(
     right: np.ndarray,      # (n,) whether each decision was right, or the probability that it is
     cell: np.ndarray,       # (n,) number of the cell
     fold: np.ndarray,       # (n,) number of the fold
+    nll: np.ndarray|None = None, # (n,) NLL of each decision before, from logits; None: from confidence, with log-odds beyond ±15 as ±15
 ) -> dict[str, np.ndarray]: # "nll" in nats and "brier" (squared error): one value a decision, their mean in a cell is the part
-    "Score of (confidence, right) before minus after the cross-fitted correction"
+    "Score of (confidence, right) before minus after the cross-fitted correction, which takes log-odds beyond ±15 as ±15"
     def scores(z):
         g = 1 / (1 + np.exp(-z))
         return np.logaddexp(0, z) - right * z, g ** 2 - 2 * g * right + right
-    (nll, brier), (nll_after, brier_after) = scores(_log_odds(confidence)), scores(corrected(confidence, right, cell, fold))
+    (plain, brier), (nll_after, brier_after) = scores(_log_odds(confidence)), scores(corrected(confidence, right, cell, fold))
+    nll = plain if nll is None else np.where(np.isfinite(nll), nll, plain)
     return dict(nll=nll - nll_after, brier=brier - brier_after)
