@@ -82,6 +82,15 @@ def test_an_estimator_that_reads_cells_equals_one_made_by_hand(store):
             number = np.clip((c * bins).astype(int), 0, bins - 1)
             by_hand = sum(abs((c - y)[number == b].sum()) for b in range(bins)) / len(c)
             assert estimator_values(results, name)[place] == pytest.approx(by_hand, abs=2e-3), name # tables keep 12 bits
+        number = np.clip((c * 15).astype(int), 0, 14)
+        largest = max(abs((c - y)[number == b].mean()) for b in set(number))
+        risk = 1 - np.array([y[c >= t].mean() for t in c])  # of those at least as sure as each
+        wins = (c[y == 1][:, None] > c[y == 0]) + .5 * (c[y == 1][:, None] == c[y == 0])
+        for name, by_hand in (("mce", largest), ("auroc", 1 - wins.mean() if wins.size else np.nan), ("aurc", risk.mean() if len(set(c)) == len(c) else None)):
+            if by_hand is not None:
+                assert estimator_values(results, name)[place] == pytest.approx(by_hand, abs=2e-3, nan_ok=True), name
+        assert 0 <= estimator_values(results, "excess_aurc")[place] <= estimator_values(results, "aurc")[place]
+        assert abs((c - y).mean()) - 2e-3 <= estimator_values(results, "ece_mass")[place] <= 1
         checked += 1
     assert checked >= 8
 
@@ -126,11 +135,12 @@ def test_one_seed_has_no_inference_over_seeds(full, tmp_path):
     assert "ece" not in set(found.estimator) # one number a cell and one seed: nothing to tell an error from
 
 
-def test_results_from_before_bins_and_smooth_ece_were_kept_lack_them(full, tmp_path):
-    folder = copied(full, tmp_path, lambda t: few(t).drop(columns="smooth_ece", errors="ignore"))
+def test_results_from_before_bins_and_later_columns_were_kept_lack_them(full, tmp_path):
+    later = ["smooth_ece", "ece_mass", "mce", "aurc", "excess_aurc"]
+    folder = copied(full, tmp_path, lambda t: few(t).drop(columns=later, errors="ignore"))
     for path in folder.glob("*-bins.parquet"):
         path.unlink()
-    assert set(answers(read_results(folder)).estimator) == set(ESTIMATORS) - {"smooth_ece", "ece_10"}
+    assert set(answers(read_results(folder)).estimator) == set(ESTIMATORS) - {*later, "ece_10"}
 
 
 def test_a_known_change_is_found_with_its_sign(full, tmp_path):

@@ -14,10 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .bins import binned_ece, largest_error
 from .calibration import calibration_table, reliability_table
 from .events import KEYS, cells, shown_event
 from .groups import smooth_ece
 from .parts import calibration_parts, example_groups
+from .ranking import aurc, excess_aurc
 from .scores import example_scores
 from .tasks import INTERMEDIATES, TARGETS, Task
 
@@ -89,16 +91,23 @@ def block_table(
     return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64", "examples": "Int32", "fingerprint": "Int32"} | {k: "category" for k in text})
 
 # %% ../nbs/35_blocks.ipynb #16c4d8ef
-CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "smooth_ece", "auroc", "true_ce", "unlisted")
+CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "smooth_ece", "auroc", "true_ce", "unlisted",
+                "ece_mass", "mce", "aurc", "excess_aurc")
 
 # %% ../nbs/35_blocks.ipynb #8d820b78
+def _unsummed(events):
+    "Keys and estimates that no table of notebook 31 has: smooth ECE, bins of equal mass, largest error, areas under the risk-coverage curve"
+    number, table = cells(events, _CELL)
+    c, y = events.confidence.to_numpy(float), events.correct.to_numpy(float)
+    return table.assign(smooth_ece=smooth_ece(c, y, number), ece_mass=binned_ece(c, y, number, 15, True), mce=largest_error(c, y, number, 15),
+                        aurc=aurc(c, y, number), excess_aurc=excess_aurc(c, y, number))
+
+# %% ../nbs/35_blocks.ipynb #09fd5cb6
 def cell_table(
     events: pd.DataFrame, # Events
 ) -> pd.DataFrame: # `CELL_COLUMNS`
     "Estimates of each cell that are not sums"
-    number, table = cells(events, _CELL)
-    smooth = table.assign(smooth_ece=smooth_ece(events.confidence.to_numpy(float), events.correct.to_numpy(float), number))
-    found = calibration_table(events).merge(smooth, how="left", on=list(_CELL))
+    found = calibration_table(events).merge(_unsummed(events), how="left", on=list(_CELL))
     numbers = {k: np.float32 for k in CELL_COLUMNS[len(_CELL):]}
     return found.reindex(columns=CELL_COLUMNS).astype(numbers | {k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
 
