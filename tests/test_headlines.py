@@ -167,6 +167,19 @@ def test_hypotheses(values):
         assert row[6] == ("not shown" if corrected >= .05 else "held" if not sign[i] or sign[i] * float(row[0]) > 0 else "the opposite")
 
 
+def test_estimators(values):
+    "One answer with every estimator of calibration: a star everywhere in its column or nowhere, and a mean over the tables in the first row"
+    rows = {r[0]: r[1:] for r in html_rows("results/25_robustness", "H8</th>") if len(r) == 8}
+    ranking = {"1 − AUROC of correctness", "AURC", "excess AURC"}
+    stars = np.array([[text.endswith("*") for text in r] for name, r in rows.items() if name not in ranking])
+    assert ranking < set(rows) and len(stars) == 17
+    names = np.array(["H1, H3", "H2", "H4", "H5", "H6", "H7", "H8"])[stars.all(0) | ~stars.any(0)]
+    asked, same, listed = said("results/25_robustness", r"Of (\d+) questions .*?, (\d+) (?:has|have) the same answer with every estimator of "
+                               r"calibration \(([^)]*)\)")
+    assert (int(asked), int(same), listed) == (7, len(names), "; ".join(names))
+    assert abs(float(rows["signed gap"][0].split()[0]) - change_of(values, "gap", NINE)) < .000051
+
+
 def test_claims(values):
     rows = [(r[0], float(r[2].split()[0]), float(r[3].split()[0])) for r in html_rows("results/18_claims", "Phang et al. 2020</th>")]
     every, leaders = list(TARGETS), ["mnli", "squad", "squad2", "hellaswag"]
