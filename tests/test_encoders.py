@@ -287,6 +287,20 @@ def test_every_answer_is_held_by_a_window(name, context, folder):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_long_question_changes_no_other_rows_windows(name, folder):
+    tokenizer, context = load_tokenizer(folder(name)), " ".join(["The river runs to the sea."] * 12)
+    asked = ["Where to?", " ".join(["where"] * 20), " ".join(["where"] * 60), "Where to?"]
+    together = encode_contexts(tokenizer, asked, [context] * 4, 40, 12)
+    assert [w["row"] for w in together] == sorted(w["row"] for w in together)
+    for row, question in enumerate(asked):
+        alone, mine = encode_contexts(tokenizer, [question], [context], 40, 12), [w for w in together if w["row"] == row]
+        assert [w["input_ids"] for w in alone] == [w["input_ids"] for w in mine]
+        assert all((a["offsets"] == b["offsets"]).all() for a, b in zip(alone, mine))
+    lengths = {row: max(len(w["input_ids"]) for w in together if w["row"] == row) for row in range(4)}
+    assert lengths[0] <= 40 and lengths[3] <= 40 and lengths[2] > 40 # only the question that leaves no room goes beyond
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_model_that_knows_the_answer_is_right_in_every_script(name, folder):
     "Logits that point at the training label give events that are all right, in one window and in several"
     tokenizer, task, found = load_tokenizer(folder(name)), TASKS["answers"], []

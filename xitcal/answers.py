@@ -96,24 +96,31 @@ def kept_span(
     return max(start, int(inside[:, 0].min())), min(end, int(inside[:, 1].max()))
 
 # %% ../nbs/14_answers.ipynb #7a267059
+def _windows(tokenizer, questions, contexts, max_length, stride):
+    "Windows of questions that leave the same room; `row` counts these"
+    coded = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, stride=stride, return_overflowing_tokens=True, return_offsets_mapping=True)
+    names = [n for n in ("input_ids", "token_type_ids") if n in coded]
+    found = [dict(row=row, offsets=_context_offsets(coded, i, contexts[row])) | {n: coded[n][i] for n in names}
+             for i, row in enumerate(coded["overflow_to_sample_mapping"])]
+    for row, own in groupby(found, lambda w: w["row"]): _join_marks([w["offsets"] for w in own], contexts[row])
+    return found
+
+# %% ../nbs/14_answers.ipynb #00e5bcc4
 def encode_contexts(
     tokenizer,               # A fast tokenizer
     questions: list[str],    # One a row
     contexts: list[str],     # One a row
-    max_length: int,         # Longest window in tokens
-    stride: int,             # Overlap of two windows in tokens
+    max_length: int,         # Longest window in tokens; longer only for a question that leaves a context no room
+    stride: int,             # Overlap of two windows in tokens; at most half of what a question leaves
 ) -> list[dict]: # input_ids, token_type_ids where the model has them, row, offsets (tokens, 2)
-    "Windows of question and context"
-    longest = max(len(ids) for ids in tokenizer(questions, add_special_tokens=False, verbose=False)["input_ids"])
-    special = tokenizer.num_special_tokens_to_add(pair=True)
-    room = max(1, max_length - longest - special)
-    coded = tokenizer(questions, contexts, truncation="only_second", max_length=max(max_length, longest + special + 1),
-                      stride=min(stride, room // 2), return_overflowing_tokens=True, return_offsets_mapping=True)
-    names = [n for n in ("input_ids", "token_type_ids") if n in coded]
-    windows = [dict(row=row, offsets=_context_offsets(coded, i, contexts[row])) | {n: coded[n][i] for n in names}
-               for i, row in enumerate(coded["overflow_to_sample_mapping"])]
-    for row, own in groupby(windows, lambda w: w["row"]): _join_marks([w["offsets"] for w in own], contexts[row])
-    return windows
+    "Windows of question and context, row after row; what a row is cut into depends on no other row"
+    special, alike = tokenizer.num_special_tokens_to_add(pair=True), {}
+    for row, ids in enumerate(tokenizer(questions, add_special_tokens=False, verbose=False)["input_ids"]):
+        room = max(1, max_length - len(ids) - special)
+        alike.setdefault((max(max_length, len(ids) + special + 1), min(stride, room // 2)), []).append(row)
+    found = [w | dict(row=rows[w["row"]]) for (length, overlap), rows in alike.items()
+             for w in _windows(tokenizer, [questions[i] for i in rows], [contexts[i] for i in rows], length, overlap)]
+    return sorted(found, key=lambda w: w["row"])
 
 # %% ../nbs/14_answers.ipynb #f189c38c
 _LONGEST = 30 # tokens of an answer, as in SQuAD's baseline and XTREME's run_squad
