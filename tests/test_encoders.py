@@ -11,12 +11,14 @@ from encoders import CONTEXTS, ENCODERS, make_encoder
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import xitcal.heads
+import xitcal.retrieval
 from xitcal.answers import Answers, encode_contexts, kept_span, token_span
 from xitcal.heads import add_lora, build_head, load_encoder, load_tokenizer, load_trained, position_limit
 from xitcal.kinds import EVENT_SCHEMA
 from xitcal.languages import XitcalError
 from xitcal.prediction import predict
 from xitcal.registry import KINDS, kind_of
+from xitcal.retrieval import Retrieval
 from xitcal.suites import find_suite
 from xitcal.tagging import Tagging, encode_words
 from xitcal.tasks import MASKED, TARGETS
@@ -323,3 +325,16 @@ def test_a_model_that_knows_the_answer_is_right_in_every_script(name, folder):
         events = Answers().events(rows, features, kept, task)
         assert all(events["correct"].to_pylist()), [(e["prediction_text"], e["label_text"]) for e in events.to_pylist() if not e["correct"]]
     assert len(found) > 10
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_sentences_are_tokenised_some_at_a_time(name, folder, monkeypatch):
+    tokenizer, rows = load_tokenizer(folder(name)), Dataset.from_dict(dict(text=[f"{w} {i}" * (1 + i % 3) for i, w in enumerate(["river", "sea", "sun"] * 4)]))
+    task, recipe = TARGETS["tatoeba"], replace(TARGETS["tatoeba"].recipe, max_length=12)
+    whole = Retrieval().features(rows, tokenizer, task, recipe)
+    monkeypatch.setattr(xitcal.retrieval, "_AT_ONCE", 5)
+    parts = Retrieval().features(rows, tokenizer, task, recipe)
+    assert [f["row"] for f in parts] == list(range(12)) and any(f["cut"] for f in parts)
+    for one, other in zip(whole, parts):
+        assert one["input_ids"].tolist() == other["input_ids"].tolist() == tokenizer(rows[one["row"]]["text"], truncation=True, max_length=12)["input_ids"]
+        assert (one["special"].tolist(), one["cut"]) == (other["special"].tolist(), other["cut"])

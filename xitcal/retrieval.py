@@ -101,6 +101,9 @@ def _mined(queries, pool, vectors, options):
     return dict(mined=partner, margin=pd.array(margin).to_numpy(object, na_value=None), threshold=[float(options["threshold"])] * len(margin))
 
 # %% ../nbs/15_retrieval.ipynb #baddeac1
+_AT_ONCE = 2048 # sentences tokenised at a time
+
+# %% ../nbs/15_retrieval.ipynb #62f96f26
 @register_kind
 class Retrieval(Kind):
     "Retrieval of the sentence with the same meaning; never trained"
@@ -108,16 +111,19 @@ class Retrieval(Kind):
     forward_options, depth_option = {"output_hidden_states": True}, "layer"
 
     def features(self, rows, tokenizer, task, recipe):
-        coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)
-        return [dict(input_ids=ids, special=special, row=i, cut=bool(whole.overflowing))
-                for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
+        texts, found = rows["text"], []
+        for at in range(0, len(texts), _AT_ONCE):
+            coded = tokenizer(list(texts[at:at + _AT_ONCE]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)
+            found += [dict(input_ids=np.array(ids, np.int32), special=np.array(special, np.int8), row=at + i, cut=bool(whole.overflowing))
+                      for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
+        return found
 
     def kept(self, outputs, features, task):
         layer = task.options.get("layer", -1)
         hidden = outputs.hidden_states[layer if isinstance(layer, int) else -1] # of a share, only the layers below were loaded (notebook 21)
         if task.options.get("pooling", "mean") == "first": return list(torch.nn.functional.normalize(hidden[:, 0].float(), dim=-1).cpu().numpy())
         mask = torch.zeros(hidden.shape[:2], device=hidden.device)
-        for i, f in enumerate(features): mask[i, :len(f["special"])] = 1 - torch.tensor(f["special"], dtype=torch.float32)
+        for i, f in enumerate(features): mask[i, :len(f["special"])] = 1 - torch.as_tensor(f["special"], dtype=torch.float32)
         return list(mean_pooled(hidden, mask).cpu().numpy())
 
     def averaged(self, passes):
