@@ -273,7 +273,7 @@ def test_bad_files_of_other_kinds(tmp_path):
     for task, code, sentence in (
             ("panx", "de", "it has 2 tokens but 1 tags"), ("panx", "sw", "tag 'B-CITY' is none of O, B-PER"), ("xquad", "de", "is damaged or no such file"),
             ("xquad", "ar", "answer 'Rome' does not stand in the context"), ("xquad", "ru", "example id 'a' occurs twice"),
-            ("tatoeba", "sw", "2 sentences, but 1 in English"), ("bucc", "de", "en-77"), ("xnli", "yo", "no test rows in language 'yo'"),
+            ("tatoeba", "sw", "has 2 sentences, but '.*swh-eng.eng' has 1; get both"), ("bucc", "de", "en-77"), ("xnli", "yo", "no test rows in language 'yo'"),
             ("mlqa", "de", "is not in the cache")):
         with pytest.raises(XitcalError, match=f"Task {task}.*{code}.*{sentence}|Task {task}.*{sentence}"): suite.rows(task, "test", code)
 

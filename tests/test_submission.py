@@ -4,6 +4,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import xitcal
 from typer.testing import CliRunner
@@ -12,12 +14,15 @@ from xitcal.cli import app
 from xitcal.events import read_events
 from xitcal.export import export_xtreme
 from xitcal.languages import XitcalError
+from xitcal.reading import Part, make_rows
 from xitcal.runner import run_study
 from xitcal.scores import example_scores, score_table
+from xitcal.sources import HUB
 from xitcal.store import Store
 from xitcal.study import Study, load_predictions, make_plan, record_study, study_tasks
-from xitcal.submission import FOLDERS, GROUPS, evaluation, evaluation_text, format_of, score_submission
+from xitcal.submission import FOLDERS, GROUPS, evaluation, evaluation_text, format_of, score_submission, write_files
 from xitcal.tasks import TARGETS
+from xitcal.xtreme import XtremeSuite
 
 PARITY = json.loads((Path(__file__).parent / "xtreme_parity.json").read_text(encoding="utf-8"))
 
@@ -203,3 +208,49 @@ def test_a_choice_that_is_missing(store, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("")
     with pytest.raises(XitcalError, match="is not empty; choose another one for --out"): export_xtreme(store, tmp_path / "out", intermediate="none", seed=0)
+
+
+PAIRS = [("Ja.", "Yes."), ("Nein.", "No."), ("Äh.", "Ah."), ("Nö.", "No."), ("Zwei.", "Two."), ("Auch.", "also"), ("Doch.", "Yes. "), ("Eins.", "1.")]
+
+
+def tatoeba_folder(root: Path) -> Path:
+    "tatoeba/de-en.{de,en} and labels as XTREME's preprocessing leaves them: English stripped and sorted, the other language untouched, the labels apart"
+    order = sorted(range(len(PAIRS)), key=lambda i: PAIRS[i][1].strip())
+    lines = {"tatoeba/de-en.de": [de for de, _ in PAIRS], "tatoeba/de-en.en": [PAIRS[i][1].strip() for i in order], "labels/tatoeba/test-de.tsv": order}
+    for name, values in lines.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("".join(f"{v}\n" for v in values), encoding="utf-8")
+    return root
+
+
+def perfect(rows) -> pd.DataFrame:
+    "Events of a retrieval that finds every counterpart"
+    asked = [r for r in rows if r["side"] == "query"]
+    return pd.DataFrame([dict(example=r["example"], language=r["language"], label_text=r["gold"], prediction_text=r["gold"]) for r in asked])
+
+
+def tatoeba_rows(source: str, place: Path):
+    "The same sentences from XTREME's folder, from the original files, or as the hub has them"
+    if source == "folder": return XtremeSuite(tatoeba_folder(place)).rows("tatoeba", "test", "de")
+    if source == "hub":
+        table = pa.table(dict(source_sentence=[de + "\n" for de, _ in PAIRS], target_sentence=[en + "\n" for _, en in PAIRS]))
+        return make_rows([Part(HUB["tatoeba"][0], "validation", table, "here")], TARGETS["tatoeba"], "test", "de")[0]
+    (place / "tatoeba").mkdir(parents=True)
+    for i, code in enumerate(("deu", "eng")): (place / f"tatoeba/tatoeba.deu-eng.{code}").write_text("".join(p[i] + "\n" for p in PAIRS), encoding="utf-8")
+    return XtremeSuite(place).rows("tatoeba", "test", "de")
+
+
+@pytest.mark.parametrize("source", ["folder", "original", "hub"])
+def test_tatoeba_agrees_with_xtremes_own_labels(tmp_path, source):
+    "English is sorted there, so a line is not a pair's line: perfect retrieval scores 100, and the labels that are written are XTREME's"
+    labels = tatoeba_folder(tmp_path / "xl") / "labels"
+    rows = tatoeba_rows(source, tmp_path / "data")
+    assert {(r["text"], {p["example"]: p["text"] for p in rows}[r["gold"]]) for r in rows if r["side"] == "query"} == {(en.strip(), de) for de, en in PAIRS}
+    for events in (perfect(rows), perfect(rows).sample(frac=1, random_state=0)):
+        for side, gold in (("out", False), ("own", True)): write_files(events, TARGETS["tatoeba"], tmp_path / side, gold)
+        own = tmp_path / "own/tatoeba/test-de.tsv"
+        assert own.read_text() == (labels / "tatoeba/test-de.tsv").read_text() == (tmp_path / "out/tatoeba/test-de.tsv").read_text()
+        assert score_submission(tmp_path / "out", labels, partial=True).value.dropna().tolist() == [100]
+    wrong = perfect(rows).assign(prediction_text=lambda e: e.label_text.iloc[0])
+    write_files(wrong, TARGETS["tatoeba"], tmp_path / "out")
+    assert score_submission(tmp_path / "out", labels, partial=True).value.dropna().tolist() == [100 / len(PAIRS)]

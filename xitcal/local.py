@@ -125,15 +125,19 @@ def read_aligned(
     code: str,         # Language
     english: str = "eng", # Ending of the English file
     gold: str = "",    # Folder of the labels, where the English side is sorted
-) -> list[dict]: # source_sentence, target_sentence (None where the pairs were taken out)
+) -> list[dict]: # source_sentence, target_sentence (None where the pairs were taken out); with labels, the English sentence's line
     "Two files of sentences"
     beside = paths[0].with_suffix(f".{english}")
     others, ours = text_lines(paths[0]), text_lines(beside)
     labels = _gold(paths[0], code, gold)
-    if gold and not labels: return [dict(source_sentence=s, target_sentence=None) for s in others]
-    if labels: ours = {int(place): text for text, place in _beside(ours, labels, beside)}
-    elif len(others) != len(ours): raise ValueError(f"{len(others)} sentences, but {len(ours)} in English")
-    return [dict(source_sentence=s, target_sentence=ours[i]) for i, s in enumerate(others)]
+    if gold and not labels: return [dict(source_sentence=s, target_sentence=None, line=None) for s in others]
+    if len(others) != len(ours):
+        raise XitcalError(f"the file {str(paths[0])!r} has {len(others)} sentences, but {str(beside)!r} has {len(ours)}; get both from one release.")
+    if not labels: return [dict(source_sentence=s, target_sentence=t) for s, t in zip(others, ours)]
+    lines = {place.strip(): line for line, (_, place) in enumerate(_beside(ours, labels, beside))}
+    if lines.keys() != set(map(str, range(len(others)))):
+        raise XitcalError(f"the labels of {str(beside)!r} do not have each line of {str(paths[0])!r} once, counted from 0; get all three from one release.")
+    return [dict(source_sentence=s, target_sentence=ours[lines[str(i)]], line=lines[str(i)]) for i, s in enumerate(others)]
 
 # %% ../nbs/08f_local.ipynb #44853c0e
 def read_commonsenseqa(
@@ -153,7 +157,7 @@ def _own(files, reader, rows, columns, splits, **more):
 def _as_hub(task, files, reader, splits, columns=None, **more):
     "A source in the user's folder whose records look like the hub's"
     hub = HUB[task][0]
-    return _own(files, reader, hub.rows, columns or hub.columns, splits, labels=hub.labels, **more)
+    return _own(files, reader, hub.rows, columns or hub.columns, splits, **dict(labels=hub.labels, ranked=hub.ranked) | more)
 
 # %% ../nbs/08f_local.ipynb #c828fa87
 _HALVES = {"validation": "dev[:50%]", "calibration": "dev[50%:]"}
@@ -218,7 +222,8 @@ _BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0
     (("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), _TEST),
     (("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), {"validation": "dev"}))]
 _TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned, _TEST, configs=HUB["tatoeba"][0].configs),
-            _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST))
+            _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST,
+                    HUB["tatoeba"][0].columns | dict(line="int"), ranked="line"))
 
 # %% ../nbs/08f_local.ipynb #80aaff46
 LOCAL = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": ((_QQP,),), "squad": ((_SQUADS[0],),), "squad2": ((_SQUADS[1],),),

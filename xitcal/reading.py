@@ -238,9 +238,17 @@ def _made(rows, record, where) -> list[dict]:
         raise Fault("a field is null: " + ", ".join(name for name, value in record.items() if _has_null(value))) from None
 
 # %% ../nbs/08c_reading.ipynb #7633b6c8
+def _lines(part: Part) -> list[int|None]:
+    "Line of each record in the sorted order that its source declares; equal values keep the order of the records"
+    if not part.source.ranked: return [None] * len(part.table)
+    values = [v.strip() if isinstance(v, str) else v for v in part.table[part.source.ranked].to_pylist()]
+    return np.argsort(sorted(range(len(values)), key=lambda i: (values[i] is None, 0 if values[i] is None else values[i]))).tolist()
+
+# %% ../nbs/08c_reading.ipynb #931f4c8f
 def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally) -> Iterator[list[dict]]:
     "The rows of each record in turn; a record at fault gives none and is counted"
     names = [label_names(p.table, p.source, f"Task {task.name}, language {code}, {p.raw} of {p.place}") for p in parts]
+    lines = [_lines(p) for p in parts]
     for at in range(0, len(order), 1000):
         block = order[at:at + 1000]
         index = {n: pa.array([i for m, i in block if m == n], pa.int64()) for n in range(len(parts))}
@@ -248,7 +256,7 @@ def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally)
         for number, i in block:
             part = parts[number]
             tag = f"{part.source.name}-" if len({id(p.source) for p in parts}) > 1 else ""
-            where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}", tally.repaired)
+            where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}", tally.repaired, lines[number][i])
             try: made = _made(part.source.rows, next(taken[number]), where)
             except Fault as fault: made, where.parts, where.lost = [], 1, [str(fault)]
             else:

@@ -51,6 +51,7 @@ class At:
     labels: tuple[str, ...] = ()   # Names of the source's labels, in the order of its ids
     example: str = ""              # Id of the row for records without one
     repaired: Counter = field(default_factory=Counter) # What was put right, by reason
+    line: int|None = None          # Place in the sorted order that the source declares; None for no such order
     parts: int = 1                 # How many things the record holds that count: the sentences of a pool, else the record
     lost: list[str] = field(default_factory=list)      # What is wrong with each of them that was left out
 
@@ -180,7 +181,8 @@ def bitext_rows(
 ) -> list[dict]: # A query and its counterpart; none where the pairs were taken out
     "Pairs of translations"
     if record[english] is None: return []
-    query, pool = f"{at.example}-query", f"{at.example}-pool"
+    pool = f"{at.example}-pool"
+    query = (at.example if at.line is None else f"{at.example.rpartition('-')[0]}-{at.line}") + "-query"
     common = dict(language=at.language)
     return [dict(example=query, text=_text(record, english), side="query", gold=pool, **common),
             dict(example=pool, text=_text(record, other), side="pool", gold=query, **common)]

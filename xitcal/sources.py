@@ -29,6 +29,7 @@ class Source:
     counts: dict[str, int] = field(default_factory=dict)             # Expected records by "split" or "config/split"; with `only` also by prefix + split
     lengths: dict[str, dict[str, int]] = field(default_factory=dict) # By column of lists: how many items all of a split's hold together, as in `counts`
     only: tuple[str, dict[str, str]]|None = None # Column and, by language, what its values begin with; other records are left out
+    ranked: str = ""           # Column in whose sorted order the records have lines of their own (`At.line`); "" for none
     numbers_need_names: bool = False # Whether labels that are numbers are refused unless their names are stored with them
     revision: str = "main"     # Branch, tag or commit in full
     reader: Callable|None = None # (paths, code) -> records, for files that are no Parquet
@@ -163,7 +164,7 @@ _BUCC = _source("mteb/BUCC", ("{code}-en/{split}*.parquet", "{code}-en/{split}*.
     note="whole pools of the training part, pairs counted from 1; bucc18.* in google/xtreme has the pairs alone",
     sure="repository and columns: stored hub pages; sentence1 is the other language: its upload script; pairs: mteb's statistics; file names today: not seen")
 _TATOEBA = _source("google/xtreme", "tatoeba.{config}/{split}-*.parquet", bitext_rows, dict(source_sentence="string", target_sentence="string"),
-    dict(test="validation"), configs=_ISO3, counts={"validation": 1000} | {f"{c}/validation": n for c, n in _FEW.items()},
+    dict(test="validation"), configs=_ISO3, ranked="target_sentence", counts={"validation": 1000} | {f"{c}/validation": n for c, n in _FEW.items()},
     note="line ends are stripped; source_lang and target_lang are file endings")
 
 # %% ../nbs/08b_sources.ipynb #dcc18052

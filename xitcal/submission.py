@@ -8,6 +8,7 @@ __all__ = ['GROUPS', 'FOLDERS', 'FORMATS', 'Folder', 'Format', 'format_of', 'wri
 
 # %% ../nbs/38_submission.ipynb #0bf86add
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,11 +204,17 @@ def _write_pairs(events, names, gold):
     return "".join(f"{other}\t{english}\n" for other, english in pairs if other)
 
 # %% ../nbs/38_submission.ipynb #f3f4629f
+def _numbered(ids, side):
+    "The number that each id has for its side; empty unless all have one, each another"
+    found = {i: m and int(m[1]) for i in ids for m in [re.fullmatch(rf".*-(\d+)-{side}", i)]}
+    return found if None not in found.values() and len(set(found.values())) == len(found) else {}
+
 def _write_numbers(events, names, gold):
-    "Number of each query's candidate, counterparts first"
-    right, chosen = events.label_text.astype(str), events.prediction_text.astype(str)
-    at = {name: i for i, name in enumerate(dict.fromkeys([*right, *chosen]))}
-    return "".join(f"{at[name]}\n" for name in (right if gold else chosen))
+    "Number of each query's candidate, in the order of the queries' own numbers"
+    asked, right, chosen = (list(events[c].astype(str)) for c in ("example", "label_text", "prediction_text"))
+    line, at = _numbered(asked, "query"), _numbered(dict.fromkeys([*right, *chosen]), "pool")
+    if not (line and at): line, at = {q: i for i, q in enumerate(asked)}, {name: i for i, name in enumerate(dict.fromkeys([*right, *chosen]))}
+    return "".join(f"{at[name]}\n" for _, name in sorted((line[q], name) for q, name in zip(asked, right if gold else chosen)))
 
 # %% ../nbs/38_submission.ipynb #a523074f
 def _write_answers(events, names, gold):

@@ -40,7 +40,7 @@ def data_folder(
 # %% ../nbs/08g_xtreme.ipynb #749bb3b5
 ABSENT = {"ccg": NO_CCG} # by task without a source: how to get its data
 _NO_SOURCE = "Task {} has no data that can be downloaded; put its files (notebook 08f) into a folder and name that folder with --data."
-OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}} # by task: what the real data ask of its kind
+OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}, "tatoeba": {"queries": "sorted"}} # by task: what the real data ask of its kind
 
 # %% ../nbs/08g_xtreme.ipynb #18f21760
 def chosen_revisions(
