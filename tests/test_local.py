@@ -427,3 +427,28 @@ def test_a_corrected_file_is_another_file_even_if_it_is_as_long(tmp_path):
         put(tmp_path / "xnli/test-de.tsv", lines((first, second, "neutral") for _ in range(5)))
         return XtremeSuite(tmp_path).tasks["xnli"].options["source"]
     assert identity("one", "two") != identity("two", "one") and identity("one", "two") == identity("one", "two")
+
+
+def test_a_sentence_that_lacks_a_tag_is_at_fault_and_not_without_labels(tmp_path):
+    "Ten of twenty sentences with one word untagged: 50 % at fault; one of three hundred is counted; sentences without any tag are told as unlabelled"
+    tagged = lambda n, bad: "\n".join("in\tO\nKöln\tB-LOC\n" if i not in bad else "in\tO\nKöln\n" for i in range(n))
+    put(tmp_path / "panx/test-de.tsv", tagged(20, range(0, 20, 2)))
+    with pytest.raises(XitcalError, match=r"^Task panx, language de, record 0 of test in panx/test-de.tsv: it has 2 tokens but 1 tags \(10 of 20 records are"):
+        XtremeSuite(tmp_path).rows("panx", "test", "de")
+    put(tmp_path / "panx/test-de.tsv", tagged(300, [7]) + "\nin\nBonn\n" * 3)
+    suite = XtremeSuite(tmp_path)
+    rows, (note,) = noted(suite, lambda: suite.rows("panx", "test", "de"))
+    assert (len(rows), note["records"], note["faulty"], note["unlabelled"]) == (299, 303, 1, 3)
+    assert "record 7 of test" in note["fault"] and "PAN-X (test): 1 left out and 3 without a label of 303" in fault_sentence(pd.DataFrame([note]))
+    put(tmp_path / "panx/test-de.tsv", "in O\nKöln B-LOC\n\nBonn B-LOC\n")
+    with pytest.raises(XitcalError, match="^Task panx, language de.*panx/test-de.tsv' has no tab, only blanks; columns are separated by tabs"):
+        XtremeSuite(tmp_path).rows("panx", "test", "de")
+
+
+def test_an_empty_answer_among_others_is_a_fault(tmp_path):
+    asked = lambda texts: [dict(example="1", question="q", context="In Paris.", answers=dict(text=texts, answer_start=[3] * len(texts)))]
+    put(tmp_path / "xquad/xquad.de.json", squad(asked(["Paris", ""])))
+    with pytest.raises(XitcalError, match="^Task xquad, language de, record 0 of test in xquad/xquad.de.json: answer 1 of its 2 is empty"):
+        XtremeSuite(tmp_path).rows("xquad", "test", "de")
+    put(tmp_path / "xquad/xquad.de.json", squad(asked(["", ""])))
+    with pytest.raises(XitcalError, match="none of the 1 records for test .* has a gold label"): XtremeSuite(tmp_path).rows("xquad", "test", "de")

@@ -177,15 +177,17 @@ def cut_sentence(
 # %% ../nbs/34_findings.ipynb #569b23a7
 def fault_sentence(
     records: pd.DataFrame, # `source_records` (notebook 41)
-) -> str: # Markdown; "" where nothing was faulty or put right
-    "How many records of the sources were left out as faulty or put right, and the first of the faulty ones"
-    table = records.assign(mended=[sum(r.values()) for r in records.repaired])
-    table, said = table[(table.faulty > 0) | (table.mended > 0)], []
+) -> str: # Markdown; "" where nothing was faulty, unlabelled or put right
+    "How many records of the sources were left out as faulty, had no label or were put right, and the first of the faulty ones"
+    blank = records.unlabelled.fillna(0).astype(int) if "unlabelled" in records else 0 # which stores of earlier versions did not count
+    table, said = records.assign(mended=[sum(r.values()) for r in records.repaired], unlabelled=blank), []
+    table = table[table[["faulty", "unlabelled", "mended"]].gt(0).any(axis=1)]
     for (task, split), part in table.groupby(["task", "split"], sort=False):
         title, first = (INTERMEDIATES | TARGETS).get(task), next(filter(None, part.fault), "")
-        counts = [f"{part[c].sum():,} {word}" for c, word in (("faulty", "left out"), ("mended", "put right")) if part[c].any()]
+        counts = [f"{part[c].sum():,} {word}" for c, word in (("faulty", "left out"), ("unlabelled", "without a label"), ("mended", "put right")) if part[c].any()]
         said.append(f"{title.title if title else task} ({split}): {' and '.join(counts)} of {part.records.sum():,}" + (f", the first {first}" if first else ""))
-    return f"**Some records of the sources were faulty.** {'; '.join(said)}." if said else ""
+    what = "were faulty" if table[["faulty", "mended"]].gt(0).any(axis=None) else "had no label"
+    return f"**Some records of the sources {what}.** {'; '.join(said)}." if said else ""
 
 # %% ../nbs/34_findings.ipynb #da0b5ed0
 def calibration_sentence(

@@ -89,7 +89,9 @@ def read_tagged(
     if sentences and all(w[0].startswith(f"{code}:") for s in sentences for w in s):
         sentences = [[[w[0][len(code) + 1:], *w[1:]] for w in s] for s in sentences]
     labels = _gold(paths[0], code, gold)
-    labels = list(_sentences(labels)) if labels else [[w[1].strip() for w in s] if all(len(w) > 1 for w in s) else None for s in sentences]
+    if sentences and all(len(w) == 1 and " " in w[0].strip() for s in sentences for w in s):
+        raise XitcalError(f"the file {str(paths[0])!r} has no tab, only blanks; columns are separated by tabs: write a word, a tab and its tag on each line.")
+    labels = list(_sentences(labels)) if labels else [[w[1].strip() for w in s if len(w) > 1 and w[1].strip()] or None for s in sentences]
     return [dict(tokens=[w[0] for w in s], tags=t) for s, t in _beside(sentences, labels, paths[0])]
 
 # %% ../nbs/08f_local.ipynb #4540e548

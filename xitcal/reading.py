@@ -216,13 +216,14 @@ class Tally:
 def noted(
     suite,          # Any suite; one that reads sources has `tallies`
     make: Callable, # Loads rows of it
-) -> tuple: # What `make` returns, and notes: task, split, language, records, rows, faulty, repaired (by reason), fault (the first, or ""), places, commits
+) -> tuple: # What `make` returns, and notes: task, split, language, records, rows, faulty, unlabelled, repaired (by reason), fault (the first, or ""), places, commits
     "Load rows, and say what became of the records that they were made of"
     before = dict(getattr(suite, "tallies", {}))
     made = make()
     new = {key: tally for key, tally in getattr(suite, "tallies", {}).items() if before.get(key) is not tally}
-    return made, [dict(zip(("task", "split", "language"), key), records=t.records, rows=t.rows, faulty=t.left_out["at fault"], repaired=dict(t.repaired),
-                       fault=t.fault, places=t.places, commits=t.commits) for key, t in new.items()]
+    return made, [dict(zip(("task", "split", "language"), key), records=t.records, rows=t.rows, faulty=t.left_out["at fault"],
+                       unlabelled=t.left_out["no gold label"], repaired=dict(t.repaired), fault=t.fault, places=t.places, commits=t.commits)
+                  for key, t in new.items()]
 
 # %% ../nbs/08c_reading.ipynb #76069d31
 def _has_null(value) -> bool:

@@ -158,8 +158,9 @@ def answer_rows(
 ) -> list[dict]: # One row; none where the answers were taken out
     "Extractive questions"
     context, texts, starts, found = record["context"], *(record["answers"][c] for c in ("text", "answer_start")), []
-    if texts is None or any(not t for t in texts): return []
+    if texts is None or texts and not any(texts): return []
     _text(record, "context")
+    if empty := [i for i, t in enumerate(texts) if not t]: raise Fault(f"answer {empty[0]} of its {len(texts)} is empty")
     if not texts and not at.task.options.get("unanswerable"): raise Fault("it has no answer, but the task has no unanswerable questions")
     if len(texts) != len(starts): raise Fault(f"it has {len(texts)} answers but {len(starts)} offsets")
     for text, start in zip(texts, starts):
