@@ -11,12 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from datasets import Dataset
 from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from xitcal.heads import build_head, encoder_precision, load_tokenizer
-from xitcal.prediction import predict, run_model
+from xitcal.batches import micro_batches, share_of_step
+from xitcal.heads import build_head, encoder_precision, load_tokenizer, use_bf16
+from xitcal.prediction import default_budget, predict, run_model
 from xitcal.registry import kind_of
 from xitcal.suites import find_suite
 from xitcal.tasks import Recipe
@@ -146,12 +148,39 @@ def predict_trainer(work: Work, model, attention: str = "sdpa", by_length: bool 
         return time.process_time() - start, found
 
 
-def predict_xitcal(work: Work, model, bf16: bool = False, attention: str = "eager") -> tuple[float, list[np.ndarray]]:
-    "Processor seconds and what is kept of the logits of each feature"
+def predict_xitcal(work: Work, model, bf16: bool = False, attention: str = "eager", runnable=None) -> tuple[float, list[np.ndarray]]:
+    "Processor seconds and what is kept of the logits of each feature; `runnable` is the model as it was compiled"
     model.set_attn_implementation(attention)
     start = time.process_time()
     with encoder_precision([model], bf16):
-        kept = run_model(model, work.test_features, work.kind, work.test, work.tokenizer.pad_token_id)
+        kept = run_model(model if runnable is None else runnable, work.test_features, work.kind, work.test, work.tokenizer.pad_token_id)
     seconds = time.process_time() - start
     model.set_attn_implementation("eager")
     return seconds, kept
+
+
+def step_seconds(work: Work, compiled: bool, warm: int = 20) -> tuple[float, float]:
+    "Processor seconds of the first `warm` steps of a training, which compile where that is asked for, and of one step after them"
+    with TemporaryDirectory() as folder:
+        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
+        training.runnable, seconds = {n: torch.compile(m, dynamic=True) if compiled else m for n, m in training.models.items()}, []
+        with encoder_precision(list(training.models.values()), use_bf16("auto", training.accelerator.device)):
+            for _ in range(len(training.steps)):
+                start = time.process_time()
+                training.step()
+                seconds.append(time.process_time() - start)
+    warm = min(warm, len(seconds) - 1)
+    return sum(seconds[:warm]), sum(seconds[warm:]) / len(seconds[warm:])
+
+
+
+def padding(work: Work) -> dict[str, float]:
+    "Share of padding among what xitcal computes, in training and in prediction: what packing texts without any could save at most"
+    with TemporaryDirectory() as folder:
+        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
+        features, budget = training.features[work.task.name], training.options.budget
+        steps = [[work.kind.length(features[i]) for i in chosen] for _, chosen in training.steps]
+        batches = [[lengths[i] for i in batch] for lengths in steps for batch in share_of_step(lengths, budget)]
+    lengths = [work.kind.length(f) for f in work.test_features]
+    rest = [[lengths[i] for i in batch] for batch in micro_batches(lengths, default_budget(torch.device("cpu")))]
+    return {name: 1 - sum(map(sum, found)) / sum(len(b) * max(b) for b in found) for name, found in (("training", batches), ("prediction", rest))}

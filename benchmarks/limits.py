@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from contestants import Work
+from contestants import Work, predict_xitcal
 from torch.profiler import ProfilerActivity, profile
 
 from xitcal.heads import encoder_precision, load_encoder
@@ -50,6 +50,14 @@ GROUPS = {
 }
 
 
+def grouped(seen: profile) -> dict[str, float]:
+    "Share of the processor time in each group of operations"
+    times = {e.key: e.self_cpu_time_total for e in seen.key_averages()}
+    total = sum(times.values())
+    shares = {name: sum(times.get(k, 0) for k in keys) / total for name, keys in GROUPS.items()}
+    return shares | {"other operations": 1 - sum(shares.values())}
+
+
 def profile_shares(work: Work, steps: int = 30) -> dict[str, float]:
     "Share of the processor time of a training (as the study runs) in each group of operations"
     with TemporaryDirectory() as folder:
@@ -59,7 +67,10 @@ def profile_shares(work: Work, steps: int = 30) -> dict[str, float]:
             training.step()  # warms up
             with profile(activities=[ProfilerActivity.CPU]) as seen:
                 for _ in range(steps): training.step()
-    times = {e.key: e.self_cpu_time_total for e in seen.key_averages()}
-    total = sum(times.values())
-    shares = {name: sum(times.get(k, 0) for k in keys) / total for name, keys in GROUPS.items()}
-    return shares | {"other operations": 1 - sum(shares.values())}
+    return grouped(seen)
+
+
+def predicted_shares(work: Work, model) -> dict[str, float]:
+    "The same of a prediction"
+    with profile(activities=[ProfilerActivity.CPU]) as seen: predict_xitcal(work, model)
+    return grouped(seen)

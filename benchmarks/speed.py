@@ -1,11 +1,12 @@
 """How fast xitcal trains and predicts beside transformers' Trainer, on this machine, in this process: `make bench`
 
 Writes speed.csv (one row a measurement) and speed.json (facts of the machine). One thread in one process for every contestant, as the
-study runs one worker a core; leave the machine alone meanwhile. Six to eight minutes."""
+study runs one worker a core; leave the machine alone meanwhile. About ten minutes."""
 import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import time
 from dataclasses import replace
@@ -18,8 +19,8 @@ import accelerate  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from contestants import Work, predict_trainer, predict_xitcal, train_trainer, train_xitcal  # noqa: E402
-from limits import body_weights, encoder_shapes, matmul_rates, profile_shares  # noqa: E402
+from contestants import Work, padding, predict_trainer, predict_xitcal, step_seconds, train_trainer, train_xitcal  # noqa: E402
+from limits import body_weights, encoder_shapes, matmul_rates, predicted_shares, profile_shares  # noqa: E402
 
 import xitcal  # noqa: E402
 from xitcal.estimates import CPU_FLOPS  # noqa: E402
@@ -58,6 +59,7 @@ def measure_training(work: Work, repeats: int, best: str) -> tuple[list[dict], o
     "Rows of the training contestants, and a trained model; the repeat is the seed"
     contestants = {"xitcal": ("as the study", lambda r: train_xitcal(work, r)),
                    "Trainer": ("as users get it", lambda r: train_trainer(work, r)),
+                   "Trainer by length": ("length grouping alone", lambda r: train_trainer(work, r, train_sampling_strategy="group_by_length")),
                    "Trainer at its best": (best, lambda r: train_trainer(work, r, **TRAINING[best]))}
     def run(name):
         def once(r):
@@ -82,6 +84,7 @@ def measure_prediction(work: Work, model, repeats: int) -> list[dict]:
     contestants = {"xitcal": ("as the study, fp32", lambda r: predict_xitcal(work, model)),
                    "xitcal in bf16": ("encoder in bf16", lambda r: predict_xitcal(work, model, bf16=True)),
                    "Trainer": ("as users get it", lambda r: predict_trainer(work, model)),
+                   "Trainer by length": ("rows sorted by length alone", lambda r: predict_trainer(work, model, by_length=True)),
                    "Trainer at its best": (best, lambda r: predict_trainer(work, model, **PREDICTION[best]))}
     found = rounds({name: lambda r, run=run: run(r)[0] for name, (_, run) in contestants.items()}, repeats)
     tokens = work.tokens(work.test_features)
@@ -96,6 +99,23 @@ def measure_attention(work: Work, model, repeats: int) -> list[dict]:
     runs |= {("prediction", a): lambda r, a=a: predict_xitcal(work, model, attention=a)[0] for a in ("eager", "sdpa")}
     operations = {"training": 6 * weights * work.tokens(work.train_features) * short.epochs, "prediction": 2 * weights * work.tokens(work.test_features)}
     return [row("attention", work.target, a, what, seconds, operations[what]) for (what, a), seconds in rounds(runs, repeats).items()]
+
+
+def measure_compiled(work: Work, model, repeats: int) -> list[dict]:
+    "Rows that compare xitcal's own step of training and its prediction with what torch.compile makes of them; none where there is no compiler"
+    if not shutil.which(os.environ.get("CXX", "g++")): return []
+    weights = body_weights(work.suite.encoder())
+    step = work.tokens(work.train_features) / work.rows * work.recipe.batch_size # its tokens
+    operations = {"training": 6 * weights * step, "prediction": 2 * weights * work.tokens(work.test_features)}
+    compiled = torch.compile(model, dynamic=True)
+    runs = {(part, name): run for name, made in (("plain", None), ("compiled", compiled)) for part, run in (
+        ("training", lambda r, made=made: step_seconds(work, made is not None)),
+        ("prediction", lambda r, made=made: 2 * (predict_xitcal(work, model, runnable=made)[0],)))}
+    first = {key: run(0)[0] for key, run in runs.items()} # compiles
+    found = rounds({key: lambda r, run=run: run(r)[1] for key, run in runs.items()}, repeats)
+    rows = [row("compiled", work.target, part, name, seconds, operations[part]) for (part, name), seconds in found.items()]
+    return rows + [dict(part="compiled", task=work.target, contestant=part, setting="seconds of compilation",
+                        seconds=first[part, "compiled"] - first[part, "plain"]) for part in operations]
 
 
 def measure_limits(work: Work, large: int, tokens: int) -> list[dict]:
@@ -146,8 +166,11 @@ def bench(targets=TARGETS, rows: int = 2000, test_rows: int = 50, epochs: float 
         best = fastest(TRAINING, lambda few=replace(work, epochs=epochs / 8), **options: train_trainer(few, **options))
         trained, model = measure_training(work, repeats, best)
         found += trained + measure_prediction(work, model, repeats) + measure_attention(work, model, repeats)
-        found += [dict(part="profile", task=target, contestant=name, setting="training", share=share)
-                  for name, share in profile_shares(replace(work, epochs=1.)).items()]
+        profiles = dict(training=profile_shares(replace(work, epochs=1.)), prediction=predicted_shares(work, model))
+        found += [dict(part="profile", task=target, contestant=name, setting=what, share=share)
+                  for what, shares in profiles.items() for name, share in shares.items()]
+        found += [dict(part="padding", task=target, contestant=name, setting="share of what is computed", share=share) for name, share in padding(work).items()]
+        found += measure_compiled(work, model, repeats)
         print(f"{target}: {time.process_time():.0f} processor seconds so far", flush=True)
     return finish(found)
 

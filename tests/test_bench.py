@@ -97,11 +97,33 @@ def test_operations_counted():
 
 
 def test_a_small_bench(monkeypatch):
+    monkeypatch.setenv("CXX", "no-compiler-of-this-name")  # half a minute a model
     monkeypatch.setattr(speed, "TRAINING", {"grouped": speed.GROUPED})
     monkeypatch.setattr(speed, "PREDICTION", {"by length": dict(by_length=True)})
     table = speed.bench(("udpos",), rows=64, test_rows=1, epochs=1., repeats=2, large=128)
     check(table, ["udpos"])
-    assert set(table[table.part == "profile"].share > 0) == {True} and table[table.part == "profile"].share.sum() == pytest.approx(1)
+    profile = table[table.part == "profile"]
+    assert (profile[profile.setting == "training"].share > 0).all() and np.allclose(profile.groupby("setting").share.sum(), 1)
+    assert table[table.part == "padding"].set_index("contestant").share.between(0, .99).to_dict() == dict(training=True, prediction=True)
+
+
+def test_padding_is_what_the_batches_hold(monkeypatch):
+    work = contestants.Work("xnli", rows=64, test_rows=1, epochs=1.)
+    lengths = [work.kind.length(f) for f in work.test_features]
+    monkeypatch.setattr(contestants, "default_budget", lambda device: 10**9)  # all in one batch
+    assert contestants.padding(work)["prediction"] == pytest.approx(1 - sum(lengths) / (len(lengths) * max(lengths)))
+
+
+def test_what_is_compiled_computes_the_same(monkeypatch):
+    work = contestants.Work("xnli", rows=64, test_rows=1, epochs=1.)
+    model = contestants._head(work, 0, "eager")
+    plain, seen = contestants.predict_xitcal(work, model)[1], []
+    runnable = lambda **inputs: seen.append(1) or model(**inputs)  # what torch.compile gives is called, not the model
+    runnable.train, runnable.training, runnable.device = model.train, model.training, model.device
+    np.testing.assert_array_equal(plain, contestants.predict_xitcal(work, model, runnable=runnable)[1])
+    assert seen
+    monkeypatch.setenv("CXX", "no-compiler-of-this-name")
+    assert speed.measure_compiled(work, model, 2) == []
 
 
 def check(table, targets):
@@ -110,13 +132,13 @@ def check(table, targets):
     for part, more in (("training", []), ("prediction", ["xitcal in bf16"])):
         for target in targets:
             found = runs[(runs.part == part) & (runs.task == target)].set_index("contestant")
-            assert set(found.index) == {"xitcal", "Trainer", "Trainer at its best", *more}
+            assert set(found.index) == {"xitcal", "Trainer", "Trainer by length", "Trainer at its best", *more}
             np.testing.assert_allclose(found.times, found.seconds / found.seconds["xitcal"], rtol=.01)
             assert found.tokens.nunique() == 1 and found.steps.nunique() <= 1
     assert ((runs.low <= runs.seconds) & (runs.seconds <= runs.high)).all()
     limit = table.set_index("contestant").gflops["matrix product, bf16, large"]
     np.testing.assert_allclose(runs.share, runs.gflops / limit, atol=1e-3)
-    assert set(table.part) == {"limit", "training", "prediction", "attention", "profile", "claim"}
+    assert set(table.part) - {"compiled"} == {"limit", "training", "prediction", "attention", "profile", "padding", "claim"}
 
 
 def test_the_committed_table():
