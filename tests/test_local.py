@@ -246,7 +246,10 @@ BAD = {  # a table of German test pairs, and what is said of it
     "label outside": (HEAD + "de\tneutrl\ta\tb\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: label 'neutrl' is none of"),
     "empty text": (HEAD + "de\tneutral\t \tb\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: sentence1 is empty"),
     "short line": (HEAD + "de\tneutral\ta\n", "record 0 of test in XNLI-1.0/xnli.test.tsv: sentence2 is empty"),
-    "not there": (HEAD + "fr\tneutral\ta\tb\n", "column 'sentence1' is missing"),
+    "not there": (HEAD + "fr\tneutral\ta\tb\n", "XNLI-1.0/xnli.test.tsv' has no records in this language; it has fr. Leave the language out"),
+    "header alone": (HEAD, "XNLI-1.0/xnli.test.tsv' has no records; put it right"),
+    "empty file": ("", "XNLI-1.0/xnli.test.tsv' has no records; put it right"),
+    "no column of languages": ("sentence1\tsentence2\na\tb\n", "'language' is missing); put it right"),
 }
 
 
@@ -452,3 +455,43 @@ def test_an_empty_answer_among_others_is_a_fault(tmp_path):
         XtremeSuite(tmp_path).rows("xquad", "test", "de")
     put(tmp_path / "xquad/xquad.de.json", squad(asked(["", ""])))
     with pytest.raises(XitcalError, match="none of the 1 records for test .* has a gold label"): XtremeSuite(tmp_path).rows("xquad", "test", "de")
+
+
+VALUES = {  # of an answer, and what is said of it
+    "an offset in quotes": (dict(text="Paris", answer_start="3"), r"holds struct\[answer_start:list\[string\],text:list\[string\]\], not struct\[answer_start:list\[int\]"),
+    "an offset with a point": (dict(text="Paris", answer_start=3.0), r"holds struct\[answer_start:list\[float\]"),
+    "a number for a text": (dict(text=5, answer_start=3), r"holds struct\[answer_start:list\[int\],text:list\[int\]\], not"),
+}
+
+
+@pytest.mark.parametrize("fault", VALUES)
+@pytest.mark.parametrize("others", [0, 2])
+def test_types_inside_answers_are_checked(tmp_path, fault, others):
+    "Whether all answers are so or one among others is"
+    rows = told("xquad", "test", "de", others) if others else []
+    data = json.loads(squad([*rows, dict(example="1", question="q", context="In Paris.", answers=dict(text=["Paris"], answer_start=[3]))]))
+    answer, sentence = VALUES[fault]
+    data["data"][-1]["paragraphs"][0]["qas"][0]["answers"] = [answer]
+    put(tmp_path / "xquad/xquad.de.json", json.dumps(data))
+    with pytest.raises(XitcalError, match="^Task xquad, language de.*" + sentence) as told_off: XtremeSuite(tmp_path).rows("xquad", "test", "de")
+    assert "\n" not in str(told_off.value) and "delete" not in str(told_off.value)
+    if others and fault != "an offset with a point": assert f"column 'answers' of record {others} of" in str(told_off.value)
+
+
+QUOTES = {  # a table of pairs, and the line at fault
+    "one that is long": ('a\tb\n"Ja\tNein\n' + "c\td\n" * 40_000, 2), "two, which make one record of two": ('a\tb\n"Ja\tNein\n"c\td\ne\tf\n', 2),
+    "a line end inside": ('a\t"b\nc"\nd\te\n', 1), "the last one": ('a\tb\nc\t"d', 2), "marks that enclose a part": ('"Ja" sagte er\tNein\n', 1)}
+
+
+@pytest.mark.parametrize("fault", QUOTES)
+def test_a_mark_that_is_not_closed_is_a_fault_of_its_line(tmp_path, fault):
+    text, line = QUOTES[fault]
+    put(tmp_path / "xnli/test-de.tsv", text)
+    with pytest.raises(XitcalError, match=f"^Task xnli, language de: line {line} of .*xnli/test-de.tsv' has a quotation mark that is not closed"):
+        XtremeSuite(tmp_path).rows("xnli", "test", "de")
+
+
+def test_a_csv_error_of_another_reader_is_one_sentence(tmp_path):
+    put(tmp_path / "cosmosqa/train.csv", 'id,context,question,answer0,answer1,answer2,answer3,label\n1,"He said,Why?,a,b,c,d,0\n')
+    with pytest.raises(XitcalError, match="^Task cosmosqa, language en.*cosmosqa/train.csv' is damaged or no such file as expected .unexpected end of data.; put it"):
+        XtremeSuite(tmp_path).rows("cosmosqa", "train")

@@ -184,7 +184,8 @@ def fault_sentence(
     table = table[table[["faulty", "unlabelled", "mended"]].gt(0).any(axis=1)]
     for (task, split), part in table.groupby(["task", "split"], sort=False):
         title, first = (INTERMEDIATES | TARGETS).get(task), next(filter(None, part.fault), "")
-        counts = [f"{part[c].sum():,} {word}" for c, word in (("faulty", "left out"), ("unlabelled", "without a label"), ("mended", "put right")) if part[c].any()]
+        told = ("faulty", "left out"), ("unlabelled", "without a label"), ("mended", "put right")
+        counts = [f"{part[c].sum():,} {word}" for c, word in told if part[c].any()]
         said.append(f"{title.title if title else task} ({split}): {' and '.join(counts)} of {part.records.sum():,}" + (f", the first {first}" if first else ""))
     what = "were faulty" if table[["faulty", "mended"]].gt(0).any(axis=None) else "had no label"
     return f"**Some records of the sources {what}.** {'; '.join(said)}." if said else ""

@@ -37,13 +37,29 @@ def _gold(path: Path, code: str, task: str) -> list[str]|None:
     return text_lines(found) if task and found.exists() else None
 
 # %% ../nbs/08f_local.ipynb #e5f1faa2
+csv.field_size_limit(10**9) # a field may be long, and one that is not closed is told below
+
+def _quoted(path: Path) -> Iterator[list[str]]:
+    "Rows of a table in which marks enclose fields; `XitcalError` names the line of one that is not closed"
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows, line = csv.reader(file, delimiter="\t", strict=True), 1
+        try:
+            for row in rows:
+                if any(c in field for field in row for c in "\t\r\n"): raise csv.Error("a tab or a line end stands between two marks")
+                yield row
+                line = rows.line_num + 1
+        except csv.Error as error:
+            raise XitcalError(f"line {line} of {str(path)!r} has a quotation mark that is not closed where its sentence ends ({error}); enclose the sentence in "
+                              "marks and write those inside it twice.") from None
+
+# %% ../nbs/08f_local.ipynb #b22c49c2
 def read_pairs(
     paths: list[Path], # Tables of two sentences and perhaps a label, without a header
     code: str,         # Language
     gold: str = "",    # Folder of the labels, for test files
 ) -> list[dict]: # sentence1, sentence2, label (None where there is none)
     "XTREME's tables of sentence pairs, quoted as its script writes them"
-    with open(paths[0], encoding="utf-8", newline="") as file: rows = list(csv.reader(file, delimiter="\t"))
+    rows = list(_quoted(paths[0]))
     if short := [n for n, r in enumerate(rows, 1) if len(r) < 2]:
         raise XitcalError(f"line {short[0]} of {str(paths[0])!r} has no two sentences with a tab between them; put it right, or get the file anew.")
     labels = _gold(paths[0], code, gold) or [None] * len(rows)
@@ -58,10 +74,13 @@ def read_headed(
     language: str = "",   # Column of the language, where a file has several
 ) -> list[dict]: # A record a row, all strings
     "Tables with a header; quotation marks are text unless `quoted`"
-    csv.field_size_limit(10**9)
-    with open(paths[0], encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE))
-    return [r for r in rows if not language or r[language] == code]
+    with open(paths[0], encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted))
+    if not language: return rows
+    if rows and not any(r[language] == code for r in rows):
+        raise XitcalError(f"the file {str(paths[0])!r} has no records in this language; it has {', '.join(sorted({r[language] or '' for r in rows}))}. Leave the "
+                          "language out, or add its records.")
+    return [r for r in rows if r[language] == code]
 
 # %% ../nbs/08f_local.ipynb #4516bf6b
 def read_squad(
@@ -69,7 +88,7 @@ def read_squad(
     code: str,         # Language
 ) -> list[dict]: # id, question, context, answers {text, answer_start}
     "Questions of a SQuAD file, version 1.1 or 2.0"
-    data = json.loads(paths[0].read_text(encoding="utf-8"))["data"]
+    data = json.loads(paths[0].read_text(encoding="utf-8-sig"))["data"]
     return [dict(id=q["id"], question=q["question"], context=p["context"], answers={c: [a[c] for a in q["answers"]] for c in ("text", "answer_start")})
             for d in data for p in d["paragraphs"] for q in p["qas"]]
 

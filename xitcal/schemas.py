@@ -39,7 +39,7 @@ def text_lines(
     path: Path, # UTF-8
 ) -> list[str]: # Without their ends
     "Lines of a file, empty ones too; nothing after the last line end"
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8-sig").split("\n") # with or without the mark that some editors write first
     return lines if lines[-1] else lines[:-1]
 
 # %% ../nbs/08a_schemas.ipynb #c766d77b

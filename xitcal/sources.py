@@ -88,7 +88,7 @@ _ANLI = _source("facebook/anli", "plain_text/{split}-*.parquet", _PREMISE, _PAIR
     note="three rounds, each with splits of its own")
 
 # %% ../nbs/08b_sources.ipynb #92c29ca5
-_QA = dict(id="string", question="string", context="string", answers="struct[answer_start,text]")
+_QA = dict(id="string", question="string", context="string", answers="struct[answer_start:list[int],text:list[string]]")
 _QQP = _source("nyu-mll/glue", "qqp/{split}-*.parquet", partial(pair_rows, first="question1", second="question2"),
     dict(question1="string", question2="string", label="int"), _PARTS, labels=dict(label=("not_duplicate", "duplicate")),
     counts=dict(train=363846, validation=40430), note="test is unlabelled; a few questions are empty: left out and counted")
@@ -106,7 +106,7 @@ _COSMOSQA = _source("allenai/cosmos_qa", "**/{split}/*.parquet",
     revision="refs/convert/parquet", counts=dict(train=25262, validation=2985), note="a script repository: read from the hub's own conversion",
     sure="the script: public inventory of October 2026; the conversion branch: not seen")
 _COMMONSENSEQA = _source("tau/commonsense_qa", "**/{split}-*.parquet", keyed_choice_rows,
-    dict(id="string", question="string", choices="struct[label,text]", answerKey="string"), _PARTS, counts=dict(train=9741, validation=1221),
+    dict(id="string", question="string", choices="struct[label:list[string],text:list[string]]", answerKey="string"), _PARTS, counts=dict(train=9741, validation=1221),
     note="five choices; test is unlabelled")
 
 # %% ../nbs/08b_sources.ipynb #50938394
