@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['checked_rows', 'write_predictions', 'do_stage', 'work_through', 'work_together', 'check_published', 'default_workers',
-           'fit_heads', 'run_study']
+           'fit_heads', 'check_encoders', 'run_study']
 
 # %% ../nbs/42_runner.ipynb #5b3aabb5
 import json
@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import queue
 import shutil
+import sys
 import threading
 import time
 import traceback
@@ -37,7 +38,7 @@ from .reading import noted
 from .retrieval import with_sample_thresholds
 from .rows import check_rows
 from .store import Store
-from .study import PREDICTION_SCHEMA, Plan, Stage, Study, make_plan, record_study
+from .study import PREDICTION_SCHEMA, Plan, Stage, Study, make_plan, moved_sentence, record_study, source_records, stored_encoders
 from .suites import ADDED, find_suite
 from .tasks import MASKED, NONE, OWN, Recipe, Task
 from .training import Options, train
@@ -314,6 +315,25 @@ def fit_heads(
     return replace(study, intermediates=left), list(gone.values())
 
 # %% ../nbs/42_runner.ipynb #04e42414
+def check_encoders(
+    plan: Plan,   # Whose encoders have been looked up, by `fit_heads` for one
+    store: Store, # Where
+) -> None:
+    "`XitcalError` when finished stages started from another commit of an encoder than is loaded now"
+    now = {str(place): found["encoder"] for place in plan.places.values() if (found := _encoder(place))}
+    for stage, was in stored_encoders(store).items() if now else ():
+        name, _, commit = was.rpartition("@")
+        if now.get(name, was) == was: continue
+        raise XitcalError(f"The store {str(store.path)!r} was made with {name} at commit {commit} (stage {stage}), which is at {now[name].rpartition('@')[2]} now; choose "
+                          f"another --store. A folder does not move: `hf download {name} --revision {commit} --local-dir DIR`, then --model DIR.")
+
+# %% ../nbs/42_runner.ipynb #3525cc4c
+def _tell_moved(plan: Plan, store: Store) -> None:
+    "Say on standard error which data changed between stages of the store; generated data cannot"
+    if not hasattr(find_suite(plan.study.suite), "tallies"): return
+    if told := moved_sentence(source_records(store.path)): print(f"xitcal: {told}", file=sys.stderr)
+
+# %% ../nbs/42_runner.ipynb #2ce07fbf
 def run_study(
     study,                        # A `Study`
     store: str|Path,              # Folder of the store
@@ -327,6 +347,7 @@ def run_study(
     for model in plan.places.values() if study.lora_targets else (): check_targets(empty_encoder(model), study.lora_targets)
     for model in plan.places.values() if study.mc_dropout else (): check_dropout(empty_encoder(model), "An encoder of this study")
     if PartialState().is_main_process:
+        check_encoders(plan, place)
         record_study(place, plan)
         check_published(plan, place)
     PartialState().wait_for_everyone()
@@ -339,4 +360,5 @@ def run_study(
         elif workers == 1: work_through(plan, place, options, bars)
         else: _side_by_side(plan, place, workers, options, bars)
     finally: bars.close()
+    if PartialState().is_main_process: _tell_moved(plan, place)
     return plan

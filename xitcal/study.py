@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['PREDICTION_SCHEMA', 'Study', 'default_study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
            'recipe_table', 'recipe_text', 'record_study', 'study_cells', 'prediction_tables', 'load_predictions',
-           'cut_examples', 'source_records', 'study_tasks']
+           'cut_examples', 'source_records', 'moved_sentence', 'stored_encoders', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -104,16 +105,25 @@ class Stage:
         return f"{self.phase}-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 # %% ../nbs/41_study.ipynb #33666659
+@lru_cache(maxsize=256)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    "SHA-256 over names and contents of files, each given as its path, size and time of the last change"
+    digest = hashlib.sha256()
+    for path, *_ in files:
+        digest.update(Path(path).name.encode() + b"\0")
+        with open(path, "rb") as file:
+            while block := file.read(2**20): digest.update(block)
+    return digest.hexdigest()
+
+# %% ../nbs/41_study.ipynb #a7b24de7
 def fingerprint(
     path: str|Path, # Folder or hub id
 ) -> str: # Identifies the weights, the configuration and the tokenizer
     "SHA-256 over the files of a model folder; a hub id stands for itself"
     folder = Path(path)
     if not folder.is_dir(): return str(path)
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors")):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    found = sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors"))
+    return _digest(tuple((str(f), (s := f.stat()).st_size, s.st_mtime_ns) for f in found))
 
 # %% ../nbs/41_study.ipynb #3e811c1a
 def _pretrained(study: Study, model: str) -> Stage:
@@ -290,6 +300,59 @@ def _settings(study: Study) -> dict:
     return json.loads(json.dumps(facts | dict(suite_version=find_suite(study.suite).version)))
 
 # %% ../nbs/41_study.ipynb #ada21f65
+_KEY = ("model", "method", "intermediate", "target", "seed") # of a cell
+
+def _key(cell: dict) -> tuple: return tuple(cell[name] for name in _KEY)
+
+# %% ../nbs/41_study.ipynb #1f91b03d
+def _published(store: Store, name: str) -> tuple[dict|None, list]:
+    "Facts and inputs of a published stage; none where they cannot be read"
+    try: made = store.manifest(name)
+    except (OSError, ValueError): return None, []
+    return made.get("facts"), made.get("inputs", [])
+
+# %% ../nbs/41_study.ipynb #13a4fb75
+def _made_of(cell: dict, look) -> dict[tuple, dict]:
+    "What a cell's predictions are made of: facts by what must be the same in a whole store, the seed apart; `look` gives facts and inputs of a stage"
+    phase2, found, name = cell["intermediate"], {}, cell["stage"]
+    keys = dict(prediction=("target", cell["target"]), target=("training for", cell["target"], cell["method"]), pretrained=("model", cell["model"]),
+                intermediate=("phase 2", phase2, cell["method"], cell["target"] if phase2.partition(":")[0] == OWN else ""))
+    while name:
+        (facts, inputs), phase = look(name), name.partition("-")[0]
+        if phase == "pretrained": facts = dict(weights=name)
+        if facts is not None: found[keys[phase]] = json.loads(json.dumps({n: v for n, v in facts.items() if n != "seed"}))
+        name = inputs[0] if inputs else None
+    return found
+
+# %% ../nbs/41_study.ipynb #de2c242f
+def _difference(theirs, ours, name: str = "") -> str:
+    "The first difference of two facts, in words; \"\" for none"
+    if theirs == ours: return ""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        return next((said for n in (theirs | ours) if (said := _difference(theirs.get(n), ours.get(n), f"{name}.{n}".lstrip(".")))), "")
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        return next((said for a, b in zip(theirs, ours) if (said := _difference(a, b, name))), "")
+    shown = [f"{len(v)} of them" if isinstance(v, list) and len(v) > 3 else repr(v) for v in (theirs, ours)]
+    return f"{name} was {shown[0][:120]} and is {shown[1][:120]} now"
+
+# %% ../nbs/41_study.ipynb #c3556986
+def _cell_name(cell: dict) -> str:
+    "A cell, for people"
+    seed = "" if pd.isna(cell["seed"]) else f", seed {cell['seed']}"
+    return f"{cell['target']} after {cell['intermediate']} (model {cell['model']}, method {cell['method']}{seed})"
+
+def _check_mixed(store: Store, cells: list[dict], plan: Plan) -> None:
+    "Refuse a plan of which something has the name of another thing that finished predictions of the store were made of"
+    ours, mine, look = {}, {_key(asdict(c)): c.stage for c in plan.cells}, lru_cache(None)(lambda name: _published(store, name))
+    for c in plan.cells: ours |= _made_of(asdict(c), lambda name: ((s := plan.stages[name]).facts, s.inputs))
+    for cell in (c for c in cells if store.published(c["stage"])):
+        theirs = _made_of(cell, look)
+        said = next((f"{what[0]} {what[1]}: {d}" for what in theirs if what in ours and (d := _difference(theirs[what], ours[what]))), "")
+        if not said and mine.get(_key(cell), cell["stage"]) == cell["stage"]: continue
+        raise XitcalError(f"The store {str(store.path)!r} has predictions of {_cell_name(cell)} that this study's cannot be compared with "
+                          f"({said or 'they are of another stage'}); choose another --store, or remove stages/{cell['stage']} from it to have them made anew.")
+
+# %% ../nbs/41_study.ipynb #8de07c71
 def record_study(
     store: Store, # Where it is to run
     plan: Plan,   # What is to run
@@ -302,7 +365,8 @@ def record_study(
             if old["settings"].get(name, _DEFAULTS.get(name)) != value: # a store from before this setting existed has its default
                 raise XitcalError(f"The store {str(store.path)!r} belongs to a study with {name} = {old['settings'].get(name)}, this "
                                   f"one has {value}; choose another --store.")
-        cells = {json.dumps(c, sort_keys=True): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
+        _check_mixed(store, old["cells"], plan)
+        cells = {_key(c): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
         facts = dict(settings=ours, cells=list(cells.values()))
         write_atomic(path, lambda p: p.write_text(json.dumps(facts, indent=1)))
 
@@ -311,6 +375,15 @@ PREDICTION_SCHEMA = pa.schema([("model", pa.string()), ("method", pa.string()), 
                                ("seed", pa.int64()), ("split", pa.string()), *EVENT_SCHEMA])
 
 # %% ../nbs/41_study.ipynb #e3dffeeb
+def _one_each(store, cells: pd.DataFrame) -> pd.DataFrame:
+    "One stage a cell, the one that is done before one that is not; `XitcalError` for two that are done"
+    cells = cells.drop_duplicates([*_KEY, "stage"])
+    for _, twice in cells[cells.done & cells.duplicated([*_KEY, "done"], keep=False)].groupby([*_KEY], sort=False, dropna=False):
+        raise XitcalError(f"The store {str(store)!r} has more than one prediction of {_cell_name(twice.iloc[0].to_dict())}, of other data or another recipe, "
+                          f"and a table cannot tell them apart; keep one of {', '.join('stages/' + s for s in twice.stage)} and remove what else there is.")
+    return cells.sort_values("done", kind="stable").drop_duplicates([*_KEY], keep="last").sort_index().reset_index(drop=True)
+
+# %% ../nbs/41_study.ipynb #4cd8af1a
 def study_cells(
     store: str|Path, # Folder of the store
 ) -> pd.DataFrame: # Keys of every cell of the store's study, `stage`, and `done`: whether its predictions are there
@@ -320,7 +393,7 @@ def study_cells(
     if not path.exists(): raise XitcalError(f"The store {str(store)!r} holds no study yet; run one with `xitcal run --store {store}`.")
     cells = pd.DataFrame(json.loads(path.read_text())["cells"])
     cells["seed"] = cells["seed"].astype("Int64")
-    return cells.assign(done=[place.published(s) for s in cells["stage"]])
+    return _one_each(store, cells.assign(done=[place.published(s) for s in cells["stage"]]))
 
 # %% ../nbs/41_study.ipynb #8bea7617
 def _with_keys(table, cell):
@@ -387,6 +460,31 @@ def source_records(
     notes = [n for path in sorted((place.path / "stages").iterdir()) for n in _result(place, path.name).get("sources", [])]
     once = {json.dumps(n, sort_keys=True): n for n in notes} # stages share their rows
     return pd.DataFrame(list(once.values()), columns=_SOURCES)
+
+# %% ../nbs/41_study.ipynb #272d9655
+def moved_sentence(
+    records: pd.DataFrame, # `source_records`
+) -> str: # "" where nothing moved
+    "Which repositories of data were read at more than one commit"
+    seen = {}
+    for r in records.itertuples():
+        pairs = [c.rpartition("@")[::2] for c in (r.commits if isinstance(r.commits, list) else ())]
+        for at in dict(pairs):
+            commits = tuple(sorted({commit for a, commit in pairs if a == at}))
+            seen.setdefault((at, r.task, r.split, r.language), set()).add(commits)
+    moved = {at: sorted({c for commits in found for c in commits}) for (at, *_), found in seen.items() if len(found) > 1}
+    if not moved: return ""
+    said = "; ".join(f"{at} at {' and '.join(commits)}" for at, commits in moved.items())
+    pins = " ".join(f"--revision {at}={commits[-1]}" for at, commits in moved.items())
+    return f"Data changed on the hub while this store was made, so some of its rows are of one commit and some of another: {said}. A new store with {pins} has one."
+
+# %% ../nbs/41_study.ipynb #916e7c37
+def stored_encoders(
+    store: Store, # Any
+) -> dict[str, str]: # By stage: hub id and commit, with an @ between
+    "The commits of the hub's encoders that finished stages started from"
+    found = {path.name: _result(store, path.name).get("encoder") for path in sorted((store.path / "stages").iterdir())}
+    return {stage: encoder for stage, encoder in found.items() if encoder}
 
 # %% ../nbs/41_study.ipynb #60008223
 def study_tasks(
