@@ -103,6 +103,15 @@ def _mined(queries, pool, vectors, options):
 # %% ../nbs/15_retrieval.ipynb #baddeac1
 _AT_ONCE = 2048 # sentences tokenised at a time
 
+def _sentences(texts, tokenizer, max_length):
+    "A feature a sentence"
+    found = []
+    for at in range(0, len(texts), _AT_ONCE):
+        coded = tokenizer(list(texts[at:at + _AT_ONCE]), truncation=True, max_length=max_length, return_special_tokens_mask=True)
+        found += [dict(input_ids=np.array(ids, np.int32), special=np.array(special, np.int8), row=at + i, cut=bool(whole.overflowing))
+                  for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
+    return found
+
 # %% ../nbs/15_retrieval.ipynb #62f96f26
 @register_kind
 class Retrieval(Kind):
@@ -110,13 +119,7 @@ class Retrieval(Kind):
     name, auto_class, event_kinds = "retrieval", "AutoModel", ("neighbour",)
     forward_options, depth_option = {"output_hidden_states": True}, "layer"
 
-    def features(self, rows, tokenizer, task, recipe):
-        texts, found = rows["text"], []
-        for at in range(0, len(texts), _AT_ONCE):
-            coded = tokenizer(list(texts[at:at + _AT_ONCE]), truncation=True, max_length=recipe.max_length, return_special_tokens_mask=True)
-            found += [dict(input_ids=np.array(ids, np.int32), special=np.array(special, np.int8), row=at + i, cut=bool(whole.overflowing))
-                      for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
-        return found
+    def features(self, rows, tokenizer, task, recipe): return _sentences(rows["text"], tokenizer, recipe.max_length)
 
     def kept(self, outputs, features, task):
         layer = task.options.get("layer", -1)
