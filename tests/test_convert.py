@@ -14,8 +14,9 @@ from encoders import ENCODERS, make_encoder
 from loopback import Loopback
 
 from xitcal.convert import convert
-from xitcal.heads import load_encoder, load_tokenizer
+from xitcal.heads import load_encoder, load_tokenizer, load_trained
 from xitcal.languages import XitcalError
+from xitcal.tasks import TARGETS
 
 PROBE = Path(__file__).with_name("encoder_probe.py")
 PICKLED = [name for name, facts in ENCODERS.items() if facts.weights == "bin"]
@@ -140,6 +141,17 @@ def test_a_model_that_cannot_be_used_is_told_in_one_sentence(case, made, tmp_pat
     assert sentence in str(told.value) and "\n" not in str(told.value)
     assert "trust_remote_code" not in str(told.value) and not (tmp_path / "it ran").exists()
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob("*.part"))
+
+
+def test_weights_of_another_shape_are_named_with_both(tmp_path):
+    "transformers would only say where to look"
+    folder = make_encoder("mbert", tmp_path, "safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | dict(intermediate_size=2 * config["intermediate_size"])))
+    for load in (load_encoder, lambda f: load_trained(f, TARGETS["xnli"])):
+        with pytest.raises(XitcalError, match=r"do not fit a Bert.*'.*encoder.layer.0.intermediate.dense.bias' has the shape \(\d+,\), its config.json asks for") as told:
+            load(folder)
+        assert "\n" not in str(told.value) and "ignore_mismatched_sizes" not in str(told.value)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

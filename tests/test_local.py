@@ -182,7 +182,8 @@ def test_without_labels_the_sentence_says_where_they_belong(tmp_path):
     for file in (root / "labels").rglob("*.*"): file.unlink()
     suite = XtremeSuite(root)
     for task, code in (("xnli", "de"), ("pawsx", "de"), ("udpos", "de"), ("panx", "th"), ("xquad", "de"), ("mlqa", "de"), ("tatoeba", "sw"), ("bucc", "de")):
-        with pytest.raises(XitcalError, match=f"Task {task}, language {code}: none of the .* has a gold label.*labels/{task}/test-{code}.tsv"):
+        place = f"labels/{dict(bucc='bucc2018').get(task, task)}/test-{code}.{'json' if task in ('xquad', 'mlqa') else 'tsv'}"
+        with pytest.raises(XitcalError, match=f"Task {task}, language {code}: none of the .* has a gold label.*or {place} into the same folder"):
             suite.rows(task, "test", code)
     assert len(suite.rows("mnli", "train")) == N  # it can train all the same
 
@@ -458,7 +459,8 @@ def test_an_empty_answer_among_others_is_a_fault(tmp_path):
 
 
 VALUES = {  # of an answer, and what is said of it
-    "an offset in quotes": (dict(text="Paris", answer_start="3"), r"holds struct\[answer_start:list\[string\],text:list\[string\]\], not struct\[answer_start:list\[int\]"),
+    "an offset in quotes": (dict(text="Paris", answer_start="3"),
+                            r"holds struct\[answer_start:list\[string\],text:list\[string\]\], not struct\[answer_start:list\[int\]"),
     "an offset with a point": (dict(text="Paris", answer_start=3.0), r"holds struct\[answer_start:list\[float\]"),
     "a number for a text": (dict(text=5, answer_start=3), r"holds struct\[answer_start:list\[int\],text:list\[int\]\], not"),
 }
@@ -493,5 +495,57 @@ def test_a_mark_that_is_not_closed_is_a_fault_of_its_line(tmp_path, fault):
 
 def test_a_csv_error_of_another_reader_is_one_sentence(tmp_path):
     put(tmp_path / "cosmosqa/train.csv", 'id,context,question,answer0,answer1,answer2,answer3,label\n1,"He said,Why?,a,b,c,d,0\n')
-    with pytest.raises(XitcalError, match="^Task cosmosqa, language en.*cosmosqa/train.csv' is damaged or no such file as expected .unexpected end of data.; put it"):
+    with pytest.raises(XitcalError, match="^Task cosmosqa.*cosmosqa/train.csv' is damaged or no such file as expected .unexpected end of data.; put it right"):
         XtremeSuite(tmp_path).rows("cosmosqa", "train")
+
+
+def test_without_labels_a_training_file_is_not_sent_to_xtremes_labels(tmp_path):
+    put(tmp_path / "cosmosqa/train.csv", "id,context,question,answer0,answer1,answer2,answer3,label\n1,a,b,c,d,e,f,\n")
+    with pytest.raises(XitcalError, match="^Task cosmosqa.*: none of the 1 records for train in .* has a gold label; put files with labels there.$"):
+        XtremeSuite(tmp_path).rows("cosmosqa", "train")
+
+
+def test_the_file_that_is_missing_is_the_one_that_is_named(tmp_path):
+    put(tmp_path / "tatoeba/tatoeba.deu-eng.deu", "a\n")
+    put(tmp_path / "bucc2018/de-en.training.de", "de-1\ta\n")
+    suite = XtremeSuite(tmp_path)
+    for task, name, good in (("tatoeba", "tatoeba/tatoeba.deu-eng.eng", "tatoeba.deu-eng.deu"), ("bucc", "bucc2018/de-en.training.en", "de-en.training.de")):
+        with pytest.raises(XitcalError, match=f"^Task {task}, language de: the file '.*{name}' is missing beside '{good}'; put it there.$"):
+            suite.rows(task, "test", "de")
+
+
+def test_a_file_in_another_encoding_is_not_to_be_loaded_again(tmp_path):
+    "A mark before the first letter, as some editors write it, does no harm"
+    for code, encoding in (("de", "latin-1"), ("fr", "utf-16"), ("es", "utf-8-sig")):
+        for path, text in ((f"pawsx/test-{code}.tsv", "Köln\tBonn\t1\n"), (f"panx/test-{code}.tsv", "Köln\tB-LOC\n"), (f"xquad/xquad.{code}.json", squad([dict(
+                example="1", question="q", context="In Köln.", answers=dict(text=["Köln"], answer_start=[3]))]).replace("\\u00f6", "ö"))):
+            put(tmp_path / path, "")
+            (tmp_path / path).write_bytes(text.encode(encoding))
+    suite = XtremeSuite(tmp_path)
+    for task in ("pawsx", "panx", "xquad"):
+        rows = check_rows(suite.rows(task, "test", "es"), suite.tasks[task]).to_list()
+        assert "Köln" in str(rows[0]) and "\ufeff" not in str(rows[0])
+        for code in {"de", "fr"} & set(TARGETS[task].languages):
+            with pytest.raises(XitcalError, match=f"^Task {task}, language {code}: the file .*no UTF-8 text: byte.*; put it right, or take it out of the folder.$"):
+                suite.rows(task, "test", code)
+
+
+def test_one_record_that_is_unlike_the_others_is_named(tmp_path):
+    record = lambda i: dict(id=i, answerKey="B", question=dict(stem="Bed?", choices=[dict(label=x, text=x) for x in "ABCDE"]))
+    put(tmp_path / "commonsenseqa/train_rand_split.jsonl", "".join(json.dumps(record(7 if i == 3 else f"{i}")) + "\n" for i in range(9)))
+    with pytest.raises(XitcalError, match="^Task commonsenseqa.*: column 'id' of record 3 of '.*train_rand_split.jsonl' holds int, not string; put it right"):
+        XtremeSuite(tmp_path).rows("commonsenseqa", "train")
+
+
+def test_a_blank_token_and_a_choice_too_few_are_faults(tmp_path):
+    put(tmp_path / "panx/test-de.tsv", "in\tO\n \tO\nKöln\tB-LOC\n")
+    put(tmp_path / "hellaswag/hellaswag_train.jsonl", json.dumps(dict(ctx_a="A man sits.", ctx_b="he", endings=list("abc"), label=1)) + "\n")
+    suite = XtremeSuite(tmp_path)
+    with pytest.raises(XitcalError, match="record 0 of test in panx/test-de.tsv: token 1 is empty"): suite.rows("panx", "test", "de")
+    with pytest.raises(XitcalError, match="record 0 of train in hellaswag/hellaswag_train.jsonl: it has 3 choices, not 4"): suite.rows("hellaswag", "train")
+
+
+def test_a_revision_of_a_model_is_told_how_to_get_it():
+    with pytest.raises(XitcalError, match="^'FacebookAI/xlm-roberta-large' is no data set that is read here.*hf download FacebookAI/xlm-roberta-large --revision"):
+        XtremeSuite(revisions="FacebookAI/xlm-roberta-large=" + "a" * 40)
+    with pytest.raises(XitcalError, match="did you mean 'facebook/xnli'"): XtremeSuite(revisions="facebook/xnil=" + "a" * 40)

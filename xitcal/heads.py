@@ -26,7 +26,7 @@ from .languages import XitcalError
 from .tasks import Recipe, Task
 
 # %% ../nbs/21_heads.ipynb #dfedc763
-_SAFE = dict(use_safetensors=True, trust_remote_code=False)
+_SAFE = dict(use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True) # of other shapes: `_complete` tells which
 
 # %% ../nbs/21_heads.ipynb #e6dfa800
 @contextmanager
@@ -158,7 +158,11 @@ def _shorten(config, layers: int, path) -> None:
 
 # %% ../nbs/21_heads.ipynb #4eaf48eb
 def _complete(model, info: dict, path):
-    "The model; `XitcalError` when the checkpoint lacks some of its weights, which transformers would draw at random"
+    "The model; `XitcalError` when the checkpoint lacks some of its weights or has them in another shape: transformers would draw those at random"
+    if info["mismatched_keys"]:
+        name, stored, asked = min(info["mismatched_keys"])
+        raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {name!r} has the shape {tuple(stored)}, its config.json asks "
+                          f"for {tuple(asked)}; its config.json and its weights are of different models.")
     missing = sorted(n for n in info["missing_keys"] if "pooler" not in n)
     if missing:
         raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {len(missing)} are missing, such as {missing[0]!r}; "

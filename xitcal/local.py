@@ -49,8 +49,8 @@ def _quoted(path: Path) -> Iterator[list[str]]:
                 yield row
                 line = rows.line_num + 1
         except csv.Error as error:
-            raise XitcalError(f"line {line} of {str(path)!r} has a quotation mark that is not closed where its sentence ends ({error}); enclose the sentence in "
-                              "marks and write those inside it twice.") from None
+            raise XitcalError(f"line {line} of {str(path)!r} has a quotation mark that is not closed where its sentence ends ({error}); enclose the sentence "
+                              "in marks and write those inside it twice.") from None
 
 # %% ../nbs/08f_local.ipynb #b22c49c2
 def read_pairs(
@@ -78,8 +78,8 @@ def read_headed(
         rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted))
     if not language: return rows
     if rows and not any(r[language] == code for r in rows):
-        raise XitcalError(f"the file {str(paths[0])!r} has no records in this language; it has {', '.join(sorted({r[language] or '' for r in rows}))}. Leave the "
-                          "language out, or add its records.")
+        there = ", ".join(sorted({r[language] or "" for r in rows}))
+        raise XitcalError(f"the file {str(paths[0])!r} has no records in this language; it has {there}. Leave the language out, or add its records.")
     return [r for r in rows if r[language] == code]
 
 # %% ../nbs/08f_local.ipynb #4516bf6b
@@ -206,7 +206,7 @@ _ANLI = (_own((), None, partial(pair_rows, first="context", second="hypothesis")
 _QQP = _own("QQP/{split}.tsv", read_headed, partial(pair_rows, first="question1", second="question2", label="is_duplicate"),
             dict(question1="string", question2="string", is_duplicate="string"), _TRAIN | _THIRDS, labels=dict(is_duplicate=("0", "1")))
 _SQUADS = [_as_hub(task, f"squad/{{split}}-v{version}.json", read_squad, _TRAIN | _THIRDS) for task, version in (("squad", "1.1"), ("squad2", "2.0"))]
-_HELLASWAG = _own("hellaswag/hellaswag_{split}.jsonl", None, partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings"),
+_HELLASWAG = _own("hellaswag/hellaswag_{split}.jsonl", None, partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings", number=4),
                   HUB["hellaswag"][0].columns | dict(label="int|string"), _TRAIN | {s: t.replace("dev", "val") for s, t in _THIRDS.items()})
 _COSMOSQA = _as_hub("cosmosqa", "cosmosqa/{split}.csv", partial(read_headed, delimiter=",", quoted=True),
                     _TRAIN | {s: t.replace("dev", "valid") for s, t in _THIRDS.items()},
@@ -215,36 +215,38 @@ _COMMONSENSEQA = _as_hub("commonsenseqa", "commonsenseqa/{split}_rand_split.json
 
 # %% ../nbs/08f_local.ipynb #0beb0cdb
 _XNLI = (_own("XNLI-1.0/xnli.{split}.tsv", partial(read_headed, language="language"), splits=_HALVES | _TEST, **_GOLD_NLI),
-         _own("xnli/{split}-{code}.tsv", partial(read_pairs, gold="xnli"), splits=_HALVES | _TEST, **_NLI))
+         _own("xnli/{split}-{code}.tsv", partial(read_pairs, gold="xnli"), splits=_HALVES | _TEST, gold="labels/xnli/test-{code}.tsv", **_NLI))
 _ID_PAIR = dict(id="string", sentence1="string", sentence2="string", label="string")
 _BINARY = dict(label=("0", "1"))
 _PAWSX = (_own("x-final/{code}/{split}.tsv", read_headed, partial(pair_rows, id="id"), _ID_PAIR,
                dict(train="train", validation="dev_2k[:50%]", calibration="dev_2k[50%:]", test="test_2k"), labels=_BINARY),
-          _own("pawsx/{split}-{code}.tsv", partial(read_pairs, gold="pawsx"), pair_rows, _TABLE, _TRAIN | _HALVES | _TEST, labels=_BINARY))
+          _own("pawsx/{split}-{code}.tsv", partial(read_pairs, gold="pawsx"), pair_rows, _TABLE, _TRAIN | _HALVES | _TEST, labels=_BINARY,
+               gold="labels/pawsx/test-{code}.tsv"))
 _WORDS = dict(rows=tag_rows, columns=dict(tokens="list[string]", tags="list[string]"), splits=_TRAIN | _HALVES | _TEST)
 _UPOS, _IOB = ({"labels": dict(tags=TARGETS[t].labels)} | _WORDS for t in ("udpos", "panx"))
 _UDPOS = (_own("ud-treebanks-v*/UD_*/{code}_*-ud-{split}.conllu", read_conllu, **_UPOS),
-          _own("udpos/{split}-{code}.tsv", partial(read_tagged, gold="udpos"), **_UPOS))
+          _own("udpos/{split}-{code}.tsv", partial(read_tagged, gold="udpos"), gold="labels/udpos/test-{code}.tsv", **_UPOS))
 _PANX = (_own(("panx_dataset/{code}-{split}", "panx_dataset/{code}/{split}"), read_tagged, **_IOB),
-         _own("panx/{split}-{code}.tsv", partial(read_tagged, gold="panx"), **_IOB))
+         _own("panx/{split}-{code}.tsv", partial(read_tagged, gold="panx"), gold="labels/panx/test-{code}.tsv", **_IOB))
 
 # %% ../nbs/08f_local.ipynb #cedff74b
 _MLQA_FILE = "MLQA_V1/{split}/{split}-context-{code}-question-{code}.json"
-_XQUAD = (_as_hub("xquad", ("labels/xquad/{split}-{code}.json", "xquad/xquad.{code}.json"), read_squad, _TEST),)
-_MLQA = (_as_hub("mlqa", ("labels/mlqa/{split}-{code}.json", f"mlqa/{_MLQA_FILE}", _MLQA_FILE), read_squad, _HALVES | _TEST),)
+_XQUAD = (_as_hub("xquad", ("labels/xquad/{split}-{code}.json", "xquad/xquad.{code}.json"), read_squad, _TEST, gold="labels/xquad/test-{code}.json"),)
+_MLQA = (_as_hub("mlqa", ("labels/mlqa/{split}-{code}.json", f"mlqa/{_MLQA_FILE}", _MLQA_FILE), read_squad, _HALVES | _TEST,
+                 gold="labels/mlqa/test-{code}.json"),)
 _NAMED = {c: LANGUAGES[c].name.lower() for c in TARGETS["tydiqa"].languages}
 _TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-{split}.json", "tydiqa/tydiqa-goldp-v1.1-{split}.json"), read_squad,
                    dict(train="train[:90%]", validation="train[90%:95%]", calibration="train[95%:]"), only=HUB["tydiqa"][0].only),
            _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json", "labels/tydiqa/{split}-{code}.json",
                               "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json", "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.{code}.dev.json"),
-                   read_squad, _TEST, configs=_NAMED))
+                   read_squad, _TEST, configs=_NAMED, gold="labels/tydiqa/test-{code}.json"))
 _POOLS = HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]")
-_BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths) for files, splits in (
+_BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths, gold="labels/bucc2018/test-{code}.tsv") for files, splits in (
     (("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), _TEST),
     (("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), {"validation": "dev"}))]
 _TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned, _TEST, configs=HUB["tatoeba"][0].configs),
             _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST,
-                    HUB["tatoeba"][0].columns | dict(line="int"), ranked="line"))
+                    HUB["tatoeba"][0].columns | dict(line="int"), ranked="line", gold="labels/tatoeba/test-{code}.tsv"))
 
 # %% ../nbs/08f_local.ipynb #80aaff46
 LOCAL = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": ((_QQP,),), "squad": ((_SQUADS[0],),), "squad2": ((_SQUADS[1],),),

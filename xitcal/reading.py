@@ -134,7 +134,8 @@ def read_table(
     for path in [paths] if source.reader else [[p] for p in paths]:
         try: tables.append(_table(path, source, code))
         except XitcalError as error: raise WrongSchema(f"{where}: {error}") from None
-        except FileNotFoundError as error: raise WrongSchema(f"{where}: the file {str(error.filename)!r} is missing beside {path[0].name!r}; put it there.") from None
+        except FileNotFoundError as error:
+            raise WrongSchema(f"{where}: the file {str(error.filename)!r} is missing beside {path[0].name!r}; put it there.") from None
         except (pa.ArrowException, csv.Error, OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise WrongSchema(f"{where}: the file {str(path[0])!r} is damaged or no such file as expected ({_reason(error)}); {_mend(source)}.") from None
     if not any(t.num_columns for t in tables): raise WrongSchema(f"{where}: the file {str(paths[0])!r} has no records; {_mend(source)}.")
@@ -351,16 +352,18 @@ def limited(
 TOLERATED = 0.01 # largest share of records at fault
 
 # %% ../nbs/08c_reading.ipynb #02e08063
-def _judge(tally: Tally, task: Task, split: str, code: str) -> None:
+def _judge(tally: Tally, task: Task, split: str, code: str, sources: list[Source]) -> None:
     "Refuse data of which too much is at fault or unlabelled"
     bad = tally.left_out["at fault"]
     if bad > TOLERATED * tally.records:
         more = f" ({bad} of {tally.records} records are at fault)" if bad > 1 else ""
         raise XitcalError(f"{tally.fault}{more}; correct it there, or take another copy of the data (xitcal data check --task {task.name}).")
     if not tally.rows:
+        apart = [s.gold.format(code=code) for s in sources if s.gold and split == "test"]
+        do = ("XTREME's download script takes them out of test files, so put the original files there, or " + f"{apart[0]} into the same folder" if apart
+              else "put files with labels there" if not any(s.at for s in sources) else "give files of your own with --data")
         raise XitcalError(f"Task {task.name}, language {code}: none of the {tally.records} records for {split} in {', '.join(tally.places)} has a gold "
-                          "label; XTREME's download script takes them out of test files, so put the original files there, or "
-                          f"labels/{task.name}/test-{code}.tsv (or .json) beside them.")
+                          f"label; {do}.")
 
 # %% ../nbs/08c_reading.ipynb #c32909e2
 def make_rows(
@@ -380,6 +383,6 @@ def make_rows(
         if n is not None and len(rows) >= n + n // 100 + 10 and split != "test": break
     rows = list(_without_doubles(rows, parts, task, code, tally))
     tally.rows = len(rows)
-    _judge(tally, task, split, code)
+    _judge(tally, task, split, code, [p.source for p in parts])
     columns = FEATURES[task.kind]
     return Dataset.from_list([{c: row.get(c) for c in columns} for row in limited(rows, n, split)], features=columns), tally

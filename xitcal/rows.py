@@ -7,6 +7,7 @@ __all__ = ['COLUMNS', 'SPLITS', 'records', 'row_faults', 'check_rows']
 
 # %% ../nbs/02_rows.ipynb #e23799f4
 from collections.abc import Iterator
+from string import whitespace
 
 from datasets import Dataset
 
@@ -57,6 +58,8 @@ def _check_tagging(row, task):
     if not row["tokens"]: yield "it has no tokens"
     if len(row["tokens"]) != len(row["tags"]):
         yield f"it has {len(row['tokens'])} tokens but {len(row['tags'])} tags"
+    blank = [i for i, token in enumerate(row["tokens"]) if not (token or "").strip(whitespace)]
+    if blank: yield f"token {blank[0]} is empty"
     bad = [t for t in row["tags"] if not isinstance(t, int) or not 0 <= t < len(task.labels)]
     if bad: yield f"tag {bad[0]!r} is outside 0..{len(task.labels) - 1}"
 

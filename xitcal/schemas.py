@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import whitespace
 
 from datasets import Features, Sequence, Value
 
@@ -98,9 +99,11 @@ def choice_rows(
     choices: str|tuple[str, ...], # Column of the list of choices, or one column each
     label: str = "label",      # Column of the place of the right choice
     id: str = "",              # Column of an id; "" for the place in the file
+    number: int = 0,           # How many choices there are; 0 for any number
 ) -> list[dict]: # One row, none without a gold label
     "Multiple choice with a place as label"
     texts = record[choices] if isinstance(choices, str) else [record[c] for c in choices]
+    if number and len(texts) != number: raise Fault(f"it has {len(texts)} choices, not {number}")
     if not all((c or "").strip() for c in texts): raise Fault("a choice is empty")
     gold = label_id(record[label], [str(i) for i in range(len(texts))])
     if gold is None: return []
@@ -134,6 +137,7 @@ def tag_rows(
     if given is None: return []
     if not words: raise Fault("it has no tokens")
     if len(words) != len(given): raise Fault(f"it has {len(words)} tokens but {len(given)} tags")
+    if blank := [i for i, word in enumerate(words) if not (word or "").strip(whitespace)]: raise Fault(f"token {blank[0]} is empty")
     names = [at.labels[t] if isinstance(t, int) and 0 <= t < len(at.labels) else t for t in given]
     place = {name: i for i, name in enumerate(at.task.labels)}
     for name in names:

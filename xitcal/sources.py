@@ -34,6 +34,7 @@ class Source:
     revision: str = "main"     # Branch, tag or commit in full
     reader: Callable|None = None # (paths, code) -> records, for files that are no Parquet
     find: Callable|None = None   # (folder, split) -> files, where patterns do not do
+    gold: str = ""             # Where the labels of a test set belong in the user's folder, if they lie apart
     name: str = ""             # Short name, where a task has several sources
     sure: str = ""             # How sure it is that the above is so
     note: str = ""             # Known faults of this source and of others
@@ -97,7 +98,7 @@ _SQUAD2 = _source("rajpurkar/squad_v2", ("squad_v2/{split}-*.parquet", "plain_te
     counts=dict(train=130319, validation=11873), note="questions without an answer have empty lists")
 
 # %% ../nbs/08b_sources.ipynb #bbef6b37
-_HELLASWAG = _source("Rowan/hellaswag", "**/{split}-*.parquet", partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings"),
+_HELLASWAG = _source("Rowan/hellaswag", "**/{split}-*.parquet", partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings", number=4),
     dict(ctx_a="string", ctx_b="string", endings="list[string]", label="string"), _PARTS, counts=dict(train=39905, validation=10042),
     note="the label is a string; test is unlabelled; `ind` is no unique id")
 _COSMOSQA = _source("allenai/cosmos_qa", "**/{split}/*.parquet",
@@ -106,8 +107,8 @@ _COSMOSQA = _source("allenai/cosmos_qa", "**/{split}/*.parquet",
     revision="refs/convert/parquet", counts=dict(train=25262, validation=2985), note="a script repository: read from the hub's own conversion",
     sure="the script: public inventory of October 2026; the conversion branch: not seen")
 _COMMONSENSEQA = _source("tau/commonsense_qa", "**/{split}-*.parquet", keyed_choice_rows,
-    dict(id="string", question="string", choices="struct[label:list[string],text:list[string]]", answerKey="string"), _PARTS, counts=dict(train=9741, validation=1221),
-    note="five choices; test is unlabelled")
+    dict(id="string", question="string", choices="struct[label:list[string],text:list[string]]", answerKey="string"), _PARTS,
+    counts=dict(train=9741, validation=1221), note="five choices; test is unlabelled")
 
 # %% ../nbs/08b_sources.ipynb #50938394
 _ENGLISH = {"validation": "validation[:50%]", "calibration": "validation[50%:]"}

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -46,13 +47,16 @@ OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}, "tatoeba": {"queries
 def chosen_revisions(
     text: str|None = None, # Such as "google/xtreme=COMMIT,mteb/BUCC=dev"; None for what XITCAL_REVISIONS says
 ) -> dict[str, str]: # Revision by repository
-    "Revisions that the user set; `XitcalError` for one that no source has or the hub could not find"
+    "Revisions that the user set; `XitcalError` for a repository that no task is read from, or a revision that the hub could not find"
     chosen, sources = {}, {s.at for found in HUB.values() for s in found} | {WIKIPEDIA.at}
     for item in filter(None, (part.strip() for part in (os.environ.get("XITCAL_REVISIONS", "") if text is None else text).split(","))):
         at, mark, revision = (part.strip() for part in item.partition("="))
         if not revision: raise XitcalError(f"{item!r} is no revision; write --revision ID=COMMIT, such as --revision {HUB['panx'][0].at}=refs/pr/9.")
         if re.fullmatch("[0-9a-f]{7,39}", revision):
             raise XitcalError(f"{revision!r} is a part of a commit; the hub wants all of its 40 digits (--revision {at}=COMMIT).")
+        if at not in sources and not get_close_matches(at.rpartition("/")[2].lower(), {s.rpartition("/")[2].lower() for s in sources}, 1):
+            raise XitcalError(f"{at!r} is no data set that is read here, so --revision cannot set it; of a model, download that commit "
+                              f"(hf download {at} --revision {revision} --local-dir FOLDER) and give the folder as the model.")
         chosen[known(at, sorted(sources), "repository to set a revision of")] = revision
     return chosen
 
