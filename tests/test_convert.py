@@ -1,6 +1,7 @@
 """Models that cannot be used as they are: weights in a pickle, code of their own, no tokenizer; from folders and from a hub on this machine."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -149,8 +150,8 @@ def test_weights_of_another_shape_are_named_with_both(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | dict(intermediate_size=2 * config["intermediate_size"])))
     for load in (load_encoder, lambda f: load_trained(f, TARGETS["xnli"])):
-        with pytest.raises(XitcalError, match=r"do not fit a Bert.*'.*encoder.layer.0.intermediate.dense.bias' has the shape \(\d+,\), its config.json asks for") as told:
-            load(folder)
+        with pytest.raises(XitcalError) as told: load(folder)
+        assert re.search(r"do not fit a Bert.*'.*encoder.layer.0.intermediate.dense.bias' has the shape \(\d+,\), its config.json asks for", str(told.value))
         assert "\n" not in str(told.value) and "ignore_mismatched_sizes" not in str(told.value)
 
 

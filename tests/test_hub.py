@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -305,6 +306,17 @@ def test_data_check_prints_a_table(root, loaded):
     assert all(cell in good.stdout for cell in ("looked_at", "declared", " right "))
     assert bad.returncode == 1 and "Task bucc, language de: mteb/BUCC at main cannot be loaded" in bad.stdout
     assert "1 of 2 found, 1 of them without a problem." in bad.stdout
+
+
+def test_a_hub_that_is_down_is_waited_for_once(tmp_path):
+    "The client tries for some 24 seconds; all others are then told the same sentence at once"
+    start, languages = time.monotonic(), "en,de,es,fr,ru,sw,zh"
+    down = data_check("http://127.0.0.1:9", tmp_path, "--task", "xnli,pawsx,panx,xquad,mlqa,tatoeba", "--language", languages)
+    took = time.monotonic() - start
+    told = [line for line in down.stdout.splitlines() if line.startswith("Task ") and "cannot be reached (" in line]
+    count = sum(len(set(languages.split(",")) & set(TARGETS[t].languages)) for t in ("xnli", "pawsx", "panx", "xquad", "mlqa", "tatoeba"))
+    assert down.returncode == 1 and len(told) == count > 30 and f"\n0 of {count} found" in down.stdout, down.stdout + down.stderr
+    assert len({re.sub(r"^Task .*: http", "http", line) for line in told}) == 1 and took < 120, (took, told)
 
 
 def test_a_slow_hub_is_named(slow):

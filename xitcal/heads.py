@@ -161,8 +161,8 @@ def _complete(model, info: dict, path):
     "The model; `XitcalError` when the checkpoint lacks some of its weights or has them in another shape: transformers would draw those at random"
     if info["mismatched_keys"]:
         name, stored, asked = min(info["mismatched_keys"])
-        raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {name!r} has the shape {tuple(stored)}, its config.json asks "
-                          f"for {tuple(asked)}; its config.json and its weights are of different models.")
+        raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {name!r} has the shape {tuple(stored)}, its config.json "
+                          f"asks for {tuple(asked)}; its config.json and its weights are of different models.")
     missing = sorted(n for n in info["missing_keys"] if "pooler" not in n)
     if missing:
         raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {len(missing)} are missing, such as {missing[0]!r}; "

@@ -7,6 +7,7 @@ __all__ = ['patterns', 'hub_fault', 'hub_sentence', 'hub_files', 'hub_part']
 
 # %% ../nbs/08d_hub.ipynb #bd1fb3e6
 import re
+import time
 from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
@@ -76,6 +77,21 @@ def hub_sentence(
     return f"{name} cannot be loaded from {constants.ENDPOINT} ({reason}); run it again, or {own}."
 
 # %% ../nbs/08d_hub.ipynb #e1daa42d
+_MINUTE, _SILENT = 60, {} # by endpoint and repository ("" for all): when it did not answer, and the error
+
+def _silence(error: Exception, source: Source) -> None:
+    "Remember an endpoint that cannot be reached, or a repository that was too slow"
+    cause, chain = error, []
+    while cause is not None: chain.append(cause); cause = cause.__cause__ or cause.__context__
+    if any(isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout)) for e in chain): _SILENT[constants.ENDPOINT, ""] = time.monotonic(), error
+    elif any(isinstance(e, httpx.TimeoutException) for e in chain): _SILENT[constants.ENDPOINT, source.at] = time.monotonic(), error
+
+def _silent(source: Source) -> Exception|None:
+    "The error of the last minute that a source would meet again; None where it is to be asked"
+    recent = (_SILENT[key] for key in ((constants.ENDPOINT, ""), (constants.ENDPOINT, source.at)) if key in _SILENT)
+    return next((error for when, error in recent if time.monotonic() - when < _MINUTE), None)
+
+# %% ../nbs/08d_hub.ipynb #a4f559a5
 def hub_files(
     source: Source, # On the hub
     raw: str,       # The source's name of a split
@@ -87,8 +103,10 @@ def hub_files(
     try: folder = _snapshot(source, wanted, True)
     except (LocalEntryNotFoundError, ValueError, OSError): folder = None
     if folder is None or not (there := _matching(folder, wanted)) or missing_parts(there):
+        if error := _silent(source): raise NotFound(f"{where}: {hub_sentence(error, source)}")
         try: folder = _snapshot(source, wanted, False)
         except (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+            _silence(error, source)
             raise NotFound(f"{where}: {hub_sentence(error, source)}") from None
     found = _matching(folder, wanted)
     if not found and constants.HF_HUB_OFFLINE: raise NotFound(f"{where}: {hub_sentence(LocalEntryNotFoundError('not in the cache'), source)}")
