@@ -15,6 +15,7 @@ from xitcal.findings import fault_sentence
 from xitcal.languages import LANGUAGES, XitcalError
 from xitcal.phase2 import material_facts
 from xitcal.reading import noted
+from xitcal.recipes import RECIPES
 from xitcal.rows import check_rows
 from xitcal.study import Study, make_plan
 from xitcal.suites import find_suite
@@ -549,3 +550,12 @@ def test_a_revision_of_a_model_is_told_how_to_get_it():
     with pytest.raises(XitcalError, match="^'FacebookAI/xlm-roberta-large' is no data set that is read here.*hf download FacebookAI/xlm-roberta-large --rev"):
         XtremeSuite(revisions="FacebookAI/xlm-roberta-large=" + "a" * 40)
     with pytest.raises(XitcalError, match="did you mean 'facebook/xnli'"): XtremeSuite(revisions="facebook/xnil=" + "a" * 40)
+
+
+def test_xtremes_recipe_says_on_which_rows_the_best_step_of_xnli_is_chosen():
+    "XTREME's script takes XNLI's development set; a stage that trains on MNLI has MNLI's validation rows"
+    study = Study(suite="xtreme", targets=("xnli",), intermediates=("none",), seeds=(0,), models=("m",), recipes="xtreme")
+    (stage,) = (s for s in make_plan(study).stages.values() if s.phase == "target")
+    (trained,), recipe = stage.facts["tasks"], stage.facts["recipe"]
+    assert (trained["name"], recipe["evaluate_rows"], recipe["keep_best"]) == ("mnli", 2490, True)
+    assert "here it is chosen on as many rows of MNLI's validation set" in RECIPES["xtreme"].unsettled
