@@ -132,10 +132,32 @@ def _without_headless(study):
     for name, sentence in zip(gone, told): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return left
 
-def _tell_languages(study):
-    "Say which targets lack which of the languages that were asked for"
+# %% ../nbs/44_cli.ipynb #f9982e64
+def _tell_multi(study):
+    "Say which tasks `multi` goes without"
+    from xitcal.phase2 import lacking
+    from xitcal.suites import find_suite
+    from xitcal.tasks import INTERMEDIATES
+    for name in study.intermediates:
+        if gone := lacking(name, find_suite(study.suite)):
+            there = f"{len(INTERMEDIATES) - len(gone)} of its {len(INTERMEDIATES)} tasks"
+            typer.echo(f"xitcal: {name} is trained on {there}, without {', '.join(gone)}, whose data are not on this machine ("
+                       f"`xitcal data check --task {gone[0]}` says how to get them).", err=True)
+    return study
+
+# %% ../nbs/44_cli.ipynb #c5123e5e
+def _tell_languages(study, named):
+    "The study without targets that have none of the languages, unless targets were named; say what each target lacks"
     from xitcal.suites import find_suite
     tasks = find_suite(study.suite).tasks
+    empty = [t for t in study.targets if study.languages and not set(study.languages) & set(tasks[t].languages)]
+    if empty and (named or len(empty) == len(study.targets)):
+        has = tasks[empty[0]]
+        raise XitcalError(f"{has.title} has none of the languages {', '.join(study.languages)}; leave it out of --target, or add one of "
+                          f"its own: {', '.join(has.languages)}.")
+    for t in empty:
+        typer.echo(f"xitcal: {tasks[t].title} has none of the languages {', '.join(study.languages)}; the study goes on without {t}.", err=True)
+    study = replace(study, targets=tuple(t for t in study.targets if t not in empty))
     gaps = {tasks[t].title: [c for c in study.languages or () if c not in tasks[t].languages] for t in study.targets}
     said = "; ".join(f"{title} has no {', '.join(codes)}" for title, codes in gaps.items() if codes)
     if said: typer.echo(f"xitcal: {said}; the study goes on with the languages that each target has.", err=True)
@@ -160,7 +182,8 @@ def make_study(
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
     if chosen.get("languages") is not None: chosen["languages"] = tuple(languages(_items(chosen["languages"])))
-    return _tell_languages(check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen))))
+    study = check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen)))
+    return _tell_multi(_tell_languages(study, "targets" in chosen))
 
 # %% ../nbs/44_cli.ipynb #23ff883e
 def _items(value) -> list:
@@ -194,7 +217,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
          flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the recipes and stages of a study and what they cost; runs nothing."
-    from xitcal.estimates import estimate
+    from xitcal.estimates import cost_text
     from xitcal.runner import default_workers
     from xitcal.study import make_plan, recipe_text
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
@@ -202,13 +225,8 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
                        mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
                        precision=precision, task_file=task_file, data=data, revision=revision)
-    stages = make_plan(study := _without_headless(study))
-    costs, crew = estimate(stages, flops), workers or default_workers()
-    typer.echo(recipe_text(stages) + "\n")
-    typer.echo(costs.round({"seconds": 1, "gigabytes": 2}).to_string(index=False))
-    typer.echo(f"\n{len(costs)} stages, {costs['examples'].sum():,} examples, {costs['tokens'].sum():,} tokens. About "
-               f"{costs['seconds'].sum() / crew / 60:.1f} minutes with {crew} side by side; {costs['gigabytes'].max():.2f} GiB for the "
-               "largest. Estimates: lengths from English samples, time from arithmetic.")
+    stages = make_plan(_without_headless(study))
+    typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
 
 # %% ../nbs/44_cli.ipynb #d5cb1009
 @app.command()

@@ -324,8 +324,9 @@ def check_encoders(
     for stage, was in stored_encoders(store).items() if now else ():
         name, _, commit = was.rpartition("@")
         if now.get(name, was) == was: continue
-        raise XitcalError(f"The store {str(store.path)!r} was made with {name} at commit {commit} (stage {stage}), which is at {now[name].rpartition('@')[2]} now; choose "
-                          f"another --store. A folder does not move: `hf download {name} --revision {commit} --local-dir DIR`, then --model DIR.")
+        raise XitcalError(f"The store {str(store.path)!r} was made with {name} at commit {commit} (stage {stage}), which is at "
+                          f"{now[name].rpartition('@')[2]} now; choose another --store (an encoder is pinned by "
+                          f"`hf download {name} --revision {commit} --local-dir DIR` and --model DIR).")
 
 # %% ../nbs/42_runner.ipynb #3525cc4c
 def _tell_moved(plan: Plan, store: Store) -> None:

@@ -23,7 +23,7 @@ from .batches import check_sampling
 from .heads import METHODS, PRECISIONS
 from .kinds import EVENT_SCHEMA
 from .languages import XitcalError, known, languages
-from .phase2 import material_facts
+from .phase2 import lacking, material_facts
 from .recipes import RECIPES, with_recipes
 from .store import Store, alone, disk_errors
 from .suites import find_suite
@@ -161,7 +161,8 @@ def _intermediate(study: Study, name: str, target: Task, seed: int, method: str,
     materials, tasks = material_facts(name, find_suite(study.suite), target.trained_on), _tasks(study)
     recipe = _set_recipes(study).get(split_phase2(name, tasks)[0]) or tasks.get(materials[0]["name"], target).recipe
     limited = asdict(_limited(study, recipe, study.intermediate_rows, rate))
-    return Stage("intermediate", f"{phase2_title(name)}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
+    some = f" but {', '.join(gone)}" if (gone := lacking(name, find_suite(study.suite))) else ""
+    return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
 
 # %% ../nbs/41_study.ipynb #2fdcf6cf
 def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
@@ -476,7 +477,8 @@ def moved_sentence(
     if not moved: return ""
     said = "; ".join(f"{at} at {' and '.join(commits)}" for at, commits in moved.items())
     pins = " ".join(f"--revision {at}={commits[-1]}" for at, commits in moved.items())
-    return f"Data changed on the hub while this store was made, so some of its rows are of one commit and some of another: {said}. A new store with {pins} has one."
+    return (f"Data changed on the hub while this store was made, so some of its rows are of one commit and some of another: {said}. "
+            f"A new store with {pins} has one.")
 
 # %% ../nbs/41_study.ipynb #916e7c37
 def stored_encoders(
