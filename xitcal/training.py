@@ -116,7 +116,7 @@ class Options:
     lora_targets: tuple[str, ...] = () # Modules that LoRA updates; () for the architecture's own
     precision: str = "auto"     # "auto", "fp32" or "bf16" for the encoder
     budget: int = 4096          # Most tokens in a micro-batch
-    save_seconds: float = 60.   # Time between two checkpoints
+    save_seconds: float = 60.   # Least time between two checkpoints; on a slow disk it is longer, see `run`
     progress: bool = False      # Whether to show a bar
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
     average: int = 0            # Checkpoints, equally spaced over the training, whose mean is the trained model; 0 for the best or last one
@@ -305,7 +305,7 @@ def run(self: Training) -> None:
     self.resume()
     self.runnable = {n: torch.compile(m) if self.options.compile else m for n, m in self.models.items()}
     models, every, saved, stop = list(self.models.values()), self.recipe.evaluate_every, time.monotonic(), False
-    bf16 = use_bf16(self.options.precision, self.accelerator.device)
+    bf16, pause = use_bf16(self.options.precision, self.accelerator.device), self.options.save_seconds
     bar = tqdm(total=len(self.steps), initial=self.done, desc=f"train {'+'.join(self.models)}", leave=False,
                disable=None if self.options.progress else True)
     while self.done < len(self.steps) and not stop:
@@ -314,9 +314,10 @@ def run(self: Training) -> None:
         if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
         self._average()
         if every and self.done % every == 0: stop = self._evaluate()
-        if time.monotonic() - saved > self.options.save_seconds:
+        if (began := time.monotonic()) - saved > pause:
             self.save()
             saved = time.monotonic()
+            pause = max(self.options.save_seconds, 20 * (saved - began))
         bar.update()
         if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
