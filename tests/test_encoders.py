@@ -329,7 +329,8 @@ def test_a_model_that_knows_the_answer_is_right_in_every_script(name, folder):
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_sentences_are_tokenised_some_at_a_time(name, folder, monkeypatch):
-    tokenizer, rows = load_tokenizer(folder(name)), Dataset.from_dict(dict(text=[" ".join([w] * (1 + 4 * i)) for i, w in enumerate(["river", "sea", "sun"] * 4)]))
+    tokenizer, texts = load_tokenizer(folder(name)), [" ".join([w] * (1 + 4 * i)) for i, w in enumerate(["river", "sea", "sun"] * 4)]
+    rows = Dataset.from_dict(dict(text=texts))
     task, recipe = TARGETS["tatoeba"], replace(TARGETS["tatoeba"].recipe, max_length=12)
     whole = Retrieval().features(rows, tokenizer, task, recipe)
     monkeypatch.setattr(xitcal.retrieval, "_AT_ONCE", 5)

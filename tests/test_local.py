@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from xitcal.cli import app, make_study
 from xitcal.findings import fault_sentence
 from xitcal.languages import LANGUAGES, XitcalError
+from xitcal.local import LOCAL, local_identity
 from xitcal.phase2 import material_facts
 from xitcal.reading import noted
 from xitcal.recipes import RECIPES
@@ -559,3 +560,15 @@ def test_xtremes_recipe_says_on_which_rows_the_best_step_of_xnli_is_chosen():
     (trained,), recipe = stage.facts["tasks"], stage.facts["recipe"]
     assert (trained["name"], recipe["evaluate_rows"], recipe["keep_best"]) == ("mnli", 2490, True)
     assert "here it is chosen on as many rows of MNLI's validation set" in RECIPES["xtreme"].unsettled
+
+
+@pytest.mark.parametrize("task, files, changed", [
+    ("tatoeba", {"tatoeba/tatoeba.deu-eng.deu": "eins\nzwei\n", "tatoeba/tatoeba.deu-eng.eng": "one\ntwo\n"}, "tatoeba/tatoeba.deu-eng.eng"),
+    ("xnli", {"xnli/test-de.tsv": "a\tb\nc\td\n", "labels/xnli/test-de.tsv": "neutral\nneutral\n"}, "labels/xnli/test-de.tsv")])
+def test_what_lies_beside_a_file_is_a_part_of_its_identity(task, files, changed, tmp_path):
+    "The English side and the labels are in other files than those that are looked for"
+    for name, text in files.items(): put(tmp_path / name, text)
+    before = local_identity(tmp_path, LOCAL[task])
+    assert before and local_identity(tmp_path, LOCAL[task]) == before
+    put(tmp_path / changed, files[changed].replace("two", "deux").replace("neutral\n", "contradiction\n", 1))
+    assert local_identity(tmp_path, LOCAL[task]) != before

@@ -98,7 +98,8 @@ def kept_span(
 # %% ../nbs/14_answers.ipynb #7a267059
 def _windows(tokenizer, questions, contexts, max_length, stride):
     "Windows of questions that leave the same room; `row` counts these"
-    coded = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, stride=stride, return_overflowing_tokens=True, return_offsets_mapping=True)
+    coded = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, stride=stride, return_overflowing_tokens=True,
+                      return_offsets_mapping=True)
     names = [n for n in ("input_ids", "token_type_ids") if n in coded]
     found = [dict(row=row, offsets=_context_offsets(coded, i, contexts[row])) | {n: coded[n][i] for n in names}
              for i, row in enumerate(coded["overflow_to_sample_mapping"])]

@@ -323,6 +323,7 @@ def local_identity(
         for raw in {r for text in source.splits.values() for r in parse_split(text)[0]}:
             found.update(source.find(root, raw) if source.find else ())
             for pattern in source.files: found.update(p for p in root.glob(pattern.format(split=raw, code="*", config="*")) if p.is_file())
-    found.update(p for gold in [*found] if gold.suffix == ".gold" for p in gold.parent.glob(f"{gold.stem}.*")) # and the pools that the pairs are of
+            if source.gold: found.update(p for p in root.glob(source.gold.format(split=raw, code="*", config="*")) if p.is_file())
+    found.update(p for one in [*found] for p in one.parent.glob(f"{one.stem}.*") if p.is_file()) # the other side of a pair, or the pools that pairs are of
     facts = sorted((str(p.relative_to(root)), file_checksum(p)) for p in found)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""

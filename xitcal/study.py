@@ -450,12 +450,12 @@ def cut_examples(
     return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True) # the same in every seed and after every phase 2
 
 # %% ../nbs/41_study.ipynb #68c02323
-_SOURCES = ["task", "split", "language", "records", "rows", "faulty", "repaired", "fault", "places", "commits"]
+_SOURCES = ["task", "split", "language", "records", "rows", "faulty", "repaired", "unlabelled", "fault", "places", "commits"]
 
 # %% ../nbs/41_study.ipynb #5441ca13
 def source_records(
     store: str|Path, # Folder of the store
-) -> pd.DataFrame: # task, split, language, records, rows, faulty, repaired (by reason), fault (the first), places, commits; no rows for generated data
+) -> pd.DataFrame: # task, split, language, records, rows, faulty, repaired (by reason), unlabelled, fault (first), places, commits; none for generated data
     "What every stage that is done has read; `XitcalError` for a damaged file"
     place = Store(store, create=False)
     notes = [n for path in sorted((place.path / "stages").iterdir()) for n in _result(place, path.name).get("sources", [])]
