@@ -62,6 +62,25 @@ def test_a_baseline_adds_paired_changes(tmp_path):
     assert table.loc[("en", "change_nll"), "low"] > 0 and table.loc[("en", "change_signed_gap"), "n"] == 390
 
 
+def test_all_compares_the_parts_of_scores_too(tmp_path):
+    "A louder model knows as much and is worse calibrated; the parts' changes are their scores'; a group that cannot be cross-fitted has none"
+    plain, loud = predictions(1., n=400), predictions(3., n=400)
+    for name, table in dict(plain=plain, loud=loud).items(): table.to_parquet(tmp_path / f"{name}.parquet")
+    said = calibrate(tmp_path / "loud.parquet", "--baseline", tmp_path / "plain.parquet", "--out", tmp_path / "out.parquet", "--fast", "--all")
+    found = pd.read_parquet(tmp_path / "out.parquet").query("estimate.str.startswith('change_')").set_index(["language", "estimate"])
+    assert "nll_calibration" in said.split("Change against")[1]
+    for _, rows in found.groupby("language"):
+        mine = rows.droplevel("language")
+        assert len(mine) == 9 and mine.low["change_nll_calibration"] > 0 and mine.p["change_nll_calibration"] < .05
+        assert mine.low["change_nll_refinement"] < 0 < mine.high["change_nll_refinement"]
+        for score in ("nll", "brier"):
+            parts = mine.value[f"change_{score}_calibration"] + mine.value[f"change_{score}_refinement"]
+            assert parts == pytest.approx(mine.value[f"change_{score}_confidence"], abs=2e-3)
+    few = compare(*(t.groupby("language").head(1) for t in (loud, plain)), everything=True).set_index("estimate")
+    empty = few.index.str.endswith(("calibration", "refinement"))
+    assert empty.sum() == 2 * 4 and few.value[empty].isna().all() and few.p[empty].isna().all() and few.value[~empty].notna().all()
+
+
 def test_what_cannot_be_is_one_sentence(tmp_path):
     table = predictions(1.)
     table.to_parquet(tmp_path / "a.parquet")

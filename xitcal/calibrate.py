@@ -16,9 +16,9 @@ from scipy.special import log_softmax, xlogy
 from .bins import binned_ece, largest_error, null_bins
 from .groups import group_estimates, mean_interval, tidy_estimates
 from .languages import XitcalError, known
-from .measures import _classwise, _part_rows, _ranking_rows
+from .measures import _classwise, _part_rows, _ranking_rows, score_parts
 from .parts import example_groups
-from .significance import calibration_test, paired_means
+from .significance import calibration_test, paired_means, paired_parts
 
 # %% ../nbs/39_calibrate.ipynb #3a4f19ae
 _NUMERIC = ("label", "confidence", "correct") # the rest of a text file are lists and keys
@@ -186,12 +186,18 @@ def _whole(found, known_groups, n):
     return {name: tuple(spread(x) for x in values) for name, values in found.items()}
 
 # %% ../nbs/39_calibrate.ipynb #ab48a02b
+_PARTS = [f"{score}_{part}" for score in ("nll", "brier") for part in ("calibration", "refinement")]
+
+def _crossed(group, names):
+    "Groups whose examples are in two folds at least (others cannot be cross-fitted), their rows, the new number of each group, and the rows' folds"
+    fold = example_groups(names, 5)
+    chosen = np.bincount(np.unique(group * 5 + fold) // 5, minlength=group.max() + 1) > 1
+    return chosen, chosen[group], np.cumsum(chosen) - 1, fold
+
 def _parts(c, y, group, cluster, names, draws, seed=0):
-    "Parts of the proper scores, of groups whose examples are in two folds at least: others cannot be cross-fitted"
-    n, fold = group.max() + 1, example_groups(names, 5)
-    chosen = np.bincount(np.unique(group * 5 + fold) // 5, minlength=n) > 1
-    keep, number = chosen[group], np.cumsum(chosen) - 1
-    if not chosen.any(): return {f"{s}_{part}": (np.full(n, np.nan),) * 4 for s in ("nll", "brier") for part in ("calibration", "refinement")}
+    "Parts of the proper scores"
+    n, (chosen, keep, number, fold) = group.max() + 1, _crossed(group, names)
+    if not chosen.any(): return {name: (np.full(n, np.nan),) * 4 for name in _PARTS}
     return _whole(_part_rows(c[keep], y[keep], number[group[keep]], cluster[keep], fold[keep], draws, seed), chosen, n)
 
 def _share(value, if_right, if_wrong, group, cluster, floor):
@@ -244,13 +250,32 @@ def _partners(first, second, keys):
     return joined["_at"].to_numpy(), joined["_at_other"].to_numpy()
 
 # %% ../nbs/39_calibrate.ipynb #3e36a8b0
+def _mean_changes(scores, others, decided, group, cluster):
+    "By name: value, baseline, change, low, high and p of each group, of estimates that are means; the loss of NLL has no bound: errors not seen count"
+    size, found = np.bincount(group), {}
+    for name, mine in scores.items():
+        change = paired_means(mine, others[name], group, cluster, decided=decided if name.startswith("nll") else None)
+        found[name] = np.bincount(group, mine[0]) / size, np.bincount(group, others[name][0]) / size, *change
+    return found
+
+def _part_changes(decided, group, cluster, names):
+    "The same of parts of the proper scores; NaN for groups that cannot be cross-fitted"
+    chosen, keep, number, fold = _crossed(group, names)
+    if not chosen.any(): return {name: (np.full(len(chosen), np.nan),) * 6 for name in _PARTS}
+    mine, theirs = [tuple(x[keep] for x in side) for side in decided]
+    where = number[group[keep]], fold[keep], cluster[keep]
+    values, found = score_parts(*mine, *where), paired_parts(mine, theirs, *where)
+    return _whole({k: (values[k][0], values[k][0] - v[0], *v) for k, v in found.items()}, chosen, len(chosen))
+
+# %% ../nbs/39_calibrate.ipynb #0cd24ff4
 def compare(
     table: pd.DataFrame,    # Predictions of the system
     baseline: pd.DataFrame, # Predictions of the baseline, on examples of the same names
     by: list[str]|None = None, # Columns that tell groups apart; None for `language` where both have it
     names: tuple[str, str] = ("predictions", "baseline"), # What errors call them
-) -> pd.DataFrame: # by, estimate (signed_gap, nll, brier), value, baseline, change, low, high, p, n (paired decisions), unpaired
-    "Paired changes of the estimates that are means; `XitcalError` when nothing can be paired"
+    everything: bool = False, # Whether to compare NLL and Brier score of (confidence, correct) and their parts too
+) -> pd.DataFrame: # by, estimate (signed_gap, nll, brier, ...), value, baseline, change, low, high, p, n (paired decisions), unpaired
+    "Paired changes of scores and of their parts; `XitcalError` when nothing can be paired"
     (mine, scores), (theirs, others) = (read_decisions(t, n) for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
         if "example" not in t_: raise XitcalError(f"{n} has no column example, without which decisions cannot be paired with those of a baseline.")
@@ -260,17 +285,16 @@ def compare(
     at, other = _partners(mine, theirs, keys)
     if not len(at): raise XitcalError(f"No example of {names[0]} is in {names[1]} as well (compared by {', '.join(keys)}).")
     pairs = mine.iloc[at].reset_index(drop=True)
-    group, groups = _groups(pairs, by)
-    def gaps(d): return (d.confidence - d.correct).to_numpy(), (d.confidence - 1).to_numpy(), d.confidence.to_numpy()
-    scores, others = dict(signed_gap=gaps(mine)) | scores, dict(signed_gap=gaps(theirs)) | others
-    rows = []
-    for name in scores:
-        a, b = [v[at] for v in scores[name]], [v[other] for v in others[name]]
-        both = [(d.confidence.to_numpy()[i], d.correct.to_numpy()[i]) for d, i in ((mine, at), (theirs, other))]
-        change, low, high, p = paired_means(a, b, group, _examples(pairs), decided=both if name == "nll" else None) # its loss has no bound
-        size = np.bincount(group)
-        rows.append(groups.reset_index(drop=True).assign(estimate=name, value=np.bincount(group, a[0]) / size, baseline=np.bincount(group, b[0]) / size,
-                                                         change=change, low=low, high=high, p=p, n=size))
+    (group, groups), cluster, sides = _groups(pairs, by), _examples(pairs), []
+    for d, extra, i in ((mine, scores, at), (theirs, others, other)):
+        c, y = d.confidence.to_numpy(float)[i], d.correct.to_numpy(float)[i]
+        more = {f"{k}_confidence": v for k, v in _binary_scores(c, y, 1e-12).items()} if everything else {}
+        sides.append(((c, y), dict(signed_gap=(c - y, c - 1, c)) | {k: [x[i] for x in v] for k, v in extra.items()} | more))
+    (decided, scores), (their_own, others) = sides
+    found = _mean_changes(scores, others, (decided, their_own), group, cluster)
+    if everything: found |= _part_changes((decided, their_own), group, cluster, pairs.example.astype(str))
+    columns = "value", "baseline", "change", "low", "high", "p"
+    rows = [groups.reset_index(drop=True).assign(estimate=k, **dict(zip(columns, v)), n=np.bincount(group)) for k, v in found.items()]
     return pd.concat(rows, ignore_index=True).assign(unpaired=len(mine) + len(theirs) - 2 * len(at))
 
 # %% ../nbs/39_calibrate.ipynb #bd604a71

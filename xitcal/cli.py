@@ -291,7 +291,7 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
     groups = None if by is None else [c.strip() for c in by.split(",") if c.strip()]
     table, other = read_file(file), None if baseline is None else read_file(baseline)
     found = calibrate(table, groups, file.name, smooth=not fast, everything=everything)
-    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name))
+    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name), everything)
     typer.echo(f"{readable(found).to_string()}\n\n{NOTES['all' if everything else 'six']}")
     if changes is not None:
         shown, unpaired = readable(changes), changes.unpaired.iloc[0]
