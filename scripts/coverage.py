@@ -7,8 +7,7 @@ binomial standard error and the mean width, and benchmarks/refused.csv, the shar
 
 The work is in two parts with random numbers of their own. The first is means and their paired changes, debiased and smooth errors and the test of
 calibration. The second, `--part second`, is parts of scores and their paired changes, scores of three classes, and paired changes of NLL with exact
-limits; a row's `method` says which of several ways made it. Each part replaces its own rows and leaves the other's. The second took roughly half an
-hour of one core (half of that for 10,000 replicates of paired changes at gap 0); 10,000 of everything in it would take two to three."""
+limits; a row's `method` says which of several ways made it. Each part replaces its own rows and leaves the other's."""
 import argparse
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -23,17 +22,18 @@ from tqdm.auto import tqdm
 from xitcal.blocks import BLOCKS
 from xitcal.calibrate import _proper_scores
 from xitcal.groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
-from xitcal.measures import score_parts
+from xitcal.measures import _equal_tailed, _score_parts, score_parts
 from xitcal.parts import calibration_parts, fit_correction
 from xitcal.seeds import over_seeds
-from xitcal.significance import calibration_test, paired_means, paired_parts
+from xitcal.significance import _correlation, _limits_of_both, calibration_test, paired_means, paired_parts
 
 SHAPES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
           "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n)}
 SIZES, GAPS = (100, 500, 2490), (0, .02, .05, .10)
 SHARES = {"means": .4, "debiased": .4, "skipped": .4, "smooth": .1, "calibrated": 1, "power": .1, "paired": 1, "paired power": .2}
-PARTS = {100: .2, 500: .06, 2490: .06} # shares for parts of scores and for three classes, by N: corrections are fitted eight times to each replicate
-CHANGES = {100: (1, .1), 500: (1, .03), 2490: (1, .03)} # for their paired changes, where there is none and where there is one
+PARTS = {100: .4, 500: .15, 2490: .1} # shares for parts of scores and for three classes, by N: corrections are fitted eight times to each replicate
+CHANGES = {100: (1, .2), 500: (1, .1), 2490: (1, .06)} # for their paired changes, where there is none and where there is one
+METHODS = {"nll_calibration": "limits of both"} # how `paired_parts` makes the interval of a change; the others from "rows"
 SMALLER = 100_000 # decisions at a time where corrections are fitted: what fits into a processor's cache
 SMALLEST, CHUNK = 1e-6, 1_000_000 # confidences stay this far from 0 and 1 in the NLL; decisions at a time
 
@@ -68,19 +68,20 @@ def truths(c: np.ndarray, p: np.ndarray) -> dict[str, float]:
     found = {name: float((p * right + (1 - p) * wrong).mean()) for name, (right, wrong) in scores(c).items()}
     one, kept = np.zeros(len(c), int), np.clip(c, 1e-12, 1 - 1e-12)
     found |= {"debiased_rms_ce": float(np.sqrt(((c - p) ** 2).mean())), "smooth_ece": float(smooth_ece(c, p, one)[0])}
-    z = np.clip(np.log(kept) - np.log1p(-kept), -15, 15)
+    before = np.log(kept) - np.log1p(-kept)
+    z = np.clip(before, -15, 15)
     a, b = fit_correction(z, p, one, np.ones(len(c)))[0]
     for name, score in (("nll", lambda z, y: np.logaddexp(0, z) - y * z), ("brier", lambda z, y: (expit(z) - y) ** 2)):
-        before, after = (float((p * score(x, 1.) + (1 - p) * score(x, 0.)).mean()) for x in (z, a + b * z))
-        found |= {f"{name}_calibration": before - after, f"{name}_refinement": after}
+        plain, after = (float((p * score(x, 1.) + (1 - p) * score(x, 0.)).mean()) for x in (before, a + b * z))
+        found |= {f"{name}_calibration": plain - after, f"{name}_refinement": after}
     return found
 
 
 def held(make, draw, rng, n, gap, truth, replicates) -> dict[str, tuple[int, float]]:
-    "Number of replicates whose interval holds the truth (to 1e-9; smooth ECE to its grid), and the sum of widths, by estimate"
+    "Number of replicates whose interval holds the truth (to 1e-9, or `slack`), and the sum of widths, by estimate"
     c = draw(rng, n * replicates)
     y, group = rng.random(len(c)) < np.clip(c - gap, 0, 1), np.repeat(np.arange(replicates), n)
-    slack = {"smooth_ece": 1 / 512}
+    slack = {"smooth_ece": 1 / 512, "nll_calibration": 1e-6} # a correction that takes log-odds beyond ±15 as ±15 costs 3e-7 where they are right
     def hits(name, low, high):
         name = name[0] if isinstance(name, tuple) else name
         return int(((low <= truth[name] + slack.get(name, 1e-9)) & (truth[name] <= high + slack.get(name, 0))).sum()), float((high - low).sum())
@@ -131,18 +132,22 @@ def changed(pool, rng, n, gap, truth, replicates, exact=False) -> dict[str, tupl
 
 
 def changed_parts(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, float, int]]:
-    "The same of parts of scores by method: `paired_parts`, and cross-fitted without each of the blocks of examples in turn, as notebook 36 does with one seed"
+    "The same of parts of scores by method: what `paired_parts` gives, limits of both where it has others, and blocks of examples as in notebook 36"
     *models, group = pairs(pool, rng, n, gap, replicates)
-    fold, slot = np.arange(len(group)) % 5, group * BLOCKS + np.arange(len(group)) % BLOCKS
+    fold, slot, each = np.arange(len(group)) % 5, group * BLOCKS + np.arange(len(group)) % BLOCKS, np.arange(len(group))
     def counted(name, low, high, p):
         return int(((low <= truth[name] + 1e-9) & (truth[name] <= high + 1e-9)).sum()), float((high - low).sum()), int((p < .05).sum())
-    found = {(name, "limits of both"): counted(name, *v[1:]) for name, v in paired_parts(*models, group, fold).items()}
-    both = [calibration_parts(np.clip(c, 1e-300, 1 - 1e-16), y.astype(float), group, fold) for c, y in models]
+    (mine, rows), (theirs, others) = (_score_parts(*m, group, fold, each, .95, inverted=_equal_tailed) for m in models)
+    found = {(name, METHODS.get(name, "rows")): counted(name, *v[1:]) for name, v in paired_parts(*models, group, fold).items()}
+    for name in sorted(set(mine) - set(METHODS)):
+        limits = _limits_of_both(mine[name], theirs[name], _correlation(rows[name][0], others[name][0], group, each), np.bincount(group) + 3, .95)
+        found[name, "limits of both"] = counted(name, *limits[1:])
+    totals = [{k: np.where(y, *v) for k, v in scores(c, 1e-12).items()} for c, y in models]
+    both = [calibration_parts(np.clip(c, 1e-300, 1 - 1e-16), y.astype(float), group, fold, t["nll_confidence"]) for (c, y), t in zip(models, totals)]
     size = np.bincount(slot).reshape(replicates, BLOCKS)
     for k in ("nll", "brier"):
         values = {f"{k}_calibration": both[0][k] - both[1][k]}
-        total = [np.where(y, *scores(np.clip(c, expit(-15), expit(15)), 0)[f"{k}_confidence"]) for c, y in models] # log-odds as in the parts
-        values[f"{k}_refinement"] = total[0] - total[1] - values[f"{k}_calibration"]
+        values[f"{k}_refinement"] = totals[0][f"{k}_confidence"] - totals[1][f"{k}_confidence"] - values[f"{k}_calibration"]
         for name, v in values.items():
             sums = np.bincount(slot, v).reshape(replicates, BLOCKS)
             means = np.column_stack([sums.sum(1) / n, (sums.sum(1, keepdims=True) - sums) / (n - size)])

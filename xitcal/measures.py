@@ -7,11 +7,12 @@ __all__ = ['BIASED', 'LARGEST', 'NO_LABELS', 'FULL', 'CLASSES', 'score_parts', '
 
 # %% ../nbs/31bc_measures.ipynb #85ade96a
 from collections.abc import Iterable
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, xlogy
-from scipy.stats import beta, t
+from scipy.stats import rice, t
 
 from .bins import binned_ece, classwise_ece, classwise_null, equal_bins, largest_error, null_bins
 from .calibration import _one_kind
@@ -26,25 +27,47 @@ _SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z, brier=lambda z, y: e
 
 # %% ../nbs/31bc_measures.ipynb #521ba2df
 def _surest(c, y, group, cluster, tail):
-    "Which decisions are surer than 1 − 1/(10 N); the share of them that is right in each group, and Clopper and Pearson's limits"
+    "Which decisions are surer than 1 − 1/(10 N); the share of them that is right in each group, and its exact limits where it is 0 or 1 (elsewhere itself)"
     number, owner = _clusters(group, cluster)
     size = np.bincount(group)
     sure = c > 1 - .1 / size[group]
     m, right = (np.bincount(group, x, len(size)) for x in (sure, sure * y))
     count = np.bincount(owner, np.bincount(number, sure, len(owner)) > 0, len(size)) # examples
     share = np.divide(right, m, out=np.ones(len(size)), where=m > 0)
-    k = share * count
-    with np.errstate(invalid="ignore"): low, high = beta.ppf(tail, k, count - k + 1), beta.isf(tail, k + 1, count - k)
-    return sure, share, np.where(k > 0, low, 0), np.where(k < count, high, 1)
+    limit = tail ** (1 / np.maximum(count, 1)) # all right with probability `tail`
+    return sure, share, np.where(share == 1, limit, share), np.where(share == 0, 1 - limit, share)
 
-def _stretched(interval, seen, ends, explained):
-    "Value, low, high when the estimate would be `ends` at the limits of what is unseen, and `explained` of that is in the interval already"
+def _stretched(interval, down, up):
+    "Value, low, high when the estimate could be lower and higher by these for what is unseen"
     value, low, high = interval
-    base, reach = np.clip(value, low, high), [seen - np.minimum(*ends), np.maximum(*ends) - seen]
-    down, up = (np.sqrt(np.maximum(np.maximum(r, 0) ** 2 - explained, 0)) for r in reach)
+    base = np.clip(value, low, high)
     return value, np.minimum(base - np.hypot(base - low, down), value), np.maximum(base + np.hypot(high - base, up), value)
 
 # %% ../nbs/31bc_measures.ipynb #7dbfdaad
+@cache
+def _likely_grid(level, step=.01, top=12.):
+    "√x of a χ² with two degrees of freedom, and the lowest and highest √λ at which x is among the likeliest"
+    x, centre = np.arange(step, top + 9, step), np.arange(0, top + 4, step)
+    density = rice.pdf(x[:, None], centre)
+    order = np.argsort(-density / density.max(1, keepdims=True), axis=0, kind="stable")
+    chance = np.take_along_axis(density, order, 0) * step
+    kept = np.zeros(density.shape, bool)
+    np.put_along_axis(kept, order, np.cumsum(chance, 0) - chance < level, 0)
+    kept = kept[x <= top]
+    return x[x <= top], centre[kept.argmax(1)], centre[kept.shape[1] - 1 - kept[:, ::-1].argmax(1)]
+
+def _likely(x, level):
+    "λ from and to which a non-central χ² with two degrees of freedom has x among its likeliest values"
+    root, low, high = _likely_grid(level)
+    at = np.sqrt(x)
+    beyond = np.maximum(at - root[-1], 0) # there it hardly changes any more
+    return tuple((np.interp(at, root, limit) + beyond) ** 2 for limit in (low, high))
+
+def _equal_tailed(x, level):
+    "λ at which x or more, and x or less, has half of what the level leaves out; 0 where there is none"
+    return tuple(_noncentrality(x, 2., p) for p in ((1 + level) / 2, (1 - level) / 2))
+
+# %% ../nbs/31bc_measures.ipynb #64ddabf8
 def _brier_pull(z, y, fitted, group):
     "What a decision moves the Brier score after the correction by moving the correction, over (outcome − chance)"
     g, n = expit(fitted), group.max() + 1
@@ -54,24 +77,23 @@ def _brier_pull(z, y, fitted, group):
     det = haa * hbb - hab ** 2
     return ((hbb * da - hab * db) / det)[group] + ((haa * db - hab * da) / det)[group] * z
 
-def _part_interval(inside, optimism, error, df, level, proper):
-    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error; joined with a t-interval where it can be negative"
-    value, tail = inside - optimism, (1 - level) / 2
-    low, high = (optimism * _noncentrality(2 * np.maximum(inside, 0) / optimism, 2., p) / 2 for p in (1 - tail, tail))
+def _part_interval(inside, optimism, error, df, level, negative, inverted):
+    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error; joined with a t-interval where it can be `negative`"
+    value, half = inside - optimism, t.isf((1 - level) / 2, df) * np.hypot(error, optimism)
+    low, high = (optimism * x / 2 for x in inverted(2 * np.maximum(inside, 0) / optimism, level))
     wider = np.maximum(error / np.sqrt(2 * optimism * np.maximum(inside, optimism)), 1)
     low, high = np.where(low == 0, 0, np.maximum(value - wider * (value - low), 0)), value + wider * (high - value)
     low, high = np.minimum(low, value), np.maximum(high, value)
-    if proper: return value, low, high
-    half, there = t.isf(tail, df) * np.hypot(error, optimism), inside > 0
-    return value, np.where(there, np.minimum(low, value - half), value - half), np.where(there, np.maximum(high, value + half), value + half)
+    joined = [np.where(inside > 0, x, value) for x in (low, high)]
+    return value, np.where(negative, np.minimum(joined[0], value - half), low), np.where(negative, np.maximum(joined[1], value + half), high)
 
-# %% ../nbs/31bc_measures.ipynb #64ddabf8
-def _parts_of(score, z, y, lines, group, cluster, sure, folds, level, pull):
-    "Both parts of one score: (value, low, high) of each, degrees of freedom, each row's share in both. `lines`: log-odds corrected, inside and cross-fitted"
-    (fitted, crossed), size, proper, outcomes = lines, np.bincount(group), np.ndim(pull) == 0, (y, 1., 0.)
-    inside, across = (np.bincount(group, score(z, y) - score(x, y)) / size for x in lines)
+# %% ../nbs/31bc_measures.ipynb #14e9c48b
+def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, level, pull, inverted):
+    "Both parts of one score: (value, low, high) of each, and what a row adds to both. `lines`: log-odds corrected, inside and cross-fitted"
+    (fitted, crossed), size, outcomes = lines, np.bincount(group), (y, 1., 0.)
+    inside, across = (np.bincount(group, score(before, y) - score(x, y)) / size for x in lines)
     optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)), 1e-4 * np.abs(inside) + 1e-12)
-    gain, right, wrong = (score(z, o) - score(fitted, o) - pull * (o - expit(fitted)) for o in outcomes)
+    gain, right, wrong = (score(before, o) - score(fitted, o) - pull * (o - expit(fitted)) for o in outcomes)
     *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
     outcomes = y, 1., sure.astype(float) # those that are surely right are not imagined wrong
     after, right, wrong = (score(crossed, o) + pull * (o - expit(crossed)) for o in outcomes)
@@ -79,30 +101,32 @@ def _parts_of(score, z, y, lines, group, cluster, sure, folds, level, pull):
     plain, right, wrong = (score(fitted, o) for o in outcomes)
     value, centre, *_ = imagined_mean(plain, [(right, 2), (wrong, 2)], group, cluster)
     half = t.isf((1 - level) / 2, df) * np.hypot(spread, optimism)
-    part = _part_interval(inside, optimism, error, df, level, proper)
-    return part, (value + optimism, centre + optimism - half, centre + optimism + half), df, (gain, after)
+    part = _part_interval(inside, optimism, error, df, level, negative, inverted)
+    return part, (value + optimism, centre + optimism - half, centre + optimism + half), (gain, after)
 
-# %% ../nbs/31bc_measures.ipynb #14e9c48b
-def _score_parts(confidence, correct, group, fold, cluster, level, surest=True):
-    "What `score_parts` returns, and by name each row's share in the part"
+# %% ../nbs/31bc_measures.ipynb #df295cca
+def _score_parts(confidence, correct, group, fold, cluster, level, surest=True, inverted=_likely):
+    "What `score_parts` returns; by name what a row adds to the part, its cross-fitted values (as it is, right, wrong), how far down and up the part could be"
     c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
-    z, size, tail, found, rows = _log_odds(c), np.bincount(group), (1 - level) / 2, {}, {}
+    z, before, size, found, rows = _log_odds(c), np.log(c) - np.log1p(-c), np.bincount(group), {}, {}
     def fit(chance):
         a, b = fit_correction(z, chance, group, np.ones(len(c)))[group].T
         return a + b * z
-    sure, share, *limits = _surest(c if surest else 0 * c, y, group, cluster, tail)
+    sure, share, *limits = _surest(c if surest else 0 * c, y, group, cluster, (1 - level) / 2)
     fitted, crossed = fit(y), corrected(c, y, group, fold)
     seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
     cases = [(seen, fitted), *((x, fit(x) if sure.any() else fitted) for x in ends)]
-    pull = dict(nll=0., brier=_brier_pull(z, y, fitted, group))
+    pull, negative = dict(nll=0., brier=_brier_pull(z, y, fitted, group)), dict(nll=False, brier=np.bincount(group, c > 1 - .1 / size[group]) > 0)
+    folds = max(fold.max() + 1, 2)
     for name, score in _SCORES.items():
-        *intervals, df, each = _parts_of(score, z, y, (fitted, crossed), group, cluster, sure, max(fold.max() + 1, 2), level, pull[name])
-        made = dict(calibration=lambda chance, line: score(z, chance) - score(line, chance), refinement=lambda chance, line: score(line, chance))
+        *intervals, each = _parts_of(score, before, y, (fitted, crossed), group, cluster, sure, negative[name], folds, level, pull[name], inverted)
+        made = dict(calibration=lambda chance, line: score(before, chance) - score(line, chance), refinement=lambda chance, line: score(line, chance))
         for (part, of), interval, row in zip(made.items(), intervals, each):
             now, *then = (np.bincount(group, of(*case)) / size for case in cases)
-            scatter = np.bincount(group, sure * (share * (1 - share))[group] * (of(1., fitted) - of(0., fitted)) ** 2)
-            value, low, high = _stretched(interval, now, then, (t.isf(tail, df) / size) ** 2 * scatter)
-            found[f"{name}_{part}"], rows[f"{name}_{part}"] = (value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high), row
+            reach = np.maximum(now - np.minimum(*then), 0), np.maximum(np.maximum(*then) - now, 0)
+            value, low, high = _stretched(interval, *reach)
+            found[f"{name}_{part}"] = value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high
+            rows[f"{name}_{part}"] = row, [of(o, crossed) for o in (y, np.ones(len(y)), sure.astype(float))], reach
     return found, rows
 
 # %% ../nbs/31bc_measures.ipynb #68037a91
@@ -115,7 +139,7 @@ def score_parts(
     level: float = .95,     # Of the intervals
     surest: bool = True,    # Whether errors that could not be seen among the surest decisions count; without, for comparison only
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
-    "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct); log-odds beyond ±15 count as ±15 in both"
+    "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct), which they add up to; confidences are at most 1 − 1e-12"
     return _score_parts(confidence, correct, group, fold, np.arange(len(group)) if cluster is None else cluster, level, surest)[0]
 
 # %% ../nbs/31bc_measures.ipynb #9e01a8dd

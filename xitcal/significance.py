@@ -12,7 +12,7 @@ from scipy.stats import rankdata, t
 
 from .calibration import mass_bins
 from .groups import _clusters, imagined_mean, mass_bin_count
-from .measures import _score_parts, _surest
+from .measures import _equal_tailed, _score_parts, _surest
 
 # %% ../nbs/31bd_significance.ipynb #dfb9f12a
 def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
@@ -50,17 +50,33 @@ def calibration_test(
     return _smallest_rank([np.round(np.abs(gaps.sum(1)), 4), np.round((gaps ** 2 / expected).sum(1), 4)])[:, 0]
 
 # %% ../nbs/31bd_significance.ipynb #b194802e
-def _unseen(score, confidence, correct, group, cluster, tail, quantile):
-    "How far down and up a mean score could be for errors among the surest decisions that could not be seen, and which decisions these are"
-    size, costs = np.bincount(group), score[1] - score[2]
+def _unseen(score, confidence, correct, group, cluster, tail):
+    "How far down and up a mean score could be for errors among the surest decisions of which none was seen, and which decisions these are"
     sure, share, *limits = _surest(np.asarray(confidence, float), np.asarray(correct, float), group, cluster, tail)
-    gain = np.bincount(group, sure * costs) / size
-    explained = (quantile / size) ** 2 * np.bincount(group, sure * (share * (1 - share))[group] * costs ** 2)
-    moves = [(limit - share) * gain for limit in limits]
-    reach = (np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)))
-    return *(np.sqrt(np.maximum(r ** 2 - explained, 0)) for r in reach), sure
+    moves = [(limit - share) * np.bincount(group, sure * (score[1] - score[2])) / np.bincount(group) for limit in limits]
+    return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
-# %% ../nbs/31bd_significance.ipynb #32f499ac
+def _mean_change(value, other, reach, group, cluster, level):
+    "Mean of the differences of two (value, if right, if wrong), low, high and p of no change; `reach`: how far down and up it could be for what is unseen"
+    imagined = [(a - b, .5) for a in value[1:] for b in other[1:]]
+    mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
+    quantile = t.isf((1 - level) / 2, df)
+    down, up = (np.hypot(error, r / quantile) for r in reach) # as standard errors
+    side = np.where(centre > 0, down, up)
+    p = 2 * t.sf(np.divide(np.abs(centre), side, out=np.zeros(len(side)), where=side > 0), df)
+    return mean, centre - quantile * down, centre + quantile * up, np.where(side > 0, p, 1)
+
+# %% ../nbs/31bd_significance.ipynb #c3dc5524
+def _skewed(low, high, value, group, cluster, quantile=1.96):
+    "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both"
+    number, owner = _clusters(group, cluster)
+    total = np.bincount(number, value - (np.bincount(group, value) / np.bincount(group))[group])
+    squares, cubes = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3)
+    skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)), where=squares > 0) # over √n
+    move = np.clip(skew * (1 + 2 * quantile ** 2) / 6, -1, 1) * (high - low) / 2 / quantile
+    return low + np.minimum(move, 0), high + np.maximum(move, 0)
+
+# %% ../nbs/31bd_significance.ipynb #f91a93c7
 def paired_means(
     value: tuple[np.ndarray, np.ndarray, np.ndarray], # (n,) each: a score of the model's decisions, the same were they right, and were they wrong
     other: tuple[np.ndarray, np.ndarray, np.ndarray], # The same of the baseline, row by row
@@ -70,19 +86,15 @@ def paired_means(
     decided: tuple[tuple, tuple]|None = None, # (confidence, correct), (n,) each, of the model and of the baseline: errors that could not be seen then count
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean change, low, high, and p of no change, of each group
     "Mean of paired differences with a t-interval and a t-test"
-    cluster, tail = np.arange(len(group)) if cluster is None else cluster, (1 - level) / 2
-    quantile, wrong, reach = t.isf(tail, np.bincount(group)), [value[2], other[2]], [0., 0.]
-    for i, (score, (confidence, correct)) in enumerate(zip((value, other), decided or ())):
-        *far, sure = _unseen(score, confidence, correct, group, cluster, tail, quantile)
+    cluster, wrong, reach, many = np.arange(len(group)) if cluster is None else cluster, [value[2], other[2]], [0., 0.], 0
+    for i, (score, who) in enumerate(zip((value, other), decided or ())):
+        *far, sure = _unseen(score, *who, group, cluster, (1 - level) / 2)
         wrong[i] = np.where(sure, score[1], score[2])
-        reach = [np.hypot(a, b) for a, b in zip(reach, far[::1 - 2 * i])]
-    imagined = [(a - b, .5) for a in (value[1], wrong[0]) for b in (other[1], wrong[1])]
-    mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
-    quantile = t.isf(tail, df)
-    down, up = (np.hypot(error, r / quantile) for r in reach) # as standard errors
-    side = np.where(centre > 0, down, up)
-    p = 2 * t.sf(np.divide(np.abs(centre), side, out=np.zeros(len(side)), where=side > 0), df)
-    return mean, centre - quantile * down, centre + quantile * up, np.where(side > 0, p, 1)
+        reach, many = [np.hypot(a, b) for a, b in zip(reach, far[::1 - 2 * i])], many + np.bincount(group, sure)
+    mean, low, high, p = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]), reach, group, cluster, level)
+    if decided is not None: # rare errors that cost much
+        low, high = (np.where(many > 0, a, b) for a, b in zip(_skewed(low, high, value[0] - other[0], group, cluster), (low, high)))
+    return mean, low, high, p
 
 # %% ../nbs/31bd_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
@@ -94,6 +106,16 @@ def _correlation(a, b, group, cluster):
     return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=xx * yy > 0), 0, .9)
 
 # %% ../nbs/31bd_significance.ipynb #6a8d1a6f
+def _limits_of_both(mine, theirs, r, df, level):
+    "Difference of two estimates (value, low, high) whose rows have correlation r: value, low, high and p of no change"
+    (k, low, high), (k2, low2, high2) = mine, theirs
+    def reach(a, b): return np.sqrt(np.maximum(a ** 2 + b ** 2 - 2 * r * a * b, 0))
+    down, up, change = reach(k - low, high2 - k2), reach(high - k, k2 - low2), k - k2
+    side = np.where(change > 0, down, up) / t.isf((1 - level) / 2, df)
+    p = 2 * t.sf(np.divide(np.abs(change), side, out=np.zeros(len(side)), where=side > 0), df)
+    return change, change - down, change + up, np.where(side > 0, p, 1)
+
+# %% ../nbs/31bd_significance.ipynb #63a0d141
 def paired_parts(
     decided: tuple[np.ndarray, np.ndarray], # (confidence, correct), (n,) each, of the model
     other: tuple[np.ndarray, np.ndarray],   # The same of the baseline, row by row
@@ -104,14 +126,16 @@ def paired_parts(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # By name: change, low, high and p of no change, of each group
     "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
-    (mine, rows), (theirs, others) = (_score_parts(*d, group, fold, cluster, level) for d in (decided, other))
-    quantile = t.isf((1 - level) / 2, np.bincount(group) + 3)
-    for name, (k, low, high) in mine.items():
-        k2, low2, high2 = theirs[name]
-        r = _correlation(rows[name], others[name], group, cluster)
-        def reach(a, b): return np.sqrt(np.maximum(a ** 2 + b ** 2 - 2 * r * a * b, 0))
-        down, up, change = reach(k - low, high2 - k2), reach(high - k, k2 - low2), k - k2
-        side = np.where(change > 0, down, up) / quantile
-        p = 2 * t.sf(np.divide(np.abs(change), side, out=np.zeros(len(side)), where=side > 0), np.bincount(group) + 3)
-        found[name] = change, change - down, change + up, np.where(side > 0, p, 1)
+    (mine, rows), (theirs, others) = (_score_parts(*d, group, fold, cluster, level, inverted=_equal_tailed) for d in (decided, other))
+    for name in mine:
+        (row, value, reach), (row2, value2, reach2) = rows[name], others[name]
+        if name == "nll_calibration":
+            change, low, high, p = _limits_of_both(mine[name], theirs[name], _correlation(row, row2, group, cluster), np.bincount(group) + 3, level)
+        else:
+            many = 1 if name.endswith("refinement") else 3 # a refinement part needs no imagined rows
+            far = [np.hypot(a, b) for a, b in zip(reach, reach2[::-1])]
+            _, low, high, p = _mean_change(value[:many], value2[:many], far, group, cluster, level)
+            change = mine[name][0] - theirs[name][0]
+        if name.endswith("calibration"): low, high = _skewed(low, high, value[0] - value2[0], group, cluster)
+        found[name] = change, np.minimum(low, change), np.maximum(high, change), p
     return found

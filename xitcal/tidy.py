@@ -35,7 +35,7 @@ def _estimates(events, draws):
     "Estimates of every cell of some events"
     group, table = cells(events, (*KEYS, "language", "event"))
     c, y, cluster = events.confidence.to_numpy(float), events.correct.to_numpy(bool), pd.factorize(events.example)[0]
-    scores = {f"{k}_confidence": v for k, v in _binary_scores(c, y).items()}
+    scores = {f"{k}_confidence": v for k, v in _binary_scores(c, y, 1e-12).items()}
     found = group_estimates(c, y, group, cluster, scores, draws=draws)
     fold = example_groups(events.example.astype(str), FOLDS)
     parts = tidy_estimates(_part_rows(c, y.astype(float), group, cluster, fold, min(draws, 10), 0), group, cluster)
