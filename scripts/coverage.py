@@ -7,7 +7,7 @@ binomial standard error and the mean width, and benchmarks/refused.csv, the shar
 
 The work is in two parts with random numbers of their own. The first is means and their paired changes, debiased and smooth errors and the test of
 calibration. The second, `--part second`, is parts of scores and their paired changes, scores of three classes, and paired changes of NLL with exact
-limits; a row's `method` says which of several ways made it. Each part replaces its own rows and leaves the other's."""
+limits; a row's `method` says which of several ways made it. Each part replaces its own rows and leaves the other's, and so does `--shape`, one shape."""
 import argparse
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -25,10 +25,10 @@ from xitcal.groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_in
 from xitcal.measures import _equal_tailed, _score_parts, score_parts
 from xitcal.parts import calibration_parts, fit_correction
 from xitcal.seeds import over_seeds
-from xitcal.significance import _correlation, _limits_of_both, calibration_test, paired_means, paired_parts
+from xitcal.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
 
 SHAPES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
-          "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n)}
+          "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
 SIZES, GAPS = (100, 500, 2490), (0, .02, .05, .10)
 SHARES = {"means": .4, "debiased": .4, "skipped": .4, "smooth": .1, "calibrated": 1, "power": .1, "paired": 1, "paired power": .2}
 PARTS = {100: .4, 500: .15, 2490: .1} # shares for parts of scores and for three classes, by N: corrections are fitted eight times to each replicate
@@ -140,8 +140,8 @@ def changed_parts(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, 
     (mine, rows), (theirs, others) = (_score_parts(*m, group, fold, each, .95, inverted=_equal_tailed) for m in models)
     found = {(name, METHODS.get(name, "rows")): counted(name, *v[1:]) for name, v in paired_parts(*models, group, fold).items()}
     for name in sorted(set(mine) - set(METHODS)):
-        limits = _limits_of_both(mine[name], theirs[name], _correlation(rows[name][0], others[name][0], group, each), np.bincount(group) + 3, .95)
-        found[name, "limits of both"] = counted(name, *limits[1:])
+        change, low, high = _limits_of_both(mine[name], theirs[name], _correlation(rows[name][0], others[name][0], group, each))
+        found[name, "limits of both"] = counted(name, low, high, _no_change(change, low, high, n + 3, .95))
     totals = [{k: np.where(y, *v) for k, v in scores(c, 1e-12).items()} for c, y in models]
     both = [calibration_parts(np.clip(c, 1e-300, 1 - 1e-16), y.astype(float), group, fold, t["nll_confidence"]) for (c, y), t in zip(models, totals)]
     size = np.bincount(slot).reshape(replicates, BLOCKS)
@@ -240,11 +240,13 @@ def main():
     parser.add_argument("--replicates", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--part", choices=PARTS_OF_WORK, help="of the work; all of it where none is named")
+    parser.add_argument("--shape", choices=SHAPES, help="of the confidences; all of them where none is named")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "benchmarks", help="folder")
     args = parser.parse_args()
+    shapes = [args.shape] if args.shape else list(SHAPES)
     for part in [args.part] if args.part else PARTS_OF_WORK:
         with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
-            jobs = [executor.submit(PARTS_OF_WORK[part], n, shape, gap, args.replicates) for n in SIZES for shape in SHAPES for gap in GAPS]
+            jobs = [executor.submit(PARTS_OF_WORK[part], n, shape, gap, args.replicates) for n in SIZES for shape in shapes for gap in GAPS]
             for job in tqdm(jobs, disable=None):
                 for name, rows in zip(("coverage", "refused"), job.result()):
                     path = args.out / f"{name}.csv"

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
@@ -330,10 +331,34 @@ def test_a_change_of_parts_is_that_of_both_models_and_the_same_model_has_none():
     found, parts = paired_parts(mine, theirs, group, fold), [score_parts(*m, group, fold) for m in (mine, theirs)]
     for name, (change, low, high, p) in found.items():
         np.testing.assert_allclose(change, parts[0][name][0] - parts[1][name][0])
-        assert (low <= change).all() and (change <= high).all() and ((p < .05) == ((low > 0) | (high < 0))).mean() > .97, name
+        assert (low <= change).all() and (change <= high).all() and ((p < .05) == ((low > 0) | (high < 0))).all(), name
     assert (found["nll_calibration"][3] < .05).mean() > .75 and (paired_parts((c, luck < c), theirs, group, fold)["nll_calibration"][3] < .05).mean() < .08
     same = paired_parts(theirs, theirs, group, fold)
     assert all((change == 0).all() and (p == 1).all() for change, _, _, p in same.values())
+
+
+def test_changes_of_parts_hold_where_hardly_any_decision_is_wrong():
+    "One in eighty of a calibrated model; its baseline is too modest. A sample of 100 in which neither errs once is no proof that nothing changed"
+    rng, n, groups = np.random.default_rng(5), 100, 400
+    def drawn(size):
+        z = 5 + 1.2 * rng.normal(size=size)
+        other, luck = z + .5 * rng.normal(size=size), rng.random(size)
+        second = np.where(rng.random(size) < .8, luck, rng.random(size))
+        return [(expit(score), expit(true), u < expit(true)) for score, true, u in ((z, z, luck), (.8 * other, other, second))]
+    def parts(c, p):
+        z = np.log(c) - np.log1p(-c)
+        a, b = fit_correction(z, p, np.zeros(len(z), int), np.ones(len(z)))[0]
+        plain, after = ((np.mean(np.logaddexp(0, x) - p * x), np.mean(p * expit(-x) ** 2 + (1 - p) * expit(x) ** 2)) for x in (z, a + b * z))
+        return dict(nll_calibration=plain[0] - after[0], nll_refinement=after[0], brier_calibration=plain[1] - after[1], brier_refinement=after[1])
+    true = [parts(c, p) for c, p, _ in drawn(400_000)]
+    group = np.arange(groups).repeat(n)
+    models = [(c, y) for c, _, y in drawn(n * groups)]
+    none = sum(np.bincount(group, ~y) for _, y in models) == 0
+    assert none.mean() > .08  # of samples
+    for name, (_, low, high, _) in paired_parts(*models, group, np.arange(len(group)) % 5).items():
+        change = true[0][name] - true[1][name]
+        hold = (low <= change) & (change <= high)
+        assert hold.mean() > .91 and (name == "nll_calibration" or hold[none].mean() > .9), name
 
 
 def test_the_test_of_calibration_has_its_size_and_sees_what_one_number_does_not():

@@ -249,6 +249,14 @@ def _partners(first, second, keys):
     joined = both[0].merge(both[1], on=[*keys, "_k"], suffixes=("", "_other"))
     return joined["_at"].to_numpy(), joined["_at_other"].to_numpy()
 
+# %% ../nbs/39_calibrate.ipynb #7dc13f3d
+def _check_keys(first, second, names):
+    "`XitcalError` where one file has languages or seeds that the other does not tell apart: rows of the same example would be paired at random"
+    for column in ("language", "seed"):
+        for table, other, (name, without) in ((first, second, names), (second, first, names[::-1])):
+            if column in table and column not in other and table[column].nunique() > 1:
+                raise XitcalError(f"{name} has {table[column].nunique()} values of {column} and {without} has no such column; add it to {without} or compare files of one {column}.")
+
 # %% ../nbs/39_calibrate.ipynb #3e36a8b0
 def _mean_changes(scores, others, decided, group, cluster):
     "By name: value, baseline, change, low, high and p of each group, of estimates that are means; the loss of NLL has no bound: errors not seen count"
@@ -279,6 +287,7 @@ def compare(
     (mine, scores), (theirs, others) = (read_decisions(t, n) for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
         if "example" not in t_: raise XitcalError(f"{n} has no column example, without which decisions cannot be paired with those of a baseline.")
+    _check_keys(mine, theirs, names)
     by = [c for c in ("language",) if c in mine and c in theirs] if by is None else _check_by(by)
     keys = list(dict.fromkeys([*by, *(c for c in ("language", "seed") if c in mine and c in theirs), "example"]))
     for c in by: known(c, [x for x in mine if x in theirs], "column of both files")

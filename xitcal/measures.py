@@ -105,6 +105,12 @@ def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, le
     return part, (value + optimism, centre + optimism - half, centre + optimism + half), (gain, after)
 
 # %% ../nbs/31bc_measures.ipynb #df295cca
+def _widest_gap(c, y, group, cluster, level, fewest=10):
+    "The furthest limit of the signed gap from 0 where fewer decisions than this are right, or wrong; NaN elsewhere"
+    limits = np.abs(mean_interval(c - y, c - 1, c, group, cluster, level)[1:])
+    return np.where(np.minimum(np.bincount(group, y), np.bincount(group, 1 - y)) < fewest, limits.max(0), np.nan)
+
+# %% ../nbs/31bc_measures.ipynb #29c27c75
 def _score_parts(confidence, correct, group, fold, cluster, level, surest=True, inverted=_likely):
     "What `score_parts` returns; by name what a row adds to the part, its cross-fitted values (as it is, right, wrong), how far down and up the part could be"
     c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
@@ -113,18 +119,20 @@ def _score_parts(confidence, correct, group, fold, cluster, level, surest=True, 
         a, b = fit_correction(z, chance, group, np.ones(len(c)))[group].T
         return a + b * z
     sure, share, *limits = _surest(c if surest else 0 * c, y, group, cluster, (1 - level) / 2)
+    unseen = limits[0] != limits[1]
     fitted, crossed = fit(y), corrected(c, y, group, fold)
     seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
     cases = [(seen, fitted), *((x, fit(x) if sure.any() else fitted) for x in ends)]
     pull, negative = dict(nll=0., brier=_brier_pull(z, y, fitted, group)), dict(nll=False, brier=np.bincount(group, c > 1 - .1 / size[group]) > 0)
-    folds = max(fold.max() + 1, 2)
+    folds = np.maximum(np.bincount(_clusters(group, fold)[1]), 2) # of each group
     for name, score in _SCORES.items():
         *intervals, each = _parts_of(score, before, y, (fitted, crossed), group, cluster, sure, negative[name], folds, level, pull[name], inverted)
         made = dict(calibration=lambda chance, line: score(before, chance) - score(line, chance), refinement=lambda chance, line: score(line, chance))
         for (part, of), interval, row in zip(made.items(), intervals, each):
             now, *then = (np.bincount(group, of(*case)) / size for case in cases)
-            reach = np.maximum(now - np.minimum(*then), 0), np.maximum(np.maximum(*then) - now, 0)
+            reach = [unseen * np.maximum(x, 0) for x in (now - np.minimum(*then), np.maximum(*then) - now)]
             value, low, high = _stretched(interval, *reach)
+            if (name, part) == ("brier", "calibration"): high = np.fmax(high, _widest_gap(c, y, group, cluster, level) ** 2)
             found[f"{name}_{part}"] = value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high
             rows[f"{name}_{part}"] = row, [of(o, crossed) for o in (y, np.ones(len(y)), sure.astype(float))], reach
     return found, rows

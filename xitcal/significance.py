@@ -8,11 +8,11 @@ __all__ = ['calibration_test', 'paired_means', 'paired_parts']
 # %% ../nbs/31bd_significance.ipynb #71a8a1dc
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import rankdata, t
+from scipy.stats import norm, rankdata, t
 
 from .calibration import mass_bins
 from .groups import _clusters, imagined_mean, mass_bin_count
-from .measures import _equal_tailed, _score_parts, _surest
+from .measures import _equal_tailed, _score_parts, _surest, _widest_gap
 
 # %% ../nbs/31bd_significance.ipynb #dfb9f12a
 def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
@@ -56,19 +56,22 @@ def _unseen(score, confidence, correct, group, cluster, tail):
     moves = [(limit - share) * np.bincount(group, sure * (score[1] - score[2])) / np.bincount(group) for limit in limits]
     return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
-def _mean_change(value, other, reach, group, cluster, level):
-    "Mean of the differences of two (value, if right, if wrong), low, high and p of no change; `reach`: how far down and up it could be for what is unseen"
-    imagined = [(a - b, .5) for a in value[1:] for b in other[1:]]
+def _no_change(change, low, high, df, level):
+    "p of no change: of the t-distribution at change over its standard error on the side of 0, which is the reach of the interval over the quantile"
+    error = np.where(change > 0, change - low, high - change) / t.isf((1 - level) / 2, df)
+    return np.where(change == 0, 1, 2 * t.sf(np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
+
+def _mean_change(value, other, reach, group, cluster, level, rows=.5):
+    "Mean of the differences of two (value, if right, if wrong), centre, low, high and degrees of freedom; `reach`: how far down and up it could be for what is unseen; `rows` imagined of each pairing"
+    imagined = [(a - b, rows) for a in value[1:] for b in other[1:]]
     mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
-    quantile = t.isf((1 - level) / 2, df)
-    down, up = (np.hypot(error, r / quantile) for r in reach) # as standard errors
-    side = np.where(centre > 0, down, up)
-    p = 2 * t.sf(np.divide(np.abs(centre), side, out=np.zeros(len(side)), where=side > 0), df)
-    return mean, centre - quantile * down, centre + quantile * up, np.where(side > 0, p, 1)
+    down, up = (np.hypot(t.isf((1 - level) / 2, df) * error, r) for r in reach)
+    return mean, centre, centre - down, centre + up, df
 
 # %% ../nbs/31bd_significance.ipynb #c3dc5524
-def _skewed(low, high, value, group, cluster, quantile=1.96):
-    "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both"
+def _skewed(low, high, value, group, cluster, level):
+    "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both; a standard error is half of what they span over the quantile"
+    quantile = norm.isf((1 - level) / 2)
     number, owner = _clusters(group, cluster)
     total = np.bincount(number, value - (np.bincount(group, value) / np.bincount(group))[group])
     squares, cubes = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3)
@@ -91,10 +94,10 @@ def paired_means(
         *far, sure = _unseen(score, *who, group, cluster, (1 - level) / 2)
         wrong[i] = np.where(sure, score[1], score[2])
         reach, many = [np.hypot(a, b) for a, b in zip(reach, far[::1 - 2 * i])], many + np.bincount(group, sure)
-    mean, low, high, p = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]), reach, group, cluster, level)
+    mean, centre, low, high, df = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]), reach, group, cluster, level)
     if decided is not None: # rare errors that cost much
-        low, high = (np.where(many > 0, a, b) for a, b in zip(_skewed(low, high, value[0] - other[0], group, cluster), (low, high)))
-    return mean, low, high, p
+        low, high = (np.where(many > 0, a, b) for a, b in zip(_skewed(low, high, value[0] - other[0], group, cluster, level), (low, high)))
+    return mean, low, high, _no_change(centre, low, high, df, level)
 
 # %% ../nbs/31bd_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
@@ -106,14 +109,11 @@ def _correlation(a, b, group, cluster):
     return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=xx * yy > 0), 0, .9)
 
 # %% ../nbs/31bd_significance.ipynb #6a8d1a6f
-def _limits_of_both(mine, theirs, r, df, level):
-    "Difference of two estimates (value, low, high) whose rows have correlation r: value, low, high and p of no change"
+def _limits_of_both(mine, theirs, r):
+    "Difference of two estimates (value, low, high) whose rows have correlation r: value, low, high"
     (k, low, high), (k2, low2, high2) = mine, theirs
     def reach(a, b): return np.sqrt(np.maximum(a ** 2 + b ** 2 - 2 * r * a * b, 0))
-    down, up, change = reach(k - low, high2 - k2), reach(high - k, k2 - low2), k - k2
-    side = np.where(change > 0, down, up) / t.isf((1 - level) / 2, df)
-    p = 2 * t.sf(np.divide(np.abs(change), side, out=np.zeros(len(side)), where=side > 0), df)
-    return change, change - down, change + up, np.where(side > 0, p, 1)
+    return k - k2, k - k2 - reach(k - low, high2 - k2), k - k2 + reach(high - k, k2 - low2)
 
 # %% ../nbs/31bd_significance.ipynb #63a0d141
 def paired_parts(
@@ -127,15 +127,18 @@ def paired_parts(
     "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
     (mine, rows), (theirs, others) = (_score_parts(*d, group, fold, cluster, level, inverted=_equal_tailed) for d in (decided, other))
+    examples, gaps = np.bincount(_clusters(group, cluster)[1]), [_widest_gap(*d, group, cluster, level) for d in (decided, other)]
     for name in mine:
         (row, value, reach), (row2, value2, reach2) = rows[name], others[name]
         if name == "nll_calibration":
-            change, low, high, p = _limits_of_both(mine[name], theirs[name], _correlation(row, row2, group, cluster), np.bincount(group) + 3, level)
+            change, low, high = _limits_of_both(mine[name], theirs[name], _correlation(row, row2, group, cluster))
+            centre, df = change, examples + 3
         else:
-            many = 1 if name.endswith("refinement") else 3 # a refinement part needs no imagined rows
             far = [np.hypot(a, b) for a, b in zip(reach, reach2[::-1])]
-            _, low, high, p = _mean_change(value[:many], value2[:many], far, group, cluster, level)
+            _, centre, low, high, df = _mean_change(value, value2, far, group, cluster, level, .5 if name.endswith("calibration") else .125)
             change = mine[name][0] - theirs[name][0]
-        if name.endswith("calibration"): low, high = _skewed(low, high, value[0] - value2[0], group, cluster)
-        found[name] = change, np.minimum(low, change), np.maximum(high, change), p
+        if name.endswith("calibration"): low, high = _skewed(low, high, value[0] - value2[0], group, cluster, level)
+        if name == "brier_calibration": low, high = np.fmin(low, -gaps[1] ** 2), np.fmax(high, gaps[0] ** 2)
+        low, high = np.minimum(low, change), np.maximum(high, change)
+        found[name] = change, low, high, _no_change(centre, low, high, df, level)
     return found
