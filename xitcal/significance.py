@@ -57,7 +57,7 @@ def _unseen(score, confidence, correct, group, cluster, tail):
     return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
 def _no_change(change, low, high, df, level):
-    "p of no change: of the t-distribution at change over its standard error on the side of 0, which is the reach of the interval over the quantile"
+    "p of no change: of the t-distribution at the interval's centre `change` over the standard error that the limit on the side of 0 stands for"
     error = np.where(change > 0, change - low, high - change) / t.isf((1 - level) / 2, df)
     return np.where(change == 0, 1, 2 * t.sf(np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
 
@@ -69,13 +69,15 @@ def _mean_change(value, other, reach, group, cluster, level, rows=.5):
     return mean, centre, centre - down, centre + up, df
 
 # %% ../nbs/31bd_significance.ipynb #c3dc5524
+TINY = 1e-20 # squares below this share of the values' are rounding: all values are the same
+
 def _skewed(low, high, value, group, cluster, level):
     "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both; a standard error is half of what they span over the quantile"
     quantile = norm.isf((1 - level) / 2)
     number, owner = _clusters(group, cluster)
     total = np.bincount(number, value - (np.bincount(group, value) / np.bincount(group))[group])
-    squares, cubes = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3)
-    skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)), where=squares > 0) # over √n
+    squares, cubes, whole = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3), np.bincount(group, value ** 2)
+    skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)), where=squares > TINY * whole) # over √n
     move = np.clip(skew * (1 + 2 * quantile ** 2) / 6, -1, 1) * (high - low) / 2 / quantile
     return low + np.minimum(move, 0), high + np.maximum(move, 0)
 
@@ -97,6 +99,7 @@ def paired_means(
     mean, centre, low, high, df = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]), reach, group, cluster, level)
     if decided is not None: # rare errors that cost much
         low, high = (np.where(many > 0, a, b) for a, b in zip(_skewed(low, high, value[0] - other[0], group, cluster, level), (low, high)))
+    low, high = np.minimum(low, mean), np.maximum(high, mean)
     return mean, low, high, _no_change(centre, low, high, df, level)
 
 # %% ../nbs/31bd_significance.ipynb #3c2571e6
@@ -106,7 +109,8 @@ def _correlation(a, b, group, cluster):
     size, n = np.bincount(group), group.max() + 1
     x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner)) for v in (a, b))
     both, xx, yy = (np.bincount(owner, v, n) for v in (x * y, x ** 2, y ** 2))
-    return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=xx * yy > 0), 0, .9)
+    moved = (xx > TINY * np.bincount(group, a ** 2)) & (yy > TINY * np.bincount(group, b ** 2))
+    return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=moved), 0, .9)
 
 # %% ../nbs/31bd_significance.ipynb #6a8d1a6f
 def _limits_of_both(mine, theirs, r):
@@ -124,7 +128,7 @@ def paired_parts(
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95, # Of the intervals
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # By name: change, low, high and p of no change, of each group
-    "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct)"
+    "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct); limits of a group of one example say nothing"
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
     (mine, rows), (theirs, others) = (_score_parts(*d, group, fold, cluster, level, inverted=_equal_tailed) for d in (decided, other))
     examples, gaps = np.bincount(_clusters(group, cluster)[1]), [_widest_gap(*d, group, cluster, level) for d in (decided, other)]
