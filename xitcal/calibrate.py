@@ -254,8 +254,10 @@ def _check_keys(first, second, names):
     "`XitcalError` where examples repeat in one file by a language or seed that the other file lacks: they would be paired at random"
     for column in ("language", "seed"):
         for table, other, (name, without) in ((first, second, names), (second, first, names[::-1])):
-            if column in table and column not in other and (n := table[column].nunique(dropna=False)) > 1 and table.example.duplicated().any():
-                raise XitcalError(f"{name} has examples of the same name in {n} values of {column} and {without} has no such column; add it to {without} or compare files of one {column}.")
+            if column in other or column not in table or not table.example.duplicated().any(): continue
+            if (n := table[column].nunique(dropna=False)) > 1:
+                raise XitcalError(f"{name} has examples of the same name in {n} values of {column} and {without} has no such column; "
+                                  f"add it to {without} or compare files of one {column}.")
 
 # %% ../nbs/39_calibrate.ipynb #3e36a8b0
 def _mean_changes(scores, others, decided, group, cluster):
