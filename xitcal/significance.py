@@ -62,7 +62,7 @@ def _no_change(change, low, high, df, level):
     return np.where(change == 0, 1, 2 * t.sf(np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
 
 def _mean_change(value, other, reach, group, cluster, level, rows=.5):
-    "Mean difference of two (value, if right, if wrong), centre, low, high, degrees of freedom; `reach` down and up of what is unseen; imagined `rows` a pairing"
+    "Mean difference of two (value, if right, if wrong), centre, low, high, df; `reach`: down and up, of what is unseen; `rows` imagined a pairing"
     imagined = [(a - b, rows) for a in value[1:] for b in other[1:]]
     mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
     down, up = (np.hypot(t.isf((1 - level) / 2, df) * error, r) for r in reach)
