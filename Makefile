@@ -31,7 +31,7 @@ study-full: $(VENV)/.run
 bench: $(VENV)/.run
 	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/speed.py
 
-report.html: $(STORE)/stages $(wildcard nbs/results/*.ipynb)
+report.html: $(STORE)/stages $(wildcard nbs/results/*/*.ipynb)
 	$(BIN)/xitcal report --store $(STORE) --out report.html
 
 # The stamp is written last: an installation that was interrupted starts afresh.

@@ -16,13 +16,13 @@ from datasets import Dataset
 from transformers import DataCollatorForTokenClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from xitcal.batches import micro_batches, share_of_step
-from xitcal.heads import build_head, encoder_precision, load_tokenizer, use_bf16
-from xitcal.prediction import default_budget, predict, run_model
-from xitcal.registry import kind_of
-from xitcal.suites import find_suite
-from xitcal.tasks import Recipe
-from xitcal.training import Material, Options, Training
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import Recipe
+from xitcal.kinds.registry import kind_of
+from xitcal.training.batching import micro_batches, share_of_step
+from xitcal.training.models import build_head, encoder_precision, load_tokenizer, use_bf16
+from xitcal.training.predict import default_budget, predict, run_model
+from xitcal.training.trainer import Material, Options, Training
 
 warnings.filterwarnings("ignore", message=".*IProgress.*")
 

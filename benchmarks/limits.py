@@ -8,8 +8,8 @@ import torch
 from contestants import Work, predict_xitcal
 from torch.profiler import ProfilerActivity, profile
 
-from xitcal.heads import encoder_precision, load_encoder
-from xitcal.training import Material, Options, Training
+from xitcal.training.models import encoder_precision, load_encoder
+from xitcal.training.trainer import Material, Options, Training
 
 
 def matmul_rates(dtype: torch.dtype, shapes: list[tuple[int, int, int]], repeats: int = 7, least: float = .05) -> np.ndarray:

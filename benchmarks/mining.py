@@ -19,8 +19,8 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 
-from xitcal.mining import NEIGHBOURS, _best, mine, neighbours  # noqa: E402
-from xitcal.retrieval import KEPT, nearest  # noqa: E402
+from xitcal.kinds.mining import NEIGHBOURS, _best, mine, neighbours  # noqa: E402
+from xitcal.kinds.retrieval import KEPT, nearest  # noqa: E402
 
 WIDTH = 1024
 

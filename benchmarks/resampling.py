@@ -1,6 +1,6 @@
 """How long the null floors of many cells take beside a loop over netcal's ECE: `python benchmarks/resampling.py`
 
-10,000 cells of 150 decisions, 2,000 calibrated models each (notebook 31's `null_errors`, blocks of cells one after another), one process. The loop calls
+10,000 cells of 150 decisions, 2,000 calibrated models each (`null_errors`, blocks of cells one after another), one process. The loop calls
 netcal's ECE once a cell and draw, on a part of them, and is extrapolated. Both run on one core, by turns, several times; the median counts. Writes
 resampling.csv, with the machine and its load."""
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from netcal.metrics import ECE
 
-from xitcal.calibration import null_errors
+from xitcal.calibration.cells import null_errors
 
 warnings.filterwarnings("ignore")
 

@@ -23,7 +23,7 @@ from contestants import Work, padding, predict_trainer, predict_xitcal, step_sec
 from limits import body_weights, encoder_shapes, matmul_rates, predicted_shares, profile_shares  # noqa: E402
 
 import xitcal  # noqa: E402
-from xitcal.estimates import CPU_FLOPS  # noqa: E402
+from xitcal.study.plan_text import CPU_FLOPS  # noqa: E402
 
 TARGETS = ("xnli", "udpos", "xquad")
 GROUPED = dict(train_sampling_strategy="group_by_length", plain=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / 'xitcal' / 'data' / 'embedded'
+FOLDER = Path(__file__).resolve().parents[1] / 'xitcal' / 'assets' / 'embedded'
 LANGUAGES = ('en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl '
              'tr ur vi yo zh').split()
 ZONES = """DE Europe/Berlin FR Europe/Paris ES Europe/Madrid IT Europe/Rome GB Europe/London PT Europe/Lisbon

@@ -1,4 +1,4 @@
-"""Write xitcal/data/languages/covariates.csv: `python scripts/covariates.py WALS`, where WALS is a checkout of github.com/cldf-datasets/wals.
+"""Write xitcal/assets/languages/covariates.csv: `python scripts/covariates.py WALS`, where WALS is a checkout of github.com/cldf-datasets/wals.
 
 Two sources, named in every row:
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from xitcal.languages import LANGUAGES
+from xitcal.data.languages import LANGUAGES
 
-OUT = Path(__file__).parents[1] / "xitcal" / "data" / "languages" / "covariates.csv"
+OUT = Path(__file__).parents[1] / "xitcal" / "assets" / "languages" / "covariates.csv"
 WALS = "WALS v2020.4 (Dryer & Haspelmath 2013)"
 CC100 = "Conneau et al. 2020 (arXiv 1911.02116), table 6"
 

@@ -1,8 +1,8 @@
 """How often intervals hold what they estimate, and how often tests refuse: `python scripts/coverage.py --replicates 10000`
 
 Every setting is a number of decisions N, a shape of the confidences and a constant gap between confidence and chance; the truth is that of half a
-million decisions or more. Writes benchmarks/coverage.csv, the share of replicates whose 95 % interval holds the truth (notebooks 31b, 31bc, 31bd), with its
-binomial standard error and the mean width, and benchmarks/refused.csv, the share of replicates in which a test has p < .05 (notebook 31bd): at gap
+million decisions or more. Writes benchmarks/coverage.csv, the share of replicates whose 95 % interval holds the truth, with its
+binomial standard error and the mean width, and benchmarks/refused.csv, the share of replicates in which a test has p < .05: at gap
 0 its size, elsewhere its power. `SHARES` says how many of the replicates each of them gets.
 
 The work is in two parts with random numbers of their own. The first is means and their paired changes, debiased and smooth errors and the test of
@@ -19,13 +19,13 @@ import pandas as pd
 from scipy.special import expit, ndtr
 from tqdm.auto import tqdm
 
-from xitcal.blocks import BLOCKS
-from xitcal.calibrate import _proper_scores
-from xitcal.groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
-from xitcal.measures import _equal_tailed, _score_parts, score_parts
-from xitcal.parts import calibration_parts, fit_correction
-from xitcal.seeds import over_seeds
-from xitcal.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
+from xitcal.calibration.calibrate import _proper_scores
+from xitcal.calibration.decomposition import calibration_parts, fit_correction
+from xitcal.calibration.intervals import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
+from xitcal.calibration.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
+from xitcal.calibration.tables import _equal_tailed, _score_parts, score_parts
+from xitcal.inference.block_sums import BLOCKS
+from xitcal.inference.seeds import over_seeds
 
 SHAPES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
           "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
@@ -132,7 +132,7 @@ def changed(pool, rng, n, gap, truth, replicates, exact=False) -> dict[str, tupl
 
 
 def changed_parts(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, float, int]]:
-    "The same of parts of scores by method: what `paired_parts` gives, limits of both where it has others, and blocks of examples as in notebook 36"
+    "The same of parts of scores by method: what `paired_parts` gives, limits of both where it has others, and blocks of examples as in xitcal.inference.seeds"
     *models, group = pairs(pool, rng, n, gap, replicates)
     fold, slot, each = np.arange(len(group)) % 5, group * BLOCKS + np.arange(len(group)) % BLOCKS, np.arange(len(group))
     def counted(name, low, high, p):

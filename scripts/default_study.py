@@ -1,18 +1,18 @@
 """Write the tables of the first page from the default study: `make study && .venv/bin/python scripts/default_study.py`
 
-Reads the store `study` and writes data/default/*.csv and about.json (command, versions, encoder, time spent)."""
+Reads the store `study` and writes studies/default/*.csv and about.json (command, versions, encoder, time spent)."""
 import argparse
 import json
 import time
 from pathlib import Path
 
-from xitcal.calibration import calibration_table, reliability_table
-from xitcal.events import EVENT_COLUMNS, read_events
-from xitcal.findings import scores_by_seen
-from xitcal.inference import paired_change
-from xitcal.scores import example_scores, score_table
-from xitcal.store import Store, versions
-from xitcal.study import prediction_tables, study_cells, study_tasks
+from xitcal.calibration.cells import calibration_table, reliability_table
+from xitcal.inference.paired import paired_change
+from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.predictions.scores import example_scores, score_table
+from xitcal.report.sentences import scores_by_seen
+from xitcal.study.grid import prediction_tables, study_cells, study_tasks
+from xitcal.study.store import Store, versions
 
 root = Path(__file__).parents[1]
 
@@ -29,7 +29,7 @@ def about(store: Path) -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=root / "study")
-    parser.add_argument("--out", type=Path, default=root / "data" / "default")
+    parser.add_argument("--out", type=Path, default=root / "studies" / "default")
     args = parser.parse_args()
     events, tasks = read_events(prediction_tables(args.store, [*EVENT_COLUMNS, "prediction_text"])), study_tasks(args.store)
     change, dropped = paired_change(events, tasks=tasks)

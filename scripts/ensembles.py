@@ -1,7 +1,7 @@
 """Ensembles over the seeds of the full study: `python scripts/ensembles.py --seeds 2,3,4,5,6`
 
-Reads the stores of scripts/full_study.py and keeps what is kept of a seed (notebook 41b), for the mean of the probabilities of all seeds of
-an arm, where an event has the same classes in every seed (labels and tokens): data/ensembles/seed-0-blocks.parquet and its like. The seeds
+Reads the stores of scripts/full_study.py and keeps what is kept of a seed (xitcal.study.summarise), for the mean of the probabilities of all seeds of
+an arm, where an event has the same classes in every seed (labels and tokens): studies/ensembles/seed-0-blocks.parquet and its like. The seeds
 of an ensemble are the `members` of seed-0.json. A minute."""
 import argparse
 import json
@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from xitcal.blocks import bin_table, block_table, cell_table
-from xitcal.events import EVENT_COLUMNS, read_events, shown_event
-from xitcal.regimes import CLASSES, seed_ensembles
-from xitcal.results import KEYS_OF_RESULTS, write_results
-from xitcal.store import versions
-from xitcal.study import prediction_tables, study_tasks
-from xitcal.tasks import INTERMEDIATES, NONE
+from xitcal.calibration.regimes import CLASSES, seed_ensembles
+from xitcal.data.tasks import INTERMEDIATES, NONE
+from xitcal.inference.block_sums import bin_table, block_table, cell_table
+from xitcal.inference.results import KEYS_OF_RESULTS, write_results
+from xitcal.predictions.events import EVENT_COLUMNS, read_events, shown_event
+from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.study.store import versions
 
 root = Path(__file__).parents[1]
 
@@ -36,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", required=True)
     parser.add_argument("--folder", type=Path, default=root / "study-full")
-    parser.add_argument("--out", type=Path, default=root / "data" / "ensembles")
+    parser.add_argument("--out", type=Path, default=root / "studies" / "ensembles")
     args = parser.parse_args()
     seeds = [int(s) for s in args.seeds.split(",")]
     stores = [args.folder / f"full-{s}" for s in seeds]

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from xitcal.embedded import EmbeddedSuite
-from xitcal.events import read_events
-from xitcal.heads import load_encoder, load_tokenizer, load_trained
-from xitcal.prediction import predict
-from xitcal.scores import example_scores, score_table
-from xitcal.training import Material, Options, train
+from xitcal.data.embedded.suite import EmbeddedSuite
+from xitcal.predictions.events import read_events
+from xitcal.predictions.scores import example_scores, score_table
+from xitcal.training.models import load_encoder, load_tokenizer, load_trained
+from xitcal.training.predict import predict
+from xitcal.training.trainer import Material, Options, train
 
 SUITE = EmbeddedSuite()
 

@@ -1,14 +1,14 @@
 """The full study, seed by seed: `make study-full`, or `python scripts/full_study.py --seeds 2`
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
-data/full (notebook 41b): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
+studies/full (xitcal.study.summarise): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
 on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). What a seed's results hold
 is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows
 most. `--tables` trains nothing and makes the tables again.
 
     python scripts/full_study.py --encoder build/encoder-100/6
 
-runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes that one) and writes to data/second."""
+runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes that one) and writes to studies/second."""
 import argparse
 import json
 from dataclasses import replace
@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from xitcal.compact import compact, record
-from xitcal.full import FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
-from xitcal.results import KEYS_OF_RESULTS, write_results
-from xitcal.runner import default_workers, run_study
-from xitcal.study import make_plan
+from xitcal.inference.results import KEYS_OF_RESULTS, write_results
+from xitcal.study.grid import make_plan
+from xitcal.study.protocol import FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
+from xitcal.study.runner import default_workers, run_study
+from xitcal.study.summarise import compact, record
 
 root = Path(__file__).parents[1]
 KINDS = ("blocks", "cells", "bins", "english")
@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--tables", action="store_true", help="train nothing: make the tables again from the stores that are there")
     args = parser.parse_args()
-    args.out = args.out or root / "data" / ("second" if args.encoder else "full")
+    args.out = args.out or root / "studies" / ("second" if args.encoder else "full")
     studies = {"full": replace(SECOND, models=(args.encoder,))} if args.encoder else {"full": FULL, **SUBSETS, **TRAINED_OTHERWISE}
     for seed in map(int, args.seeds.split(",")) if args.seeds else studies["full"].seeds:
         run_seed(seed, studies, args)

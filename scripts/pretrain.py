@@ -1,6 +1,6 @@
-"""Make the embedded encoder: `python scripts/pretrain.py --out xitcal/data/embedded/encoder` (about an hour on one core).
+"""Make the embedded encoder: `python scripts/pretrain.py --out xitcal/assets/embedded/encoder` (about an hour on one core).
 
-Three objectives on text from `xitcal.pretraining`: masked words, translation pairs with changed parts, and alignment of
+Three objectives on text from `xitcal.data.embedded.pretraining`: masked words, translation pairs with changed parts, and alignment of
 mean states at the last layer. The corpus is drawn as it is used, so no text comes twice. The learning rate falls
 slowly until the cool-down, which `--cooldown` starts (or, if time runs out, a file OUT/cooldown; the step is recorded).
 """
@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from xitcal.pretraining import SHARES, SIZES, languages_of_pair, monolingual, translation
-from xitcal.renderings import words
-from xitcal.world import tables
+from xitcal.data.embedded.pretraining import SHARES, SIZES, languages_of_pair, monolingual, translation
+from xitcal.data.embedded.renderings import words
+from xitcal.data.embedded.world import tables
 
 SPECIAL = dict(bos_token='<s>', pad_token='<pad>', eos_token='</s>', unk_token='<unk>', mask_token='<mask>')
 BOS, PAD, EOS, UNK, MASK = range(5)

@@ -2,7 +2,7 @@
 # Make the embedded encoder as it was made: six stages, 90 minutes on one core. Statements grow from replaced values to order:
 # stages 4 and 5 taught the encoder to see that the ends of an interval were exchanged, in short statements, before the last stage mixed all.
 #
-#   bash scripts/pretrain.sh          the committed encoder, into xitcal/data/embedded/encoder
+#   bash scripts/pretrain.sh          the committed encoder, into xitcal/assets/embedded/encoder
 #   bash scripts/pretrain.sh 100      another one, every seed larger by 100, into build/encoder-100/6
 #
 # A stage whose weights are there is not made again.
@@ -24,5 +24,5 @@ step 5 9 --start $build/4 --mix 0.03 0.92 0.05 --rate 1.2e-3 --steps 4000 --unti
 step 6 5 --start $build/5 --mix 0.05 0.85 0.10 --rate 1e-3 --steps 20000 --cooldown-from 600 --cooldown 4400 --pairs 0.35 --ordered 0.5 \
     --sizes 0.45 0.35 0.15 0.05 --within 0.35 --compile
 [ "$shift_by" = 0 ] || exit 0
-mkdir -p xitcal/data/embedded/encoder
-cp $build/6/*.json $build/6/*.safetensors xitcal/data/embedded/encoder/
+mkdir -p xitcal/assets/embedded/encoder
+cp $build/6/*.json $build/6/*.safetensors xitcal/assets/embedded/encoder/

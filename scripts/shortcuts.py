@@ -16,8 +16,8 @@ from seqeval.metrics import f1_score
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from xitcal.embedded import EmbeddedSuite
-from xitcal.renderings import split_words
+from xitcal.data.embedded.renderings import split_words
+from xitcal.data.embedded.suite import EmbeddedSuite
 
 SUITE, TEST = EmbeddedSuite(), 1000
 OTHERS = [code for code in SUITE.tasks["panx"].languages if code != "en"]

@@ -1,6 +1,6 @@
 """Scores of the full study's models without phase 2 beside the best possible ones, and on rows with new parts: `python scripts/validity.py`
 
-Reads the stores study-full/full-SEED and writes data/validity/scores.csv (score and bound by target and language, mean over the seeds) and seen.csv (the
+Reads the stores study-full/full-SEED and writes studies/validity/scores.csv (score and bound by target and language, mean over the seeds) and seen.csv (the
 same apart for rows whose parts all occur in training and for the others), with about.json. Needs the stores, so `make study-full` first."""
 import argparse
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from xitcal.events import EVENT_COLUMNS, read_events
-from xitcal.findings import scores_by_seen
-from xitcal.scores import example_scores, score_table
-from xitcal.store import versions
-from xitcal.study import prediction_tables, study_tasks
-from xitcal.tasks import NONE
+from xitcal.data.tasks import NONE
+from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.predictions.scores import example_scores, score_table
+from xitcal.report.sentences import scores_by_seen
+from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.study.store import versions
 
 root = Path(__file__).parents[1]
 
@@ -38,7 +38,7 @@ def mean(tables: list[pd.DataFrame]) -> pd.DataFrame:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stores", type=Path, default=root / "study-full")
-    parser.add_argument("--out", type=Path, default=root / "data" / "validity")
+    parser.add_argument("--out", type=Path, default=root / "studies" / "validity")
     args, started = parser.parse_args(), time.perf_counter()
     stores = sorted(args.stores.glob("full-*"))
     if not stores: raise SystemExit(f"There are no stores full-SEED in {args.stores}; run `make study-full` first.")

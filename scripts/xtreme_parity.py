@@ -15,8 +15,8 @@ import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from xitcal.submission import FOLDERS, evaluation, format_of, score_submission
-from xitcal.tasks import TARGETS
+from xitcal.data.tasks import TARGETS
+from xitcal.study.submission import FOLDERS, evaluation, format_of, score_submission
 
 OUT = Path(__file__).parents[1] / "tests" / "xtreme_parity.json"
 SOME = ("pawsx", "xnli", "mlqa") # one complete group, one task of another

@@ -5,9 +5,9 @@ import sys
 
 import transformers.modeling_utils
 
-from xitcal.convert import convert
-from xitcal.heads import load_encoder, load_tokenizer
-from xitcal.languages import XitcalError
+from xitcal.data.languages import XitcalError
+from xitcal.training.convert import convert
+from xitcal.training.models import load_encoder, load_tokenizer
 
 
 def encoder(path): return hashlib.sha256(b"".join(p.detach().numpy().tobytes() for _, p in sorted(load_encoder(path).named_parameters()))).hexdigest()

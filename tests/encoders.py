@@ -15,7 +15,7 @@ import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForMaskedLM
 
-from xitcal.suites import find_suite
+from xitcal.data.suites import find_suite
 
 PIECES = 2000
 CONTEXTS = dict( # texts whose characters a tokenizer changes, joins or drops

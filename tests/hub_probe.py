@@ -3,9 +3,9 @@ import json
 import os
 import sys
 
-from xitcal.languages import XitcalError
-from xitcal.rows import check_rows
-from xitcal.suites import find_suite
+from xitcal.data.languages import XitcalError
+from xitcal.data.rows import check_rows
+from xitcal.data.suites import find_suite
 
 found = []
 for wanted in json.load(sys.stdin):

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 
-from xitcal.languages import LANGUAGES
-from xitcal.sources import HUB
-from xitcal.suites import find_suite
-from xitcal.tasks import TARGETS
-from xitcal.texts import WIKIPEDIA
+from xitcal.data.languages import LANGUAGES
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import TARGETS
+from xitcal.data.xtreme.sources import HUB
+from xitcal.data.xtreme.texts import WIKIPEDIA
 
 NLI = ClassLabel(names=["entailment", "neutral", "contradiction"])
 PER_ORG_LOC = list(TARGETS["panx"].labels)

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 from conftest import PROGRAM, xitcal
 
-from xitcal.store import Store
-from xitcal.study import load_predictions
+from xitcal.study.grid import load_predictions
+from xitcal.study.store import Store
 
 SMALL = ["--intermediate", "none,mnli", "--target", "pawsx,tatoeba", "--language", "en,sw", "--seeds", "0", "--intermediate-rows", "64",
          "--target-rows", "64", "--test-rows", "20"]

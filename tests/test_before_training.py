@@ -9,13 +9,13 @@ from test_local import put, squad, told
 from test_pages import run_page
 
 from xitcal.cli import make_study
-from xitcal.findings import fault_sentence
-from xitcal.languages import XitcalError
-from xitcal.reading import noted
-from xitcal.runner import fit_heads, run_study
-from xitcal.study import Study, default_study, make_plan, recipe_table, source_records
-from xitcal.suites import find_suite
-from xitcal.xtreme import XtremeSuite
+from xitcal.data.languages import XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.data.xtreme.reading import noted
+from xitcal.data.xtreme.suite import XtremeSuite
+from xitcal.report.sentences import fault_sentence
+from xitcal.study.grid import Study, default_study, make_plan, recipe_table, source_records
+from xitcal.study.runner import fit_heads, run_study
 
 SMALL = Study(intermediates=("none", "mnli", "hellaswag", "squad", "multi"), targets=("xnli", "pawsx"), languages=("en", "sw"), seeds=(0,))
 
@@ -90,8 +90,8 @@ def test_a_run_keeps_what_became_of_the_records_and_the_page_says_it(data, tmp_p
     said = fault_sentence(source_records(tmp_path / "store"))
     assert said.startswith("**Some records of the sources were faulty.** Tatoeba (test): 1 left out of 200, the first Task tatoeba, language sw, record 7")
     monkeypatch.setenv("XITCAL_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr("xitcal.findings.display", lambda made: print(getattr(made, "data", made)))
-    assert said in run_page("01_scores.ipynb", tmp_path / "store/results", monkeypatch)
+    monkeypatch.setattr("xitcal.report.sentences.display", lambda made: print(getattr(made, "data", made)))
+    assert said in run_page("default/01_scores.ipynb", tmp_path / "store/results", monkeypatch)
 
 
 def test_repaired_records_are_counted_by_reason(tmp_path, monkeypatch):
@@ -115,7 +115,7 @@ def test_generated_data_have_no_sources(tmp_path):
 
 def test_each_task_without_a_source_has_its_own_sentence(monkeypatch):
     assert "CCGbank is licensed" in XtremeSuite().absent["ccg"]
-    from xitcal import xtreme
+    from xitcal.data.xtreme import suite as xtreme
     monkeypatch.setattr(xtreme, "with_revisions", lambda chosen: xtreme.HUB | {"qqp": ()})
     absent = XtremeSuite().absent
     assert set(absent) == {"ccg", "qqp"} and absent["qqp"].startswith("Task qqp has no data") and "CCG" not in absent["qqp"]

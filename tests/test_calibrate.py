@@ -8,10 +8,10 @@ import pytest
 from conftest import xitcal
 from scipy.special import softmax
 
-from xitcal.calibrate import calibrate as make_table
-from xitcal.calibrate import compare, read_file, readable
-from xitcal.groups import debiased_rms, group_estimates, mean_interval, null_distances, smooth_ece, smooth_ece_interval
-from xitcal.languages import XitcalError
+from xitcal.calibration.calibrate import calibrate as make_table
+from xitcal.calibration.calibrate import compare, read_file, readable
+from xitcal.calibration.intervals import debiased_rms, group_estimates, mean_interval, null_distances, smooth_ece, smooth_ece_interval
+from xitcal.data.languages import XitcalError
 
 COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
 ESTIMATES = {"signed_gap", "debiased_rms_ce", "ece_15", "smooth_ece", "nll", "brier"}

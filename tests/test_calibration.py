@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xitcal.blocks import block_table
-from xitcal.calibration import binned_error, calibration_table, fit_temperature, netcal_ece
-from xitcal.events import KEYS, event_statistics, read_events, toy_predictions
-from xitcal.inference import paired_change
-from xitcal.languages import XitcalError
-from xitcal.parts import calibration_parts, corrected, example_groups
+from xitcal.calibration.cells import binned_error, calibration_table, fit_temperature, netcal_ece
+from xitcal.calibration.decomposition import calibration_parts, corrected, example_groups
+from xitcal.data.languages import XitcalError
+from xitcal.inference.block_sums import block_table
+from xitcal.inference.paired import paired_change
+from xitcal.predictions.events import KEYS, event_statistics, read_events, toy_predictions
 
-NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").glob("*.ipynb")) if "XITCAL_STORE" in p.read_text()]
+NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").rglob("*.ipynb")) if "XITCAL_STORE" in p.read_text()]
 
 
 def draw(n, k, temperature=1.0, seed=0):
@@ -140,7 +140,7 @@ def test_a_calibrated_model_stays_under_the_null_quantile():
 def test_interval_covers_for_tokens_that_come_in_sentences():
     "Coverage of the interval of a change when 10 tokens of a sentence are nearly one observation"
     rng, n, cells = np.random.default_rng(2), 150, 300
-    from xitcal.inference import example_weights, ratio_draws
+    from xitcal.inference.paired import example_weights, ratio_draws
     weights = example_weights(n, 1000, 3)
     size = rng.integers(1, 12, (n, cells))
     gap = .1 + rng.normal(0, 1, (n, cells))
@@ -177,8 +177,8 @@ def with_entities(table):
 
 def make_store(folder, seeds=(0, 1), skip=()):
     "A store of toy predictions in the form that a study writes"
-    from xitcal.store import Store
-    from xitcal.study import PREDICTION_SCHEMA
+    from xitcal.study.grid import PREDICTION_SCHEMA
+    from xitcal.study.store import Store
     store, grid = Store(folder), []
     for target in ("xnli", "panx", "xquad", "tatoeba"):
         for arm in ("none", "mnli"):
@@ -205,7 +205,7 @@ def run_page(path, store, monkeypatch):
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-    import xitcal.findings as findings
+    import xitcal.report.sentences as findings
     shown = []
     monkeypatch.setenv("XITCAL_STORE", str(store))
     monkeypatch.setattr(findings, "display", shown.append)

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from xitcal import training
-from xitcal.suites import find_suite
-from xitcal.training import Material, Options, Training
+from xitcal.data.suites import find_suite
+from xitcal.training import trainer as training
+from xitcal.training.trainer import Material, Options, Training
 
 
 @pytest.mark.parametrize("seconds, steps", [(0, list(range(2, 25, 2))), (.25, [2, 8, 14, 20]), (5, [2])])

@@ -4,7 +4,7 @@ import re
 import pyarrow.parquet as pq
 from conftest import SMALL, xitcal
 
-from xitcal.study import PREDICTION_SCHEMA, load_predictions
+from xitcal.study.grid import PREDICTION_SCHEMA, load_predictions
 
 
 def test_help_tells_the_whole_story():

@@ -14,10 +14,10 @@ from conftest import xitcal
 from encoders import ENCODERS, make_encoder
 from loopback import Loopback
 
-from xitcal.convert import convert
-from xitcal.heads import load_encoder, load_tokenizer, load_trained
-from xitcal.languages import XitcalError
-from xitcal.tasks import TARGETS
+from xitcal.data.languages import XitcalError
+from xitcal.data.tasks import TARGETS
+from xitcal.training.convert import convert
+from xitcal.training.models import load_encoder, load_tokenizer, load_trained
 
 PROBE = Path(__file__).with_name("encoder_probe.py")
 PICKLED = [name for name, facts in ENCODERS.items() if facts.weights == "bin"]

@@ -6,17 +6,26 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from xitcal.covariates import COVARIATES, FACTS, covariate_table, language_facts, suite_texts, token_statistics
-from xitcal.explanations import explained, explained_words, language_effects, minimum_detectable, one_at_a_time, slopes_figure, together, toy_effects
-from xitcal.languages import LANGUAGES, XitcalError
-from xitcal.results import Results, read_results, whole_arms, whole_targets
-from xitcal.seeds import Sums
-from xitcal.suites import find_suite
+from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.inference.language_features import COVARIATES, FACTS, covariate_table, language_facts, suite_texts, token_statistics
+from xitcal.inference.language_regression import (
+    explained,
+    explained_words,
+    language_effects,
+    minimum_detectable,
+    one_at_a_time,
+    slopes_figure,
+    together,
+    toy_effects,
+)
+from xitcal.inference.results import Results, read_results, whole_arms, whole_targets
+from xitcal.inference.seeds import Sums
 
 
 @pytest.fixture(scope="module")
 def full():
-    return read_results("data/full")
+    return read_results("studies/full")
 
 
 def test_every_published_fact_has_a_source_and_a_certainty():
@@ -167,7 +176,7 @@ def test_the_page_of_a_study_with_xlm_r_uses_the_atlas_and_cc_100(full, tmp_path
             if "model" in table:
                 table = table.assign(model=pd.Categorical(["FacebookAI/xlm-roberta-nowhere"] * len(table)))
             table.to_parquet(tmp_path / path.name, index=False)
-    shown = run_page("24_explanations.ipynb", tmp_path, monkeypatch)
+    shown = run_page("answer/05_explanations.ipynb", tmp_path, monkeypatch)
     assert "grammar unlike English (WALS)" in shown and "uneven as the atlas" in shown
     assert "Left out because a covariate is not known: Afrikaans, Kazakh, Malay, Yoruba." in shown
     assert "nan [" not in shown and "without meaning for generated texts" not in shown

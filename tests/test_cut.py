@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from encoders import ENCODERS, make_encoder
 
-from xitcal.findings import cut_sentence
-from xitcal.heads import load_tokenizer
-from xitcal.registry import kind_of
-from xitcal.runner import run_study
-from xitcal.study import Study, cut_examples, load_predictions, make_plan
-from xitcal.suites import find_suite
+from xitcal.data.suites import find_suite
+from xitcal.kinds.registry import kind_of
+from xitcal.report.sentences import cut_sentence
+from xitcal.study.grid import Study, cut_examples, load_predictions, make_plan
+from xitcal.study.runner import run_study
+from xitcal.training.models import load_tokenizer
 
 STUDY = Study(targets=("xnli", "tatoeba"), intermediates=("none",), languages=("en", "sw"), seeds=(0,), target_rows=32, test_rows=20, calibration_rows=10)
 SHORT = dict(xnli=14, tatoeba=6)  # tokens

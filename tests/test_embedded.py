@@ -6,11 +6,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from xitcal.embedded import MAKERS, EmbeddedSuite, _plans
-from xitcal.languages import LANGUAGES
-from xitcal.renderings import words
-from xitcal.rows import SPLITS, check_rows
-from xitcal.world import NAMED, NEW_COUNTRIES
+from xitcal.data.embedded.renderings import words
+from xitcal.data.embedded.suite import MAKERS, EmbeddedSuite, _plans
+from xitcal.data.embedded.world import NAMED, NEW_COUNTRIES
+from xitcal.data.languages import LANGUAGES
+from xitcal.data.rows import SPLITS, check_rows
 
 SUITE = EmbeddedSuite()
 NAMES = list(SUITE.tasks)

@@ -10,19 +10,19 @@ from datasets import Dataset
 from encoders import CONTEXTS, ENCODERS, make_encoder
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-import xitcal.heads
-import xitcal.retrieval
-from xitcal.answers import Answers, encode_contexts, kept_span, token_span
-from xitcal.heads import add_lora, build_head, load_encoder, load_tokenizer, load_trained, position_limit
-from xitcal.kinds import EVENT_SCHEMA
-from xitcal.languages import XitcalError
-from xitcal.prediction import predict
-from xitcal.registry import KINDS, kind_of
-from xitcal.retrieval import Retrieval
-from xitcal.suites import find_suite
-from xitcal.tagging import Tagging, encode_words
-from xitcal.tasks import MASKED, TARGETS
-from xitcal.training import Material, Options, train
+import xitcal.kinds.retrieval
+import xitcal.training.models
+from xitcal.data.languages import XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import MASKED, TARGETS
+from xitcal.kinds.base import EVENT_SCHEMA
+from xitcal.kinds.question_answering import Answers, encode_contexts, kept_span, token_span
+from xitcal.kinds.registry import KINDS, kind_of
+from xitcal.kinds.retrieval import Retrieval
+from xitcal.kinds.tagging import Tagging, encode_words
+from xitcal.training.models import add_lora, build_head, load_encoder, load_tokenizer, load_trained, position_limit
+from xitcal.training.predict import predict
+from xitcal.training.trainer import Material, Options, train
 
 SUITE = find_suite("embedded")
 TASKS = dict(classification=SUITE.tasks["xnli"], choices=SUITE.tasks["hellaswag"], tagging=SUITE.tasks["panx"], answers=SUITE.tasks["xquad"],
@@ -127,7 +127,7 @@ def test_a_layer_in_the_middle_is_the_same_in_a_shortened_model(name, folder):
 def test_the_attention_that_a_gpu_takes(name, folder, monkeypatch):
     "Fused where the class has it; the states are those of attention written out"
     plain = states(load_encoder(folder(name)))
-    monkeypatch.setattr(xitcal.heads.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(xitcal.training.models.torch.cuda, "is_available", lambda: True)
     assert torch.allclose(plain, states(load_encoder(folder(name))), atol=1e-4)
     assert build_head(folder(name), TASKS["tagging"]).config._attn_implementation in ("sdpa", "eager")
 
@@ -333,7 +333,7 @@ def test_sentences_are_tokenised_some_at_a_time(name, folder, monkeypatch):
     rows = Dataset.from_dict(dict(text=texts))
     task, recipe = TARGETS["tatoeba"], replace(TARGETS["tatoeba"].recipe, max_length=12)
     whole = Retrieval().features(rows, tokenizer, task, recipe)
-    monkeypatch.setattr(xitcal.retrieval, "_AT_ONCE", 5)
+    monkeypatch.setattr(xitcal.kinds.retrieval, "_AT_ONCE", 5)
     parts = Retrieval().features(rows, tokenizer, task, recipe)
     assert [f["row"] for f in parts] == list(range(12)) and any(f["cut"] for f in parts)
     for one, other in zip(whole, parts):

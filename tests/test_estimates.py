@@ -1,4 +1,4 @@
-"""Estimates of notebooks 31ba to 31bc: the same as netcal and scikit-learn where these are right; netcal 1.4.0's faults beside our value and one by hand."""
+"""Bins, ranking, groups: the same as netcal and scikit-learn where these are right; netcal 1.4.0's faults beside our value and one by hand."""
 import warnings
 
 import numpy as np
@@ -8,14 +8,14 @@ from scipy.special import expit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from xitcal.bins import bin_gaps, binned_ece, class_table, classwise_ece, classwise_null, largest_error, null_bins
-from xitcal.calibration import fit_temperature
-from xitcal.events import event_statistics, toy_predictions
-from xitcal.languages import XitcalError
-from xitcal.measures import measure_table, score_parts
-from xitcal.parts import fit_correction
-from xitcal.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
-from xitcal.significance import calibration_test, paired_means, paired_parts
+from xitcal.calibration.binned import bin_gaps, binned_ece, class_table, classwise_ece, classwise_null, largest_error, null_bins
+from xitcal.calibration.cells import fit_temperature
+from xitcal.calibration.decomposition import fit_correction
+from xitcal.calibration.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
+from xitcal.calibration.significance import calibration_test, paired_means, paired_parts
+from xitcal.calibration.tables import measure_table, score_parts
+from xitcal.data.languages import XitcalError
+from xitcal.predictions.events import event_statistics, toy_predictions
 
 netcal = pytest.importorskip("netcal.metrics")
 VERSION = "netcal 1.4.0: if this fails, netcal was mended"

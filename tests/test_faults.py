@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import PROGRAM, SMALL, xitcal
 
-from xitcal.languages import XitcalError
-from xitcal.runner import run_study
-from xitcal.store import Store
-from xitcal.study import Study, load_predictions, make_plan, record_study, study_cells
+from xitcal.data.languages import XitcalError
+from xitcal.study.grid import Study, load_predictions, make_plan, record_study, study_cells
+from xitcal.study.runner import run_study
+from xitcal.study.store import Store
 
 ONE = ["--intermediate", "mnli", "--target", "pawsx", "--language", "en,sw", "--seeds", "0", "--intermediate-rows", "320",
        "--target-rows", "320", "--test-rows", "20"]

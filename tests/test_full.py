@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from xitcal.full import ARMS, FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
-from xitcal.results import read_seeds
-from xitcal.seeds import changes, others, sums_of
-from xitcal.suites import find_suite
-from xitcal.tasks import INTERMEDIATES, NONE, TARGETS
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import INTERMEDIATES, NONE, TARGETS
+from xitcal.inference.results import read_seeds
+from xitcal.inference.seeds import changes, others, sums_of
+from xitcal.study.protocol import ARMS, FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "data" / "full"
-SECOND_DATA, ENSEMBLES = ROOT / "data" / "second", ROOT / "data" / "ensembles"
+DATA = ROOT / "studies" / "full"
+SECOND_DATA, ENSEMBLES = ROOT / "studies" / "second", ROOT / "studies" / "ensembles"
 SEEDS = [int(p.stem.split("-")[1]) for p in DATA.glob("seed-*.json")]
 SUITE = find_suite("embedded")
 
@@ -112,15 +112,16 @@ NUMBER = r"([+-]\d+\.\d+)"
 
 
 @pytest.mark.parametrize("name, pattern, value", [
-    ("11_answer", rf"phase 2 moves this by \*\*{NUMBER} points\*\*", lambda: mean_change_of("gap")),
-    ("14_accuracy", rf"the score moves by \*\*{NUMBER}", lambda: mean_change_of("top", "bottom")),
-    ("14_accuracy", rf"and by {NUMBER} \[\S+ \S+ in English", lambda: mean_change_of("top", "bottom", away=False)),
-    ("15_confidence", rf"mean confidence in the other languages moves by \*\*{NUMBER}", lambda: mean_change_of("confidence")),
-    ("15_confidence", rf"right decisions moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
-    ("15_confidence", rf"99 % confidence moves by {NUMBER}", lambda: mean_change_of("above_99")),
-    ("17_lora", rf"Phase 2 moves over-confidence by {NUMBER}", lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"])),
-    ("17_lora", rf"full fine-tuning and by {NUMBER}", lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
-], ids=lambda v: v if isinstance(v, str) and v[0].isdigit() else "")
+    ("answer/01_answer", rf"phase 2 moves this by \*\*{NUMBER} points\*\*", lambda: mean_change_of("gap")),
+    ("answer/02_accuracy", rf"the score moves by \*\*{NUMBER}", lambda: mean_change_of("top", "bottom")),
+    ("answer/02_accuracy", rf"and by {NUMBER} \[\S+ \S+ in English", lambda: mean_change_of("top", "bottom", away=False)),
+    ("answer/03_confidence", rf"mean confidence in the other languages moves by \*\*{NUMBER}", lambda: mean_change_of("confidence")),
+    ("answer/03_confidence", rf"right decisions moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
+    ("answer/03_confidence", rf"99 % confidence moves by {NUMBER}", lambda: mean_change_of("above_99")),
+    ("answer/07_lora", rf"Phase 2 moves over-confidence by {NUMBER}", lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"])),
+    ("answer/07_lora", rf"full fine-tuning and by {NUMBER}",
+     lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
+], ids=lambda v: v if isinstance(v, str) and "/" in v else "")
 def test_headlines_are_what_the_tables_say(name, pattern, value):
     "Recomputed from the committed sums by another way than the page's"
     assert abs(said(name, pattern) - 100 * value()) < .0501
@@ -129,16 +130,16 @@ def test_headlines_are_what_the_tables_say(name, pattern, value):
 @pytest.mark.parametrize("way, setting", [("Label smoothing", "smoothing"), ("Mean of checkpoints", "average")])
 def test_training_otherwise_moves_what_the_tables_say(way, setting):
     plain, other = (cell_values("gap", setting=s)[NONE].groupby(["target", "language"]).mean().groupby("target").mean() for s in ("full", setting))
-    found = said("26_training", rf"\*\*{way}\*\* moves over-confidence by \*\*{NUMBER}")
+    found = said("answer/08_training", rf"\*\*{way}\*\* moves over-confidence by \*\*{NUMBER}")
     assert abs(found - 100 * (other - plain)[["xnli", "panx"]].mean()) < .0501
 
 
 def test_the_ensemble_moves_what_the_tables_say():
     ensemble = mean_change_of("gap", targets=["xnli", "pawsx", "udpos"], folder=ENSEMBLES)
-    assert abs(said("26_training", rf"that of the ensemble by \*\*{NUMBER}") - 100 * ensemble) < .0501
+    assert abs(said("answer/08_training", rf"that of the ensemble by \*\*{NUMBER}") - 100 * ensemble) < .0501
 
 
-@pytest.mark.parametrize("page_", ["13_validity", "11_answer"])
+@pytest.mark.parametrize("page_", ["trust/02_validity", "answer/01_answer"])
 def test_the_second_encoder_moves_what_the_tables_say(page_):
     change = mean_change_of("gap", arms=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
     assert abs(said(page_, rf"With a second encoder, .*? by \*\*{NUMBER} ") - 100 * change) < .0501
@@ -147,7 +148,7 @@ def test_the_second_encoder_moves_what_the_tables_say(page_):
 @pytest.mark.parametrize("top, pattern, digits", [("nll_calibration", rf"calibration part of NLL by {NUMBER} nats", 3),
                                                   ("brier_calibration", rf"that of Brier by {NUMBER} ", 4)])
 def test_the_primary_outcomes_are_what_the_tables_say(top, pattern, digits):
-    assert abs(said("11_answer", pattern) - mean_change_of(top)) < .501 * 10 ** -digits
+    assert abs(said("answer/01_answer", pattern) - mean_change_of(top)) < .501 * 10 ** -digits
 
 
 def test_the_readme_says_what_the_tables_say():
@@ -160,22 +161,22 @@ def test_the_readme_says_what_the_tables_say():
 
 def test_the_controls_are_what_the_tables_say():
     for arm, pattern in (("own", rf"the target's own data moves over-confidence by {NUMBER}"), ("mlm", rf"as many steps, moves it by {NUMBER}")):
-        assert abs(said("12_arms", pattern) - 100 * mean_change_of("gap", arms=[arm])) < .0501
+        assert abs(said("answer/06_controls", pattern) - 100 * mean_change_of("gap", arms=[arm])) < .0501
 
 
 def test_the_languages_that_change_are_counted():
     "Signs of the largest changes on the page agree with the tables"
     values = cell_values("gap").loc[TRAINED]
     change = values[NINE].sub(values[NONE], axis=0).mean(axis=1).groupby(["target", "language"]).mean()
-    rises, falls = (int(said("16_languages", rf"over-confidence \*\*{w}")) for w in (r"rises in (\d+)", r"rises in \d+ and falls in (\d+)"))
+    rises, falls = (int(said("answer/04_languages", rf"over-confidence \*\*{w}")) for w in (r"rises in (\d+)", r"rises in \d+ and falls in (\d+)"))
     assert rises <= (change > 0).sum() and falls <= (change < 0).sum() and rises + falls <= len(change)
 
 
 def test_the_claims_are_counted_as_they_stand_in_their_table():
-    shown = nbformat.read(ROOT / "nbs" / "results" / "18_claims.ipynb", 4)
+    shown = nbformat.read(ROOT / "nbs" / "results" / "trust/04_claims.ipynb", 4)
     html = next(o["data"]["text/html"] for c in shown.cells for o in c.get("outputs", []) if "Phang et al. 2020</th>" in o.get("data", {}).get("text/html", ""))
     rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser").tbody.find_all("tr")]
-    assert len(rows) == 7 and sum(row[-1] == "as there" for row in rows) == said("18_claims", r"shows (\d+) as there")
+    assert len(rows) == 7 and sum(row[-1] == "as there" for row in rows) == said("trust/04_claims", r"shows (\d+) as there")
     retrieval = next(r for r in rows if "retrieval (" in r[0])
     value = 100 * mean_change_of("top", "bottom", targets=["bucc", "tatoeba"])
     assert abs(float(retrieval[2].split()[0]) - value) < .0501
@@ -188,6 +189,6 @@ def test_the_mean_over_arms_is_the_mean_of_changes(sums):
 
 
 def test_shortcuts_stay_below_half_of_the_way():
-    found = re.search(r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts below half", page("13_validity"))
+    found = re.search(r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts below half", page("trust/02_validity"))
     shortcuts = pd.read_csv(ROOT / "benchmarks" / "shortcuts.csv")
     assert int(found[1]) == int(found[2]) == len(shortcuts) == 18

@@ -14,15 +14,15 @@ from scipy.stats import spearmanr
 from statsmodels.stats.multitest import multipletests
 from test_recalibration import shown_on, write_store
 
-from xitcal.covariates import covariate_table
-from xitcal.results import read_results
-from xitcal.seeds import language_changes
-from xitcal.study import load_predictions
-from xitcal.suites import find_suite
-from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
+from xitcal.inference.language_features import covariate_table
+from xitcal.inference.results import read_results
+from xitcal.inference.seeds import language_changes
+from xitcal.study.grid import load_predictions
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {name: ROOT / "data" / name for name in ("default", "full", "validity")}
+FOLDERS = {name: ROOT / "studies" / name for name in ("default", "full", "validity")}
 SUITE = find_suite("embedded")
 NINE, TRAINED = list(INTERMEDIATES), [t for t in TARGETS if not TARGETS[t].test_only]
 ENTITIES = {t for t in TARGETS if SUITE.tasks[t].options.get("entities")}
@@ -62,8 +62,8 @@ def one_event(table):
 def test_scores():
     table = default("scores").query("headline and intermediate == 'none'")
     by = table.groupby([table.language == "en", "target", "language"])[["value", "bound"]].mean().groupby(level=[0, 1]).mean()
-    said_ = said("results/01_scores", r"score (\d+) to (\d+) % in English \((\d+) to (\d+) %.*? and (\d+) to (\d+) % in the mean of the other languages "
-                 r"\((\d+) to (\d+) %.*?over (\d+) targets")
+    said_ = said("results/default/01_scores", r"score (\d+) to (\d+) % in English \((\d+) to (\d+) %.*? and (\d+) to (\d+) % in the mean of the other "
+                 r"languages \((\d+) to (\d+) %.*?over (\d+) targets")
     expected = []
     for english in (True, False):
         part = by.loc[english]
@@ -76,7 +76,7 @@ def test_calibration():
     table = one_event(default("calibration").query("intermediate == 'none'"))
     table = table[table.event != "neighbour"]
     gap = 100 * table.groupby([table.language == "en", "target", "language"]).gap.mean().groupby(level=[0, 1]).mean().groupby(level=0).mean()
-    english, others, over, cells = said("results/02_calibration", r"([\d.]+) points too confident in English and ([\d.]+) points too confident in the "
+    english, others, over, cells = said("results/default/02_calibration", r"([\d.]+) points too confident in English and ([\d.]+) points too confident in the "
                                         r"other languages.*? In (\d+) of (\d+) cells")
     assert abs(float(english) - gap[True]) < .051 and abs(float(others) - gap[False]) < .051
     assert (int(over), int(cells)) == ((table.ece > table.ece_null_95).sum(), len(table))
@@ -94,7 +94,7 @@ def verdicts(arm, statistic):
 @pytest.mark.parametrize("arm, title", [("mnli", "MNLI"), ("hellaswag", "HellaSwag")])
 @pytest.mark.parametrize("statistic, words, scale", [("gap", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
 def test_change(arm, title, statistic, words, scale):
-    line = said("results/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
+    line = said("results/default/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
     part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points)?\)", line)
     counts = [int((re.search(rf"{w} in (\d+)", part[1]) or [0, 0])[1]) for w in ("rose", "fell", "unclear")]
     *expected, low, high = verdicts(arm, statistic)
@@ -135,7 +135,7 @@ def change_of(values, statistic, arms, targets=TRAINED):
 
 
 def test_arms(values):
-    rows = {r[0]: r[1:] for r in html_rows("results/12_arms", "all tasks at once")}
+    rows = {r[0]: r[1:] for r in html_rows("results/answer/06_controls", "all tasks at once")}
     translated = [a for a in NINE if a in SUITE.translated]
     sets = {"9 intermediate tasks": NINE, "all tasks at once": [MULTI], "the tasks with masked LM": [f"{a}:mlm" for a in NINE],
             "all but CCG, in English": translated, "all but CCG, translated: labels in 40 languages": [f"{a}:translated" for a in translated],
@@ -151,7 +151,7 @@ def test_arms(values):
 
 def test_hypotheses(values):
     "Estimates of those that are means, straight from the tables; Holm's correction over all eight and the verdicts from the page's own p"
-    rows = {r[0][:2]: r[1:] for r in html_rows("results/11_answer", "H3 the calibration part grows")}
+    rows = {r[0][:2]: r[1:] for r in html_rows("results/answer/01_answer", "H3 the calibration part grows")}
     wide = values.gap.unstack("intermediate").query("language == 'en'")
     english = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[TRAINED].mean()
     mixed = [f"{a}:mlm" for a in (*NINE, MULTI)]
@@ -169,19 +169,19 @@ def test_hypotheses(values):
 
 def test_estimators(values):
     "One answer with every estimator of calibration: a star everywhere in its column or nowhere, and a mean over the tables in the first row"
-    rows = {r[0]: r[1:] for r in html_rows("results/25_robustness", "H8</th>") if len(r) == 8}
+    rows = {r[0]: r[1:] for r in html_rows("results/trust/01_robustness", "H8</th>") if len(r) == 8}
     ranking = {"1 − AUROC of correctness", "AURC", "excess AURC"}
     stars = np.array([[text.endswith("*") for text in r] for name, r in rows.items() if name not in ranking])
     assert ranking < set(rows) and len(stars) == 17
     names = np.array(["H1, H3", "H2", "H4", "H5", "H6", "H7", "H8"])[stars.all(0) | ~stars.any(0)]
-    asked, same, listed = said("results/25_robustness", r"Of (\d+) questions .*?, (\d+) (?:has|have) the same answer with every estimator of "
+    asked, same, listed = said("results/trust/01_robustness", r"Of (\d+) questions .*?, (\d+) (?:has|have) the same answer with every estimator of "
                                r"calibration \(([^)]*)\)")
     assert (int(asked), int(same), listed) == (7, len(names), "; ".join(names))
     assert abs(float(rows["signed gap"][0].split()[0]) - change_of(values, "gap", NINE)) < .000051
 
 
 def test_claims(values):
-    rows = [(r[0], float(r[2].split()[0]), float(r[3].split()[0])) for r in html_rows("results/18_claims", "Phang et al. 2020</th>")]
+    rows = [(r[0], float(r[2].split()[0]), float(r[3].split()[0])) for r in html_rows("results/trust/04_claims", "Phang et al. 2020</th>")]
     every, leaders = list(TARGETS), ["mnli", "squad", "squad2", "hellaswag"]
     english = pd.concat([pd.read_parquet(p) for p in sorted(FOLDERS["full"].glob("seed-*-english.parquet"))])
     english = english[(english.setting == "full") & english.intermediate.isin([NONE, *NINE, MULTI])].astype({"target": str, "intermediate": str})
@@ -207,7 +207,7 @@ def results():
 
 
 def test_languages(values, results):
-    page, away = "results/16_languages", values.query("language != 'en' and target in @TRAINED")
+    page, away = "results/answer/04_languages", values.query("language != 'en' and target in @TRAINED")
     wide, right = away.gap.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
     change = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1)
     for words, column in (("over-confidence without phase 2 with the share right", wide[NONE]), ("the change with the share right", change)):
@@ -235,7 +235,7 @@ def test_explanations(values, results):
     tokens = covariate_table(results).query("covariate == 'tokens'").set_index("language").value
     outcomes = {"share right, without phase 2": by[NONE, "accuracy"], "over-confidence, without phase 2": by[NONE, "gap"], "Δ over-confidence": change("gap")}
     for words, column in outcomes.items():
-        found = said("results/24_explanations", rf"\*\*{words}\*\*.*?tokens for the same text[^ρ]*ρ ([+-]\d\.\d\d)")[0]
+        found = said("results/answer/05_explanations", rf"\*\*{words}\*\*.*?tokens for the same text[^ρ]*ρ ([+-]\d\.\d\d)")[0]
         assert abs(float(found) - spearmanr(column, tokens[codes]).statistic) < .0101, words
 
 
@@ -243,8 +243,8 @@ def test_explanations(values, results):
 
 def test_validity():
     shortcuts = pd.read_csv(ROOT / "benchmarks" / "shortcuts.csv")
-    kept, of = map(int, said("results/13_validity", r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts"))
-    rows = {r[0]: dict(zip(["kind", *shortcuts.columns[2:], "encoder"], r[1:])) for r in html_rows("results/13_validity", "one_sided")}
+    kept, of = map(int, said("results/trust/02_validity", r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts"))
+    rows = {r[0]: dict(zip(["kind", *shortcuts.columns[2:], "encoder"], r[1:])) for r in html_rows("results/trust/02_validity", "one_sided")}
     assert of == len(rows) == len(shortcuts) == 18
     best = shortcuts[["digits", "one_sided", "bag"]].max(axis=1)
     encoder = np.array([float(rows[SUITE.tasks[t].title]["encoder"]) for t in shortcuts.task])
@@ -253,7 +253,8 @@ def test_validity():
     mean = scores.groupby("target")[["value", "bound"]].mean()
     share, apart = (100 * mean.value / mean.bound).dropna(), 100 * seen.pivot_table(index="target", columns="seen", values="value")
     gain = apart[False] - apart[True]
-    low, high, least, most = map(float, said("results/13_validity", r"reach (\d+) \(.*?\) to (\d+) % .*? score ([+-][\d.]+) \(.*?\) to ([+-][\d.]+) points"))
+    low, high, least, most = map(float, said("results/trust/02_validity",
+                                             r"reach (\d+) \(.*?\) to (\d+) % .*? score ([+-][\d.]+) \(.*?\) to ([+-][\d.]+) points"))
     np.testing.assert_allclose([low, high], [share.min(), share.max()], atol=.51)
     np.testing.assert_allclose([least, most], [gain.min(), gain.max()], atol=.051)
     assert json.loads((FOLDERS["validity"] / "about.json").read_text())["seeds"] == [2, 3, 4, 5, 6]
@@ -261,7 +262,7 @@ def test_validity():
 
 def test_speed():
     table = pd.read_csv(ROOT / "benchmarks" / "speed.csv")
-    text = " ".join(outputs("results/20_speed", "text/markdown"))
+    text = " ".join(outputs("results/trust/06_speed", "text/markdown"))
     seconds = table[table.part.isin(["training", "prediction"])].pivot(index=["part", "task"], columns="contestant", values="seconds")
     times = r"([\d.]+)(?: to ([\d.]+))? times as fast as"
     for part, start in (("training", "Training is"), ("prediction", "in float32, is")):
@@ -315,7 +316,7 @@ def test_recalibration(toy, decisions, monkeypatch):
         return 100 * (p.max(1) - (p.argmax(1) == label)).mean()
     gain, before, after = over_languages(decisions, lambda z, y, s: (
         nll_of(1, z, y) - nll_of(temperature(s), z, y), gap(1, z, y), gap(temperature(s), z, y)))
-    words = shown_on("21_recalibration.ipynb", toy, monkeypatch)
+    words = shown_on("use/01_recalibration.ipynb", toy, monkeypatch)
     found = re.search(r"- XNLI: NLL (falls|rises) by ([+-][\d.]+) .*? nats.*?; over-confidence goes from ([+-][\d.]+) to ([+-][\d.]+) points", words)
     assert abs(float(found[2]) - (gain if found[1] == "falls" else -gain)) < .00051
     assert abs(float(found[3]) - before) < .051 and abs(float(found[4]) - after) < .051
@@ -329,7 +330,7 @@ def test_decisions(toy, decisions, monkeypatch):
         sets = 1 - softmax(z, axis=1) <= threshold
         return 100 * sets[np.arange(len(y)), y].mean(), sets.sum(1).mean()
     coverage, size = over_languages(decisions, covered)
-    words = shown_on("22_decisions.ipynb", toy, monkeypatch)
+    words = shown_on("use/02_decisions.ipynb", toy, monkeypatch)
     found = re.search(r"- without phase 2: XNLI ([\d.]+) % with ([\d.]+) answers", words)
     assert abs(float(found[1]) - coverage) < .051 and abs(float(found[2]) - size) < .0051
 
@@ -339,5 +340,5 @@ def test_audit(toy, decisions, monkeypatch):
         p = softmax(z, axis=1)
         bins, off = np.ceil(p.max(1) * 10), p.max(1) - (p.argmax(1) == y)
         return 100 * sum(abs(off[bins == b].sum()) for b in set(bins)) / len(y)
-    words = shown_on("23_audit.ipynb", toy, monkeypatch)
+    words = shown_on("use/03_audit.ipynb", toy, monkeypatch)
     assert abs(float(re.search(r"\*\*Ten bins and percent\*\* \(Ahuja et al. 2022\): XNLI ([\d.]+) ", words)[1]) - over_languages(decisions, ece)) < .051

@@ -17,12 +17,12 @@ from conftest import PROGRAM
 from loopback import Loopback
 from repositories import change, make_repositories
 
-from xitcal.phase2 import material_facts
-from xitcal.rows import SPLITS
-from xitcal.sources import HUB
-from xitcal.suites import find_suite
-from xitcal.tasks import INTERMEDIATES, TARGETS, task_facts
-from xitcal.xtreme import XtremeSuite
+from xitcal.data.rows import SPLITS
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import INTERMEDIATES, TARGETS, task_facts
+from xitcal.data.xtreme.sources import HUB
+from xitcal.data.xtreme.suite import XtremeSuite
+from xitcal.training.phase2 import material_facts
 
 N = 8
 PROBE = Path(__file__).with_name("hub_probe.py")

@@ -12,7 +12,7 @@ from repositories import encyclopedia, pin
 from test_convert import PROBE
 from test_hub import environment, one, result, start
 
-from xitcal.texts import WIKIPEDIA
+from xitcal.data.xtreme.texts import WIKIPEDIA
 
 MODELS = {  # what is done to the hub or to the repository, and what is said
     "none": (None, "has no own/none (or it is private); give a folder with the model's files."),

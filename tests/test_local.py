@@ -11,17 +11,17 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from xitcal.cli import app, make_study
-from xitcal.findings import fault_sentence
-from xitcal.languages import LANGUAGES, XitcalError
-from xitcal.local import LOCAL, local_identity
-from xitcal.phase2 import material_facts
-from xitcal.reading import noted
-from xitcal.recipes import RECIPES
-from xitcal.rows import check_rows
-from xitcal.study import Study, make_plan
-from xitcal.suites import find_suite
-from xitcal.tasks import TARGETS
-from xitcal.xtreme import XtremeSuite, check_data
+from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.data.recipes import RECIPES
+from xitcal.data.rows import check_rows
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import TARGETS
+from xitcal.data.xtreme.reading import noted
+from xitcal.data.xtreme.suite import XtremeSuite, check_data
+from xitcal.data.xtreme.user_files import LOCAL, local_identity
+from xitcal.report.sentences import fault_sentence
+from xitcal.study.grid import Study, make_plan
+from xitcal.training.phase2 import material_facts
 
 N = 12
 NLI = ("entailment", "neutral", "contradiction")

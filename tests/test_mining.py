@@ -5,22 +5,22 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
-from xitcal.compact import store_results
-from xitcal.estimates import estimate
-from xitcal.events import EVENT_COLUMNS, read_events
-from xitcal.export import export_xtreme
-from xitcal.findings import made_words
-from xitcal.kinds import MINED
-from xitcal.languages import XitcalError
-from xitcal.report import results_notebooks, run_notebook
-from xitcal.results import read_results, seeds_words
-from xitcal.runner import run_study
-from xitcal.scores import example_scores, score_table
-from xitcal.store import Store
-from xitcal.study import PREDICTION_SCHEMA, Study, load_predictions, make_plan, prediction_tables, recipe_text, study_cells, study_tasks
-from xitcal.submission import score_submission
-from xitcal.suites import find_suite
-from xitcal.xtreme import XtremeSuite, check_data
+from xitcal.data.languages import XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.data.xtreme.suite import XtremeSuite, check_data
+from xitcal.inference.results import read_results, seeds_words
+from xitcal.kinds.base import MINED
+from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.predictions.scores import example_scores, score_table
+from xitcal.report.html import results_notebooks, run_notebook
+from xitcal.report.sentences import made_words
+from xitcal.study.export import export_xtreme
+from xitcal.study.grid import PREDICTION_SCHEMA, Study, load_predictions, make_plan, prediction_tables, recipe_text, study_cells, study_tasks
+from xitcal.study.plan_text import estimate
+from xitcal.study.runner import run_study
+from xitcal.study.store import Store
+from xitcal.study.submission import score_submission
+from xitcal.study.summarise import store_results
 
 EMBEDDED = find_suite("embedded")
 STUDY = Study(suite="xtreme", models=(str(EMBEDDED.encoder()),), intermediates=("none",), targets=("bucc",), languages=("de", "fr"), seeds=(0,), test_rows=None,
@@ -93,9 +93,9 @@ def test_f1_is_of_mined_pairs_at_or_above_the_threshold(data):
 
 def test_the_tuned_threshold_is_the_samples_best(data):
     "By every margin of the sample in turn"
-    from xitcal.heads import load_tokenizer, load_trained
-    from xitcal.prediction import predict
-    from xitcal.recipes import with_recipes
+    from xitcal.data.recipes import with_recipes
+    from xitcal.training.models import load_tokenizer, load_trained
+    from xitcal.training.predict import predict
     suite = find_suite("xtreme")
     task, path = with_recipes(suite.tasks, "phang")["bucc"], EMBEDDED.encoder()
     sample = predict(load_trained(path, task), load_tokenizer(path), task, suite.rows("bucc", "validation", ["de"]), task.recipe).to_pandas()

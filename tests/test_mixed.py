@@ -12,12 +12,12 @@ from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
 
-from xitcal.export import export_xtreme
-from xitcal.languages import XitcalError
-from xitcal.runner import run_study
-from xitcal.store import Store
-from xitcal.study import Study, fingerprint, make_plan, prediction_tables, record_study, study_cells
-from xitcal.suites import find_suite
+from xitcal.data.languages import XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.study.export import export_xtreme
+from xitcal.study.grid import Study, fingerprint, make_plan, prediction_tables, record_study, study_cells
+from xitcal.study.runner import run_study
+from xitcal.study.store import Store
 
 FEW = Study(suite="embedded", intermediates=("none",), targets=("tatoeba",), languages=("de",), seeds=(0,), test_rows=8, calibration_rows=0)
 

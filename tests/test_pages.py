@@ -13,20 +13,20 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from xitcal.languages import XitcalError
-from xitcal.report import results_notebooks
-from xitcal.results import KEYS_OF_RESULTS, read_results, read_seeds, write_results
+from xitcal.data.languages import XitcalError
+from xitcal.inference.results import KEYS_OF_RESULTS, read_results, read_seeds, write_results
+from xitcal.report.html import results_notebooks
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT / "data" / "full"
-PAGES = [p.name for p in results_notebooks() if "XITCAL_STORE" not in p.read_text()]
+DATA = ROOT / "studies" / "full"
+PAGES = ["/".join(p.parts[-2:]) for p in results_notebooks() if "XITCAL_STORE" not in p.read_text()]
 SOME = ["en", "de", "sw", "th", "ja", "yo", "fi", "ta"]
 
 
 def run_page(name: str, folder: Path, monkeypatch) -> str:
     "All text and Markdown that a page shows for a folder of results; raises what a cell raises"
     monkeypatch.setenv("XITCAL_FULL", str(folder))
-    monkeypatch.chdir(ROOT / "nbs" / "results")
+    monkeypatch.chdir((ROOT / "nbs" / "results" / name).parent)
     shell, shown = InteractiveShell(), []
     for cell in nbformat.read(ROOT / "nbs" / "results" / name, 4).cells:
         if cell.cell_type != "code":
@@ -102,8 +102,8 @@ def test_a_score_that_one_seed_lacks_is_no_candidate(two_seeds, tmp_path, monkey
     path = folder / "seed-3-english.parquet"
     table = pd.read_parquet(path)
     table[~((table.target == "xnli") & (table.intermediate == "mnli"))].to_parquet(path)
-    assert "Without English scores in every seed, and so no candidates: MNLI → XNLI." in run_page("14_accuracy.ipynb", folder, monkeypatch)
-    assert "no candidates" not in run_page("14_accuracy.ipynb", two_seeds, monkeypatch)
+    assert "Without English scores in every seed, and so no candidates: MNLI → XNLI." in run_page("answer/02_accuracy.ipynb", folder, monkeypatch)
+    assert "no candidates" not in run_page("answer/02_accuracy.ipynb", two_seeds, monkeypatch)
 
 
 @pytest.fixture(scope="module")

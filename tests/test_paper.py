@@ -8,14 +8,14 @@ import pytest
 from test_pages import run_page, study
 
 from xitcal.cli import make_study
-from xitcal.languages import XitcalError
-from xitcal.paper import SIGNS, paper_figures, rest_of_grid, rest_words, run_command, stored_study
-from xitcal.report import results_notebooks, write_report
-from xitcal.store import Store
-from xitcal.study import default_study, make_plan, record_study
-from xitcal.tasks import NONE, TARGETS
+from xitcal.data.languages import XitcalError
+from xitcal.data.tasks import NONE, TARGETS
+from xitcal.report.html import results_notebooks, write_report
+from xitcal.report.paper import SIGNS, paper_figures, rest_of_grid, rest_words, run_command, stored_study
+from xitcal.study.grid import default_study, make_plan, record_study
+from xitcal.study.store import Store
 
-PAGE = "19_paper.ipynb"
+PAGE = "trust/05_paper.ipynb"
 WHOLE = default_study("xtreme")
 SMALL = replace(WHOLE, seeds=(2,), languages=("en", "de", "sw"), target_rows=64)
 
@@ -47,7 +47,7 @@ def partial(tmp_path):
 
 def shown_page(folder, monkeypatch) -> str:
     "All that the page shows, tables and what `show` displays among it"
-    monkeypatch.setattr("xitcal.findings.display", lambda made: print(made.to_string() if isinstance(made, pd.DataFrame) else made.data))
+    monkeypatch.setattr("xitcal.report.sentences.display", lambda made: print(made.to_string() if isinstance(made, pd.DataFrame) else made.data))
     return run_page(PAGE, folder, monkeypatch)
 
 
@@ -101,7 +101,7 @@ def test_another_seed_makes_a_pair_incomplete(partial):
 @pytest.mark.parametrize("which", ["empty", "partial"])
 def test_the_page_shows_the_grid_what_is_missing_and_its_command(which, request, monkeypatch):
     store = request.getfixturevalue(which)
-    monkeypatch.setattr("xitcal.paper.estimate", lambda plan, flops, only: pd.DataFrame([dict(examples=1, tokens=len(only), seconds=3600.)]))
+    monkeypatch.setattr("xitcal.report.paper.estimate", lambda plan, flops, only: pd.DataFrame([dict(examples=1, tokens=len(only), seconds=3600.)]))
     shown = shown_page(store / "results", monkeypatch)
     rest = rest_of_grid(store)
     assert f"**{len(rest.pairs)} of 99 pairs**" in shown and "CCGbank is licensed" in shown and f"{len(rest.stages):,} tokens, about 1.0 hours" in shown
@@ -124,8 +124,8 @@ def test_the_page_of_another_suite_prices_nothing(tmp_path, monkeypatch):
 
 def test_the_report_of_an_empty_store(empty, tmp_path, monkeypatch):
     "With a study that nothing is done of, and without a study; two of its pages"
-    wanted = [p for p in results_notebooks() if p.name in (PAGE, "01_scores.ipynb")]
-    monkeypatch.setattr("xitcal.report.results_notebooks", lambda: wanted)
+    wanted = [p for p in results_notebooks() if "/".join(p.parts[-2:]) in (PAGE, "default/01_scores.ipynb")]
+    monkeypatch.setattr("xitcal.report.html.results_notebooks", lambda: wanted)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for store in (empty, Store(tmp_path / "bare").path):
         page = write_report(store, tmp_path / "report.html", progress=False).read_text()

@@ -12,23 +12,23 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax, softmax
 
-from xitcal.batches import training_steps
-from xitcal.bins import binned_ece, classwise_ece, null_bins
-from xitcal.calibrate import calibrate, read_file
-from xitcal.calibration import calibration_table, fit_temperature, netcal_ece
-from xitcal.choices import Choices
-from xitcal.classification import encode_pairs
-from xitcal.groups import debiased_rms, mean_interval, smooth_ece
-from xitcal.heads import load_encoder
-from xitcal.languages import XitcalError
-from xitcal.measures import measure_table
-from xitcal.peers import slow_temperature
-from xitcal.reading import limited
-from xitcal.recalibration import Beta, Dirichlet, GaussianProcess, Platt, Temperature, VectorScaling
-from xitcal.regimes import GRID, grid_temperatures, nll_grid
-from xitcal.scores import entity_counts
-from xitcal.suites import find_suite
-from xitcal.tasks import TARGETS
+from xitcal.calibration.binned import binned_ece, classwise_ece, null_bins
+from xitcal.calibration.calibrate import calibrate, read_file
+from xitcal.calibration.cells import calibration_table, fit_temperature, netcal_ece
+from xitcal.calibration.intervals import debiased_rms, mean_interval, smooth_ece
+from xitcal.calibration.other_procedures import slow_temperature
+from xitcal.calibration.recalibrators import Beta, Dirichlet, GaussianProcess, Platt, Temperature, VectorScaling
+from xitcal.calibration.regimes import GRID, grid_temperatures, nll_grid
+from xitcal.calibration.tables import measure_table
+from xitcal.data.languages import XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import TARGETS
+from xitcal.data.xtreme.reading import limited
+from xitcal.kinds.classification import encode_pairs
+from xitcal.kinds.multiple_choice import Choices
+from xitcal.predictions.scores import entity_counts
+from xitcal.training.batching import training_steps
+from xitcal.training.models import load_encoder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -416,7 +416,7 @@ def test_validation_is_a_mean_over_rows_and_not_over_batches(monkeypatch):
     "16 rows right in two batches and one row wrong in a third: 16/17, and 2/3 as a mean of batches"
     import pyarrow as pa
 
-    import xitcal.training as training
+    import xitcal.training.trainer as training
     right = np.arange(17) < 16
     assert np.mean([right[at:at + 8].mean() for at in (0, 8, 16)]) == pytest.approx(2 / 3)
     monkeypatch.setattr(training, "predict", lambda *a, **k: pa.table(dict(event=["label"] * 17, correct=pa.array(right))))

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from xitcal.bins import binned_ece, classwise_ece, largest_error
-from xitcal.calibrate import calibrate, read_decisions
-from xitcal.calibration import auroc, width_bins
-from xitcal.groups import smooth_ece
-from xitcal.languages import XitcalError
+from xitcal.calibration.binned import binned_ece, classwise_ece, largest_error
+from xitcal.calibration.calibrate import calibrate, read_decisions
+from xitcal.calibration.cells import auroc, width_bins
+from xitcal.calibration.intervals import smooth_ece
+from xitcal.data.languages import XitcalError
 
 
 def draw(n, k, louder=2., seed=0):

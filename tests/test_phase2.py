@@ -6,13 +6,13 @@ import pytest
 from conftest import xitcal
 from huggingface_hub import constants
 
-from xitcal.heads import load_tokenizer
-from xitcal.languages import LANGUAGES, XitcalError
-from xitcal.phase2 import material_facts
-from xitcal.registry import kind_of
-from xitcal.study import Study, make_plan
-from xitcal.suites import find_suite
-from xitcal.tasks import MASKED, Recipe
+from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import MASKED, Recipe
+from xitcal.kinds.registry import kind_of
+from xitcal.study.grid import Study, make_plan
+from xitcal.training.models import load_tokenizer
+from xitcal.training.phase2 import material_facts
 
 EMBEDDED = find_suite("embedded")
 

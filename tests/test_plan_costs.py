@@ -11,16 +11,16 @@ from loopback import Loopback
 from repositories import make_repositories
 from test_xtreme_study import files_of_ones_own
 
-from xitcal import estimates
 from xitcal.cli import make_study
-from xitcal.estimates import estimate, memory_bytes
-from xitcal.full import ARMS
-from xitcal.languages import LANGUAGES, XitcalError
-from xitcal.paper import multi_words
-from xitcal.store import Store
-from xitcal.study import Study, make_plan, record_study
-from xitcal.tasks import INTERMEDIATES
-from xitcal.texts import TEXTS
+from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.data.tasks import INTERMEDIATES
+from xitcal.data.xtreme.texts import TEXTS
+from xitcal.report.paper import multi_words
+from xitcal.study import plan_text as estimates
+from xitcal.study.grid import Study, make_plan, record_study
+from xitcal.study.plan_text import estimate, memory_bytes
+from xitcal.study.protocol import ARMS
+from xitcal.study.store import Store
 
 CODES = ",".join(("de", "ru"))
 

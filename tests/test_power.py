@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from xitcal.blocks import BLOCKS
-from xitcal.languages import XitcalError
-from xitcal.power import detectable, power, power_table, seeds_needed, spreads
-from xitcal.seeds import over_seeds
+from xitcal.data.languages import XitcalError
+from xitcal.inference.block_sums import BLOCKS
+from xitcal.inference.power import detectable, power, power_table, seeds_needed, spreads
+from xitcal.inference.seeds import over_seeds
 
 
 def made(effect, seeds, sigma, epsilon, studies, seed=0):

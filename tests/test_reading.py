@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from xitcal.calibration import calibration_table
-from xitcal.events import event_statistics, toy_predictions
-from xitcal.measures import measure_table
-from xitcal.seeds import STATISTICS
+from xitcal.calibration.cells import calibration_table
+from xitcal.calibration.tables import measure_table
+from xitcal.inference.seeds import STATISTICS
+from xitcal.predictions.events import event_statistics, toy_predictions
 
 ROOT = Path(__file__).parents[1]
 NBS = ROOT / "nbs"
-PAGE = NBS / "tutorials" / "calibration.ipynb"
+PAGE = NBS / "tutorials" / "02_calibration.ipynb"
 KEYS = {"n", "examples"}  # columns that count
 
 
@@ -36,7 +36,7 @@ def code(path: Path) -> str: return text_of(path, "code")
 
 def module_of(notebook: str) -> str:
     "Module that a notebook exports to"
-    return re.search(r"#\| default_exp (\w+)", code(NBS / notebook))[1]
+    return re.search(r"#\| default_exp ([\w.]+)", code(NBS / notebook))[1]
 
 
 def estimates(text: str) -> list[list[str]]:
@@ -53,16 +53,16 @@ def entries(text: str) -> dict[str, set[str]]:
 
 def figure_functions() -> set[str]:
     "Functions that draw a figure, in the package and on results pages"
-    package = {node.name for path in (ROOT / "xitcal").glob("*.py") for node in ast.parse(path.read_text()).body
+    package = {node.name for path in (ROOT / "xitcal").rglob("*.py") for node in ast.parse(path.read_text()).body
                if isinstance(node, ast.FunctionDef) and getattr(node.returns, "id", "") == "Figure" and not node.name.startswith("_")}
-    pages = {name for path in (NBS / "results").glob("*.ipynb") for name in re.findall(r"^def (\w+_figure)\(", code(path), re.M)}
+    pages = {name for path in (NBS / "results").rglob("*.ipynb") for name in re.findall(r"^def (\w+_figure)\(", code(path), re.M)}
     return package - {"headline"} | pages  # `headline` chooses what `headline_figure` shows
 
 
 def drawn_on(name: str) -> set[str]:
     "Results pages, and the first one, that call a figure function"
-    called = r"findings import .*\bheadline\b" if name == "headline_figure" else rf"\b{name}\b"
-    return {p.name for p in (*(NBS / "results").glob("*.ipynb"), NBS / "index.ipynb") if re.search(called, code(p))}
+    called = r"sentences import .*\bheadline\b" if name == "headline_figure" else rf"\b{name}\b"
+    return {p.name for p in (*(NBS / "results").rglob("*.ipynb"), NBS / "index.ipynb") if re.search(called, code(p))}
 
 
 def faults_of_row(row: list[str]) -> list[str]:
@@ -82,11 +82,11 @@ def test_every_function_of_the_table_exists():
     assert [f for row in rows for f in faults_of_row(row)] == []
 
 
-@pytest.mark.parametrize("third", ["[`mean_intervals`](../31b_groups.ipynb)", "[`mean_interval`](../31_calibration.ipynb)",
-                                   "[`mean_interval`](../31z_none.ipynb)", "`mean_interval`"])
+@pytest.mark.parametrize("third", ["[`mean_intervals`](../calibration/02_intervals.ipynb)", "[`mean_interval`](../calibration/00_cells.ipynb)",
+                                   "[`mean_interval`](../calibration/99_none.ipynb)", "`mean_interval`"])
 def test_a_function_that_is_not_there_is_found(third):
     assert faults_of_row(["gap", "E(c − y)", third, "never"])
-    assert not faults_of_row(["gap", "E(c − y)", "[`mean_interval`](../31b_groups.ipynb)", "never"])
+    assert not faults_of_row(["gap", "E(c − y)", "[`mean_interval`](../calibration/02_intervals.ipynb)", "never"])
 
 
 def test_every_estimate_has_a_row():
@@ -105,14 +105,14 @@ def test_every_figure_has_an_entry_and_the_right_pages():
 
 
 def test_every_page_with_a_picture_is_named():
-    pictures = {p.name for p in (NBS / "results").glob("*.ipynb") for c in cells(p) for o in c.get("outputs", [])
+    pictures = {p.name for p in (NBS / "results").rglob("*.ipynb") for c in cells(p) for o in c.get("outputs", [])
                 if "image/png" in o.get("data", {})}
     assert len(pictures) > 10 and pictures <= set().union(*entries(prose(PAGE)).values())
 
 
 def test_functions_named_in_prose_exist():
     "Whatever looks like a function is one, of the package or of a results page"
-    lists = [re.search(r"^__all__ = (\[.*?\])", p.read_text(), re.M | re.DOTALL) for p in (ROOT / "xitcal").glob("*.py")]
+    lists = [re.search(r"^__all__ = (\[.*?\])", p.read_text(), re.M | re.DOTALL) for p in (ROOT / "xitcal").rglob("*.py")]
     functions = figure_functions().union(*(ast.literal_eval(found[1]) for found in lists if found))
     columns = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in estimates(prose(PAGE)))))
     assert set(re.findall(r"`(\w+)`", prose(PAGE))) <= functions | columns

@@ -13,15 +13,15 @@ import pytest
 from IPython.display import Markdown
 from scipy.special import expit, log_softmax
 
-from xitcal import findings
-from xitcal.calibration import fit_temperature
-from xitcal.decisions import conformal_sets, conformal_threshold, selective, selective_table
-from xitcal.events import event_statistics, toy_predictions
-from xitcal.languages import XitcalError
-from xitcal.recalibration import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, span_features
-from xitcal.regimes import carry_over, recalibrate, seed_ensembles
-from xitcal.store import Store
-from xitcal.study import PREDICTION_SCHEMA
+from xitcal.calibration.cells import fit_temperature
+from xitcal.calibration.recalibrators import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, span_features
+from xitcal.calibration.regimes import carry_over, recalibrate, seed_ensembles
+from xitcal.calibration.thresholds import conformal_sets, conformal_threshold, selective, selective_table
+from xitcal.data.languages import XitcalError
+from xitcal.predictions.events import event_statistics, toy_predictions
+from xitcal.report import sentences as findings
+from xitcal.study.grid import PREDICTION_SCHEMA
+from xitcal.study.store import Store
 
 PAGES = Path(__file__).parents[1] / "nbs" / "results"
 
@@ -369,7 +369,7 @@ def shown_on(page, store, monkeypatch):
                                                    (("mnli",), (0,), "no pair of models with and without phase 2")])
 def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seeds, sentence):
     store = write_store(tmp_path, arms, seeds=seeds)
-    words = shown_on("21_recalibration.ipynb", store, monkeypatch)
+    words = shown_on("use/01_recalibration.ipynb", store, monkeypatch)
     assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
     assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
     assert ("There is one arm here" in words) == (arms == ("mnli",))
@@ -377,7 +377,7 @@ def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seed
     assert ("pairs of target and regime the family with the lowest NLL is the same without phase 2 and after MNLI" in words) == (len(arms) == 2)
     for labels in ("English labels", "labels of other languages", "20 labels of the language", "20 of the language drawn towards English"):
         assert re.search(rf"^- \*{labels}\*: XNLI \*\*.*; XQuAD \*\*", words, re.M)
-    words = shown_on("22_decisions.ipynb", store, monkeypatch)
+    words = shown_on("use/02_decisions.ipynb", store, monkeypatch)
     assert "Sets that promise 90 % in English keep" in words and "nan" not in words
 
 
@@ -387,12 +387,12 @@ def test_the_families_on_a_store_without_english_labels(tmp_path, monkeypatch):
         table = pq.read_table(file)
         pq.write_table(table.filter(pc.equal(table["split"], "test")), file)
     monkeypatch.setattr(Store, "fault", lambda *_: None) # files were changed by hand
-    words = shown_on("21_recalibration.ipynb", store, monkeypatch)
+    words = shown_on("use/01_recalibration.ipynb", store, monkeypatch)
     assert "Nothing on this page is zero-shot" in words and "nan" not in words
     assert "- *labels of other languages*: XNLI" in words and "- *English labels*" not in words
 
 
 def test_pages_on_a_store_of_english_alone(tmp_path, monkeypatch):
     store = write_store(tmp_path, ("none",), ("en",), (0,))
-    for page in ("21_recalibration.ipynb", "22_decisions.ipynb"):
+    for page in ("use/01_recalibration.ipynb", "use/02_decisions.ipynb"):
         assert "nan" not in shown_on(page, store, monkeypatch)

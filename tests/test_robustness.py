@@ -9,13 +9,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from xitcal.compact import store_results
-from xitcal.events import read_events, shown_event
-from xitcal.full import CONTROLS
-from xitcal.groups import smooth_ece
-from xitcal.languages import XitcalError
-from xitcal.results import read_results
-from xitcal.robustness import (
+from xitcal.calibration.intervals import smooth_ece
+from xitcal.data.languages import XitcalError
+from xitcal.inference.hypotheses import (
     ESTIMATORS,
     INFERENCES,
     QUESTIONS,
@@ -27,12 +23,16 @@ from xitcal.robustness import (
     estimator_values,
     main_inference,
 )
-from xitcal.study import prediction_tables, study_tasks
+from xitcal.inference.results import read_results
+from xitcal.predictions.events import read_events, shown_event
+from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.study.protocol import CONTROLS
+from xitcal.study.summarise import store_results
 
 
 @pytest.fixture(scope="module")
 def full():
-    return read_results("data/full")
+    return read_results("studies/full")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def test_every_question_is_asked_with_every_estimator_that_is_kept(full, table):
 
 
 def test_stated_estimators_give_the_numbers_of_the_page_of_the_answer(table, monkeypatch):
-    "Page 11 computes them with code of its own"
-    monkeypatch.chdir("nbs/results")
+    "The page of the answer computes them with code of its own"
+    monkeypatch.chdir("nbs/results/answer")
     monkeypatch.delenv("XITCAL_FULL", raising=False)
     shell = InteractiveShell()
-    for cell in nbformat.read("11_answer.ipynb", 4).cells:
+    for cell in nbformat.read("01_answer.ipynb", 4).cells:
         if cell.cell_type == "code" and "verdicts" not in shell.user_ns:
             with capture_output():
                 shell.run_cell(cell.source).raise_error()

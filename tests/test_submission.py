@@ -11,18 +11,18 @@ from conftest import xitcal
 from typer.testing import CliRunner
 
 from xitcal.cli import app
-from xitcal.events import read_events
-from xitcal.export import export_xtreme
-from xitcal.languages import XitcalError
-from xitcal.reading import Part, make_rows
-from xitcal.runner import run_study
-from xitcal.scores import example_scores, score_table
-from xitcal.sources import HUB
-from xitcal.store import Store
-from xitcal.study import Study, load_predictions, make_plan, record_study, study_tasks
-from xitcal.submission import FOLDERS, GROUPS, evaluation, evaluation_text, format_of, score_submission, write_files
-from xitcal.tasks import TARGETS
-from xitcal.xtreme import XtremeSuite
+from xitcal.data.languages import XitcalError
+from xitcal.data.tasks import TARGETS
+from xitcal.data.xtreme.reading import Part, make_rows
+from xitcal.data.xtreme.sources import HUB
+from xitcal.data.xtreme.suite import XtremeSuite
+from xitcal.predictions.events import read_events
+from xitcal.predictions.scores import example_scores, score_table
+from xitcal.study.export import export_xtreme
+from xitcal.study.grid import Study, load_predictions, make_plan, record_study, study_tasks
+from xitcal.study.runner import run_study
+from xitcal.study.store import Store
+from xitcal.study.submission import FOLDERS, GROUPS, evaluation, evaluation_text, format_of, score_submission, write_files
 
 PARITY = json.loads((Path(__file__).parent / "xtreme_parity.json").read_text(encoding="utf-8"))
 

@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 from test_recalibration import write_store
 
-from xitcal.blocks import block_table
-from xitcal.events import read_events
-from xitcal.languages import XitcalError
-from xitcal.seeds import change_over_seeds, sums_of
-from xitcal.study import load_predictions, study_tasks
-from xitcal.tidy import TIDY, tidy_results
+from xitcal.data.languages import XitcalError
+from xitcal.inference.block_sums import block_table
+from xitcal.inference.seeds import change_over_seeds, sums_of
+from xitcal.predictions.events import read_events
+from xitcal.study.grid import load_predictions, study_tasks
+from xitcal.study.tidy import TIDY, tidy_results
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xitcal.blocks import block_table, cell_table
-from xitcal.events import event_statistics, toy_predictions
-from xitcal.inference import ONE_SIDED, paired_change
-from xitcal.results import KEYS_OF_RESULTS, missing_words, read_results, read_seeds, unpaired_words, write_results
-from xitcal.seeds import change_over_seeds, language_changes, sums_of
+from xitcal.inference.block_sums import block_table, cell_table
+from xitcal.inference.paired import ONE_SIDED, paired_change
+from xitcal.inference.results import KEYS_OF_RESULTS, missing_words, read_results, read_seeds, unpaired_words, write_results
+from xitcal.inference.seeds import change_over_seeds, language_changes, sums_of
+from xitcal.predictions.events import event_statistics, toy_predictions
 
-FULL = Path(__file__).parents[1] / "data" / "full"
+FULL = Path(__file__).parents[1] / "studies" / "full"
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
 
-from xitcal.kinds import EVENT_SCHEMA
-from xitcal.sources import HUB
-from xitcal.study import load_predictions, study_cells
-from xitcal.submission import FOLDERS, GROUPS
-from xitcal.suites import find_suite
-from xitcal.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
-from xitcal.texts import WIKIPEDIA
+from xitcal.data.suites import find_suite
+from xitcal.data.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
+from xitcal.data.xtreme.sources import HUB
+from xitcal.data.xtreme.texts import WIKIPEDIA
+from xitcal.kinds.base import EVENT_SCHEMA
+from xitcal.study.grid import load_predictions, study_cells
+from xitcal.study.submission import FOLDERS, GROUPS
 
 N = 8
 LANGUAGES = ("en", "de", "ru")

@@ -1,8 +1,8 @@
 """Check what can be counted about the notebooks: `python tools/lint_nb.py`
 
 Library notebooks: title and description; imports alone in their cell; one public definition to an exported cell, of at most 30 lines
-that are not blank; a docstring and a comment on every parameter; an example or test close behind; imports of xitcal from lower
-numbers only. All notebooks: cell ids, the python3 kernel, no error outputs, under 500 KB (results: 1 MB)."""
+that are not blank; a docstring and a comment on every parameter; an example or test close behind; imports of xitcal from
+lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, under 500 KB (results: 1 MB)."""
 import ast
 import re
 import sys
@@ -29,6 +29,12 @@ def module_of(notebook) -> str | None:
     for cell in notebook.cells:
         if found := re.match(r"#\|\s*default_exp\s+(\S+)", cell.source):
             return found[1]
+
+
+def too_late(module: str, own: str, paths: dict[str, str]) -> bool:
+    "Whether a module does not come before the notebook `own` in its folder (paths in nbs), or is not there"
+    other = paths.get(module)
+    return other is None or other.rpartition("/")[0] == own.rpartition("/")[0] and other >= own
 
 
 def undocumented(source: str, node) -> list[str]:
@@ -60,15 +66,15 @@ def mixes(source: str) -> bool:
         isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree.body)
 
 
-def check_cell(cell, later, numbers, own) -> list[str]:
+def check_cell(cell, later, paths, own) -> list[str]:
     "Faults of one exported cell"
     tree = ast.parse(cell.source)
     imports = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
     faults = ["an import shares its cell with other code"] if imports and len(imports) != len(tree.body) else []
     for node in imports:
         name = getattr(node, "module", "") or ""
-        if name.startswith("xitcal.") and numbers.get(name.split(".")[1], "zz") >= own:
-            faults.append(f"imports {name}, which does not have a lower number")
+        if name.startswith("xitcal.") and too_late(name.removeprefix("xitcal."), own, paths):
+            faults.append(f"imports {name}, which does not come before it")
         if name.split(".")[0] in ("fastcore", "nbdev"):
             faults.append(f"exports an import of {name}")
     public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_")]
@@ -81,14 +87,14 @@ def check_cell(cell, later, numbers, own) -> list[str]:
     return faults
 
 
-def check_library(notebook, numbers, own) -> list[str]:
+def check_library(notebook, paths, own) -> list[str]:
     "Faults of a notebook that exports a module"
     cells, faults = notebook.cells, []
     if not re.match(r"# .+\n\n> .+", cells[0].source):
         faults.append("the first cell is not a title, a blank line and a description behind >")
     for i, cell in enumerate(cells):
         if exported(cell):
-            faults += [f"cell {i}: {f}" for f in check_cell(cell, cells[i + 1:], numbers, own)]
+            faults += [f"cell {i}: {f}" for f in check_cell(cell, cells[i + 1:], paths, own)]
         elif cell.cell_type == "code" and "hide" not in flags(cell) and mixes(cell.source):
             faults.append(f"cell {i}: an import shares its cell with other code")
     return faults
@@ -97,7 +103,7 @@ def check_library(notebook, numbers, own) -> list[str]:
 def check_any(path, notebook) -> list[str]:
     "Faults of any notebook"
     faults = []
-    most = 1_000_000 if path.parent.name == "results" else 500_000  # figures of 40 languages
+    most = 1_000_000 if "results" in path.parts else 500_000  # figures of 40 languages
     if path.stat().st_size > most:
         faults.append(f"{path.stat().st_size:,} bytes, at most {most:,}")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
@@ -113,12 +119,12 @@ def check_any(path, notebook) -> list[str]:
 def main():
     paths = sorted(p for p in (root / "nbs").rglob("*.ipynb") if not {".ipynb_checkpoints", "_proc"} & set(p.parts))
     notebooks = {p: nbformat.read(p, as_version=4) for p in paths}
-    numbers = {m: p.name.split("_")[0] for p, nb in notebooks.items() if (m := module_of(nb))}
+    modules = {m: p.relative_to(root / "nbs").as_posix() for p, nb in notebooks.items() if (m := module_of(nb))}
     count = 0
     for path, notebook in notebooks.items():
         faults = check_any(path, notebook)
         if module_of(notebook):
-            faults += check_library(notebook, numbers, path.name.split("_")[0])
+            faults += check_library(notebook, modules, path.relative_to(root / "nbs").as_posix())
         for fault in faults:
             print(f"{path.relative_to(root)}: {fault}")
         count += len(faults)
