@@ -14,7 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from xitcal.calibration.calibrate import calibrate, read_file  # noqa: E402
+from xitcal.calibration.calibrate import calibrate
+from xitcal.calibration.prediction_files import read_file  # noqa: E402
 
 
 def predictions(groups: int, rows: int) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from netcal.metrics import ECE
 
-from xitcal.calibration.cells import null_errors
+from xitcal.calibration.binned import null_errors
 
 warnings.filterwarnings("ignore")
 

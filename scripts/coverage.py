@@ -19,11 +19,11 @@ import pandas as pd
 from scipy.special import expit, ndtr
 from tqdm.auto import tqdm
 
-from xitcal.calibration.calibrate import _proper_scores
-from xitcal.calibration.decomposition import calibration_parts, fit_correction
-from xitcal.calibration.intervals import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
+from xitcal.calibration.debiased import debiased_rms, smooth_ece, smooth_ece_interval
+from xitcal.calibration.decomposition import calibration_parts, equal_tailed, fit_correction, score_part_rows, score_parts
+from xitcal.calibration.intervals import mean_interval
+from xitcal.calibration.prediction_files import _proper_scores
 from xitcal.calibration.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
-from xitcal.calibration.tables import _equal_tailed, _score_parts, score_parts
 from xitcal.inference.block_sums import BLOCKS
 from xitcal.inference.seeds import over_seeds
 
@@ -137,7 +137,7 @@ def changed_parts(pool, rng, n, gap, truth, replicates) -> dict[str, tuple[int, 
     fold, slot, each = np.arange(len(group)) % 5, group * BLOCKS + np.arange(len(group)) % BLOCKS, np.arange(len(group))
     def counted(name, low, high, p):
         return int(((low <= truth[name] + 1e-9) & (truth[name] <= high + 1e-9)).sum()), float((high - low).sum()), int((p < .05).sum())
-    (mine, rows), (theirs, others) = (_score_parts(*m, group, fold, each, .95, inverted=_equal_tailed) for m in models)
+    (mine, rows), (theirs, others) = (score_part_rows(*m, group, fold, each, .95, inverted=equal_tailed) for m in models)
     found = {(name, METHODS.get(name, "rows")): counted(name, *v[1:]) for name, v in paired_parts(*models, group, fold).items()}
     for name in sorted(set(mine) - set(METHODS)):
         change, low, high = _limits_of_both(mine[name], theirs[name], _correlation(rows[name][0], others[name][0], group, each))

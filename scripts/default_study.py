@@ -6,12 +6,13 @@ import json
 import time
 from pathlib import Path
 
-from xitcal.calibration.cells import calibration_table, reliability_table
+from xitcal.calibration.tables import calibration_table, reliability_table
+from xitcal.core.schema import EVENT_COLUMNS
 from xitcal.inference.paired import paired_change
-from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.predictions.events import read_events
 from xitcal.predictions.scores import example_scores, score_table
 from xitcal.report.sentences import scores_by_seen
-from xitcal.study.grid import prediction_tables, study_cells, study_tasks
+from xitcal.study.ledger import prediction_tables, study_cells, study_tasks
 from xitcal.study.store import Store, versions
 
 root = Path(__file__).parents[1]

@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from xitcal.calibration.regimes import CLASSES, seed_ensembles
+from xitcal.calibration.transfer import seed_ensembles
+from xitcal.calibration.trials import CLASSES
+from xitcal.core.schema import EVENT_COLUMNS
 from xitcal.data.tasks import INTERMEDIATES, NONE
 from xitcal.inference.block_sums import bin_table, block_table, cell_table
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
-from xitcal.predictions.events import EVENT_COLUMNS, read_events, shown_event
-from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.predictions.events import read_events, shown_event
+from xitcal.study.ledger import prediction_tables, study_tasks
 from xitcal.study.store import versions
 
 root = Path(__file__).parents[1]

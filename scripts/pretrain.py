@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from xitcal.data.embedded.pretraining import SHARES, SIZES, languages_of_pair, monolingual, translation
+from xitcal.data.embedded.pretraining import SHARES, STATEMENT_SIZES, languages_of_pair, monolingual, translation
 from xitcal.data.embedded.renderings import words
 from xitcal.data.embedded.world import tables
 
@@ -248,7 +248,7 @@ def main():
     parser.add_argument('--compile', action='store_true', help='let torch compile the encoder: faster, needs a C++ compiler')
     parser.add_argument('--pairs', type=float, default=0.2, help='share of statements that bind values to keys')
     parser.add_argument('--ordered', type=float, default=0.14, help='share of intervals')
-    parser.add_argument('--sizes', type=float, nargs=4, default=SIZES, help='shares of statements with one to four facts')
+    parser.add_argument('--sizes', type=float, nargs=4, default=STATEMENT_SIZES, help='shares of statements with one to four facts')
     parser.add_argument('--within', type=float, default=0.25, help='share of pairs within one language')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--save-every', type=float, default=10, help='minutes')

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from xitcal.core.schema import EVENT_COLUMNS
 from xitcal.data.tasks import NONE
-from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.predictions.events import read_events
 from xitcal.predictions.scores import example_scores, score_table
 from xitcal.report.sentences import scores_by_seen
-from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.study.ledger import prediction_tables, study_tasks
 from xitcal.study.store import versions
 
 root = Path(__file__).parents[1]

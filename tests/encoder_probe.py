@@ -5,7 +5,7 @@ import sys
 
 import transformers.modeling_utils
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.training.convert import convert
 from xitcal.training.models import load_encoder, load_tokenizer
 

@@ -3,7 +3,7 @@ import json
 import os
 import sys
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.data.rows import check_rows
 from xitcal.data.suites import find_suite
 
@@ -13,7 +13,7 @@ for wanted in json.load(sys.stdin):
     try:
         suite = find_suite("xtreme")
         if wanted["task"] == "mlm":  # texts
-            rows = suite.told("mlm", wanted["language"].split(","), wanted.get("n", 2)).to_list()
+            rows = suite.translated_rows("mlm", wanted["language"].split(","), wanted.get("n", 2)).to_list()
             found.append(wanted | dict(rows=rows, commits=suite.tallies["mlm", "train", "all"].commits))
             continue
         rows = check_rows(suite.rows(wanted["task"], wanted["split"], [wanted["language"]], wanted.get("n")), suite.tasks[wanted["task"]])

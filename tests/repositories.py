@@ -148,7 +148,7 @@ def translations(root: Path, n: int) -> None:
 def encyclopedia(root: Path, n: int) -> None:
     "Wikipedia in forty languages, two files each: a title, a heading that is too short, and a long paragraph"
     for code in LANGUAGES:
-        texts = find_suite("embedded").told("mlm", [code], 4 * n).to_dict()["text"]
+        texts = find_suite("embedded").translated_rows("mlm", [code], 4 * n).to_dict()["text"]
         articles = [f"Title {i}\n\nSee\n\n" + " ".join(texts[k] for k in (i, i + n, i + 2 * n, i + 3 * n)) * 3 for i in range(n)]
         for part in range(2):
             mine = list(range(part, n, 2))

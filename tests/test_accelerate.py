@@ -5,7 +5,7 @@ import sys
 import numpy as np
 from conftest import PROGRAM, xitcal
 
-from xitcal.study.grid import load_predictions
+from xitcal.study.ledger import load_predictions
 from xitcal.study.store import Store
 
 SMALL = ["--intermediate", "none,mnli", "--target", "pawsx,tatoeba", "--language", "en,sw", "--seeds", "0", "--intermediate-rows", "64",

@@ -9,12 +9,14 @@ from test_local import put, squad, told
 from test_pages import run_page
 
 from xitcal.cli import make_study
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.data.suites import find_suite
 from xitcal.data.xtreme.reading import noted
 from xitcal.data.xtreme.suite import XtremeSuite
 from xitcal.report.sentences import fault_sentence
-from xitcal.study.grid import Study, default_study, make_plan, recipe_table, source_records
+from xitcal.study.grid import Study, default_study, make_plan
+from xitcal.study.ledger import source_records
+from xitcal.study.plan_text import recipe_table
 from xitcal.study.runner import fit_heads, run_study
 
 SMALL = Study(intermediates=("none", "mnli", "hellaswag", "squad", "multi"), targets=("xnli", "pawsx"), languages=("en", "sw"), seeds=(0,))

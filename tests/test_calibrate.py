@@ -9,9 +9,12 @@ from conftest import xitcal
 from scipy.special import softmax
 
 from xitcal.calibration.calibrate import calibrate as make_table
-from xitcal.calibration.calibrate import compare, read_file, readable
-from xitcal.calibration.intervals import debiased_rms, group_estimates, mean_interval, null_distances, smooth_ece, smooth_ece_interval
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.calibrate import compare, readable
+from xitcal.calibration.debiased import debiased_rms, smooth_ece, smooth_ece_interval
+from xitcal.calibration.intervals import mean_interval
+from xitcal.calibration.prediction_files import read_file
+from xitcal.calibration.tables import group_estimates, null_distances
+from xitcal.core.errors import XitcalError
 
 COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
 ESTIMATES = {"signed_gap", "debiased_rms_ce", "ece_15", "smooth_ece", "nll", "brier"}
@@ -76,7 +79,7 @@ def test_all_compares_the_parts_of_scores_too(tmp_path):
         for score in ("nll", "brier"):
             parts = mine.value[f"change_{score}_calibration"] + mine.value[f"change_{score}_refinement"]
             assert parts == pytest.approx(mine.value[f"change_{score}_confidence"], abs=2e-3)
-    few = compare(*(t.groupby("language").head(1) for t in (loud, plain)), everything=True).set_index("estimate")
+    few = compare(*(t.groupby("language").head(1) for t in (loud, plain)), all_estimates=True).set_index("estimate")
     empty = few.index.str.endswith(("calibration", "refinement"))
     assert empty.sum() == 2 * 4 and few.value[empty].isna().all() and few.p[empty].isna().all() and few.value[~empty].notna().all()
 
@@ -141,7 +144,7 @@ def test_an_empty_cell_among_numbers_is_refused_with_its_row(tmp_path, rows, sen
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_every_one_of_the_six_has_a_floor(everything):
-    table = make_table(predictions(2., n=100), smooth=False, everything=everything).set_index("estimate")
+    table = make_table(predictions(2., n=100), smooth=False, all_estimates=everything).set_index("estimate")
     assert table.null_floor[list(ESTIMATES)].notna().all() and (table.null_floor["signed_gap"] == 0).all()
     for name in ("debiased_rms_ce", "smooth_ece"):
         assert ((0 < table.null_floor[name]) & (table.null_floor[name] < table.value[name])).all()  # twice as loud is above
@@ -192,7 +195,7 @@ def test_each_of_all_is_what_its_definition_says():
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import roc_auc_score
     table = predictions(2.).sample(frac=1, random_state=0)
-    found = make_table(table, smooth=False, everything=True).query("language == 'sw'").set_index("estimate").value
+    found = make_table(table, smooth=False, all_estimates=True).query("language == 'sw'").set_index("estimate").value
     own = table[table.language == "sw"]
     p = softmax(np.stack(own.logits), axis=1)
     c, y = p.max(1), p.argmax(1) == own.label
@@ -229,7 +232,7 @@ def test_edges_have_a_meaning_or_are_empty(names, examples):
     table["example"] = table.who if examples == "one" else table.index.astype(str)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = make_table(table, ["who"], everything=True)
+        found = make_table(table, ["who"], all_estimates=True)
         readable(found)
     assert set(found.estimate) == ESTIMATES | MORE and len(found) == len(names) * len(ESTIMATES | MORE)
     for name, part in found.groupby("who"):
@@ -247,12 +250,12 @@ def test_class_wise_error_only_where_rows_have_the_same_classes():
     rng = np.random.default_rng(0)
     def rows(k, n, who): return pd.DataFrame(dict(logits=[rng.normal(size=k).tolist() for _ in range(n)], label=rng.integers(0, k, n), who=who))
     mixed = pd.concat([rows(2, 40, "two"), rows(4, 40, "four"), rows(3, 20, "mixed"), rows(2, 20, "mixed")], ignore_index=True).sample(frac=1, random_state=0)
-    found = make_table(mixed, ["who"], everything=True, smooth=False).query("estimate == 'classwise_ece'").set_index("who")
+    found = make_table(mixed, ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece'").set_index("who")
     for who in ("two", "four"):
-        alone = make_table(mixed[mixed.who == who], ["who"], everything=True, smooth=False).query("estimate == 'classwise_ece'")
+        alone = make_table(mixed[mixed.who == who], ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece'")
         assert found.value[who] == pytest.approx(alone.value.iloc[0], abs=1e-12) and 0 < found.null_floor[who] < 1
     assert np.isnan(found.value["mixed"]) and np.isnan(found.null_floor["mixed"])
-    one_label = make_table(rows(3, 30, "x").assign(label=1), everything=True, smooth=False).set_index("estimate")
+    one_label = make_table(rows(3, 30, "x").assign(label=1), all_estimates=True, smooth=False).set_index("estimate")
     assert 0 < one_label.value["classwise_ece"] < 1
 
 
@@ -274,7 +277,7 @@ def test_all_estimates_are_read_downwards_and_the_six_across():
     table = predictions(2., n=40)
     assert len(readable(make_table(table, smooth=False))) == 2
     assert len(readable(make_table(table.drop(columns="language"), smooth=False))) == 6
-    assert len(readable(make_table(table, smooth=False, everything=True))) == 44
+    assert len(readable(make_table(table, smooth=False, all_estimates=True))) == 44
 
 
 # --- intervals: the fast version; the full one is scripts/coverage.py ------------------------------------------------------

@@ -10,12 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xitcal.calibration.cells import binned_error, calibration_table, fit_temperature, netcal_ece
-from xitcal.calibration.decomposition import calibration_parts, corrected, example_groups
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.binned import binned_error, netcal_ece
+from xitcal.calibration.decomposition import calibration_parts, corrected
+from xitcal.calibration.intervals import example_groups
+from xitcal.calibration.recalibrators import fit_temperature
+from xitcal.calibration.tables import calibration_table
+from xitcal.core.errors import XitcalError
+from xitcal.core.schema import KEYS
 from xitcal.inference.block_sums import block_table
 from xitcal.inference.paired import paired_change
-from xitcal.predictions.events import KEYS, event_statistics, read_events, toy_predictions
+from xitcal.predictions.events import event_statistics, read_events, toy_predictions
 
 NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").rglob("*.ipynb")) if "XITCAL_STORE" in p.read_text()]
 
@@ -177,7 +181,7 @@ def with_entities(table):
 
 def make_store(folder, seeds=(0, 1), skip=()):
     "A store of toy predictions in the form that a study writes"
-    from xitcal.study.grid import PREDICTION_SCHEMA
+    from xitcal.core.schema import PREDICTION_SCHEMA
     from xitcal.study.store import Store
     store, grid = Store(folder), []
     for target in ("xnli", "panx", "xquad", "tatoeba"):

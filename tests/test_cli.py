@@ -4,7 +4,8 @@ import re
 import pyarrow.parquet as pq
 from conftest import SMALL, xitcal
 
-from xitcal.study.grid import PREDICTION_SCHEMA, load_predictions
+from xitcal.core.schema import PREDICTION_SCHEMA
+from xitcal.study.ledger import load_predictions
 
 
 def test_help_tells_the_whole_story():

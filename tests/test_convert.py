@@ -14,7 +14,7 @@ from conftest import xitcal
 from encoders import ENCODERS, make_encoder
 from loopback import Loopback
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.data.tasks import TARGETS
 from xitcal.training.convert import convert
 from xitcal.training.models import load_encoder, load_tokenizer, load_trained

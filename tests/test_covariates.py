@@ -6,21 +6,15 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.core.errors import XitcalError
+from xitcal.data.languages import LANGUAGES
 from xitcal.data.suites import find_suite
 from xitcal.inference.language_features import COVARIATES, FACTS, covariate_table, language_facts, suite_texts, token_statistics
-from xitcal.inference.language_regression import (
-    explained,
-    explained_words,
-    language_effects,
-    minimum_detectable,
-    one_at_a_time,
-    slopes_figure,
-    together,
-    toy_effects,
-)
+from xitcal.inference.language_regression import explained, language_effects, minimum_detectable, one_at_a_time, together, toy_effects
 from xitcal.inference.results import Results, read_results, whole_arms, whole_targets
 from xitcal.inference.seeds import Sums
+from xitcal.report.change_figures import slopes_figure
+from xitcal.report.result_sentences import explained_words
 
 
 @pytest.fixture(scope="module")

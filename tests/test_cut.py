@@ -9,7 +9,8 @@ from encoders import ENCODERS, make_encoder
 from xitcal.data.suites import find_suite
 from xitcal.kinds.registry import kind_of
 from xitcal.report.sentences import cut_sentence
-from xitcal.study.grid import Study, cut_examples, load_predictions, make_plan
+from xitcal.study.grid import Study, make_plan
+from xitcal.study.ledger import cut_examples, load_predictions
 from xitcal.study.runner import run_study
 from xitcal.training.models import load_tokenizer
 

@@ -12,10 +12,10 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 import xitcal.kinds.retrieval
 import xitcal.training.models
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
+from xitcal.core.schema import EVENT_SCHEMA
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import MASKED, TARGETS
-from xitcal.kinds.base import EVENT_SCHEMA
 from xitcal.kinds.question_answering import Answers, encode_contexts, kept_span, token_span
 from xitcal.kinds.registry import KINDS, kind_of
 from xitcal.kinds.retrieval import Retrieval
@@ -50,7 +50,7 @@ def folder(place):
 
 
 def rows_of(task, split):
-    if task is MASKED: return SUITE.told(MASKED.name, ["en", "ar"], 8)
+    if task is MASKED: return SUITE.translated_rows(MASKED.name, ["en", "ar"], 8)
     codes = ["en"] if split == "train" or "ja" not in task.languages else ["en", "ja"] if "en" in task.languages else ["ja"]
     return SUITE.rows(task.name, split, codes, 8)
 

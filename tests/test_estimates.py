@@ -8,13 +8,13 @@ from scipy.special import expit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from xitcal.calibration.binned import bin_gaps, binned_ece, class_table, classwise_ece, classwise_null, largest_error, null_bins
-from xitcal.calibration.cells import fit_temperature
-from xitcal.calibration.decomposition import fit_correction
+from xitcal.calibration.binned import bin_gaps, binned_ece, classwise_ece, classwise_null, largest_error, null_bins
+from xitcal.calibration.decomposition import fit_correction, score_parts
 from xitcal.calibration.ranking import aurc, aurc_interval, auroc_interval, excess_aurc, optimal_aurc
+from xitcal.calibration.recalibrators import fit_temperature
 from xitcal.calibration.significance import calibration_test, paired_means, paired_parts
-from xitcal.calibration.tables import measure_table, score_parts
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.tables import class_table, measure_table
+from xitcal.core.errors import XitcalError
 from xitcal.predictions.events import event_statistics, toy_predictions
 
 netcal = pytest.importorskip("netcal.metrics")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import PROGRAM, SMALL, xitcal
 
-from xitcal.data.languages import XitcalError
-from xitcal.study.grid import Study, load_predictions, make_plan, record_study, study_cells
+from xitcal.core.errors import XitcalError
+from xitcal.study.grid import Study, make_plan
+from xitcal.study.ledger import load_predictions, record_study, study_cells
 from xitcal.study.runner import run_study
 from xitcal.study.store import Store
 

@@ -19,7 +19,7 @@ from xitcal.data.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 from xitcal.inference.language_features import covariate_table
 from xitcal.inference.results import read_results
 from xitcal.inference.seeds import language_changes
-from xitcal.study.grid import load_predictions
+from xitcal.study.ledger import load_predictions
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {name: ROOT / "studies" / name for name in ("default", "full", "validity")}

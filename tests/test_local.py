@@ -11,11 +11,11 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from xitcal.cli import app, make_study
-from xitcal.data.languages import LANGUAGES, XitcalError
-from xitcal.data.recipes import RECIPES
+from xitcal.core.errors import XitcalError
+from xitcal.data.languages import LANGUAGES
 from xitcal.data.rows import check_rows
 from xitcal.data.suites import find_suite
-from xitcal.data.tasks import TARGETS
+from xitcal.data.tasks import RECIPES, TARGETS
 from xitcal.data.xtreme.reading import noted
 from xitcal.data.xtreme.suite import XtremeSuite, check_data
 from xitcal.data.xtreme.user_files import LOCAL, local_identity

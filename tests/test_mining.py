@@ -5,18 +5,20 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
+from xitcal.core.schema import EVENT_COLUMNS, MINED, PREDICTION_SCHEMA
 from xitcal.data.suites import find_suite
 from xitcal.data.xtreme.suite import XtremeSuite, check_data
-from xitcal.inference.results import read_results, seeds_words
-from xitcal.kinds.base import MINED
-from xitcal.predictions.events import EVENT_COLUMNS, read_events
+from xitcal.inference.results import read_results
+from xitcal.predictions.events import read_events
 from xitcal.predictions.scores import example_scores, score_table
 from xitcal.report.html import results_notebooks, run_notebook
+from xitcal.report.result_sentences import seeds_words
 from xitcal.report.sentences import made_words
 from xitcal.study.export import export_xtreme
-from xitcal.study.grid import PREDICTION_SCHEMA, Study, load_predictions, make_plan, prediction_tables, recipe_text, study_cells, study_tasks
-from xitcal.study.plan_text import estimate
+from xitcal.study.grid import Study, make_plan
+from xitcal.study.ledger import load_predictions, prediction_tables, study_cells, study_tasks
+from xitcal.study.plan_text import estimate, recipe_text
 from xitcal.study.runner import run_study
 from xitcal.study.store import Store
 from xitcal.study.submission import score_submission
@@ -93,7 +95,7 @@ def test_f1_is_of_mined_pairs_at_or_above_the_threshold(data):
 
 def test_the_tuned_threshold_is_the_samples_best(data):
     "By every margin of the sample in turn"
-    from xitcal.data.recipes import with_recipes
+    from xitcal.data.tasks import with_recipes
     from xitcal.training.models import load_tokenizer, load_trained
     from xitcal.training.predict import predict
     suite = find_suite("xtreme")

@@ -12,10 +12,11 @@ from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.data.suites import find_suite
 from xitcal.study.export import export_xtreme
-from xitcal.study.grid import Study, fingerprint, make_plan, prediction_tables, record_study, study_cells
+from xitcal.study.grid import Study, fingerprint, make_plan
+from xitcal.study.ledger import prediction_tables, record_study, study_cells
 from xitcal.study.runner import run_study
 from xitcal.study.store import Store
 

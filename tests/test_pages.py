@@ -13,7 +13,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.inference.results import KEYS_OF_RESULTS, read_results, read_seeds, write_results
 from xitcal.report.html import results_notebooks
 

@@ -12,15 +12,16 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax, softmax
 
-from xitcal.calibration.binned import binned_ece, classwise_ece, null_bins
-from xitcal.calibration.calibrate import calibrate, read_file
-from xitcal.calibration.cells import calibration_table, fit_temperature, netcal_ece
-from xitcal.calibration.intervals import debiased_rms, mean_interval, smooth_ece
+from xitcal.calibration.binned import binned_ece, classwise_ece, netcal_ece, null_bins
+from xitcal.calibration.calibrate import calibrate
+from xitcal.calibration.debiased import debiased_rms, smooth_ece
+from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.other_procedures import slow_temperature
-from xitcal.calibration.recalibrators import Beta, Dirichlet, GaussianProcess, Platt, Temperature, VectorScaling
-from xitcal.calibration.regimes import GRID, grid_temperatures, nll_grid
-from xitcal.calibration.tables import measure_table
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.prediction_files import read_file
+from xitcal.calibration.recalibrators import Beta, Dirichlet, GaussianProcess, Platt, Temperature, VectorScaling, fit_temperature
+from xitcal.calibration.tables import calibration_table, measure_table
+from xitcal.calibration.trials import GRID, grid_temperatures, nll_grid
+from xitcal.core.errors import XitcalError
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import TARGETS
 from xitcal.data.xtreme.reading import limited
@@ -380,7 +381,7 @@ def test_a_padded_choice_never_wins():
         outputs = SimpleNamespace(logits=torch.tensor(z[None], dtype=torch.float32))
         labels = dict(label=torch.tensor([1]), n_choices=torch.tensor([2]))
         assert float(Choices().loss(outputs, labels, 0.)) == pytest.approx(math.log(1 + math.exp(-.5)), abs=1e-6)
-        assert Choices().kept(outputs, [dict(choices=[0, 1])], None)[0].tolist() == [-2, -1.5]
+        assert Choices().outputs_of(outputs, [dict(choices=[0, 1])], None)[0].tolist() == [-2, -1.5]
 
 
 def test_an_error_by_class_takes_the_mean_of_a_bin_and_not_its_middle():

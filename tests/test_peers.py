@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from xitcal.calibration.binned import binned_ece, classwise_ece, largest_error
-from xitcal.calibration.calibrate import calibrate, read_decisions
-from xitcal.calibration.cells import auroc, width_bins
-from xitcal.calibration.intervals import smooth_ece
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.binned import binned_ece, classwise_ece, largest_error, width_bins
+from xitcal.calibration.calibrate import calibrate
+from xitcal.calibration.debiased import smooth_ece
+from xitcal.calibration.prediction_files import read_decisions
+from xitcal.calibration.ranking import auroc
+from xitcal.core.errors import XitcalError
 
 
 def draw(n, k, louder=2., seed=0):

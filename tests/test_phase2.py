@@ -6,7 +6,8 @@ import pytest
 from conftest import xitcal
 from huggingface_hub import constants
 
-from xitcal.data.languages import LANGUAGES, XitcalError
+from xitcal.core.errors import XitcalError
+from xitcal.data.languages import LANGUAGES
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import MASKED, Recipe
 from xitcal.kinds.registry import kind_of
@@ -24,14 +25,14 @@ def features(texts, length):
 
 
 def test_texts_within_the_limit_are_one_input_each_as_they_are():
-    texts = EMBEDDED.told("mlm", list(LANGUAGES), 400)["text"]
+    texts = EMBEDDED.translated_rows("mlm", list(LANGUAGES), 400)["text"]
     found, tokenizer = features(texts, EMBEDDED.tasks["mnli"].recipe.max_length)
     assert [f["input_ids"] for f in found] == tokenizer(list(texts))["input_ids"] and [f["row"] for f in found] == list(range(400))
     assert {tuple(sorted(f)) for f in found} == {("input_ids", "mask_id", "row", "special", "vocabulary")}
 
 
 def test_no_token_of_a_longer_text_is_lost():
-    texts = [t for code in ("en", "th", "ar") for t in EMBEDDED.told("mlm", [code], 5)["text"]]
+    texts = [t for code in ("en", "th", "ar") for t in EMBEDDED.translated_rows("mlm", [code], 5)["text"]]
     found, tokenizer = features(texts, 9)
     assert max(len(f["input_ids"]) for f in found) <= 9 and len(found) > len(texts)
     for i, whole in enumerate(tokenizer(texts, add_special_tokens=False)["input_ids"]):

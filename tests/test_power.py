@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.inference.block_sums import BLOCKS
 from xitcal.inference.power import detectable, power, power_table, seeds_needed, spreads
 from xitcal.inference.seeds import over_seeds

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xitcal.calibration.cells import calibration_table
-from xitcal.calibration.tables import measure_table
+from xitcal.calibration.tables import calibration_table, measure_table
 from xitcal.inference.seeds import STATISTICS
 from xitcal.predictions.events import event_statistics, toy_predictions
 

@@ -13,14 +13,14 @@ import pytest
 from IPython.display import Markdown
 from scipy.special import expit, log_softmax
 
-from xitcal.calibration.cells import fit_temperature
-from xitcal.calibration.recalibrators import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, span_features
-from xitcal.calibration.regimes import carry_over, recalibrate, seed_ensembles
+from xitcal.calibration.recalibrators import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, fit_temperature, span_features
+from xitcal.calibration.regimes import recalibrate
 from xitcal.calibration.thresholds import conformal_sets, conformal_threshold, selective, selective_table
-from xitcal.data.languages import XitcalError
+from xitcal.calibration.transfer import carry_over, seed_ensembles
+from xitcal.core.errors import XitcalError
+from xitcal.core.schema import PREDICTION_SCHEMA
 from xitcal.predictions.events import event_statistics, toy_predictions
 from xitcal.report import sentences as findings
-from xitcal.study.grid import PREDICTION_SCHEMA
 from xitcal.study.store import Store
 
 PAGES = Path(__file__).parents[1] / "nbs" / "results"

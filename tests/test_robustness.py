@@ -9,23 +9,14 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from xitcal.calibration.intervals import smooth_ece
-from xitcal.data.languages import XitcalError
-from xitcal.inference.hypotheses import (
-    ESTIMATORS,
-    INFERENCES,
-    QUESTIONS,
-    answers,
-    choices_figure,
-    crossed_mean,
-    crossed_variance,
-    dependence_words,
-    estimator_values,
-    main_inference,
-)
+from xitcal.calibration.debiased import smooth_ece
+from xitcal.core.errors import XitcalError
+from xitcal.inference.hypotheses import ESTIMATORS, INFERENCES, QUESTIONS, crossed_mean, crossed_variance, estimator_values, hypothesis_table, main_inference
 from xitcal.inference.results import read_results
 from xitcal.predictions.events import read_events, shown_event
-from xitcal.study.grid import prediction_tables, study_tasks
+from xitcal.report.change_figures import choices_figure
+from xitcal.report.result_sentences import dependence_words
+from xitcal.study.ledger import prediction_tables, study_tasks
 from xitcal.study.protocol import CONTROLS
 from xitcal.study.summarise import store_results
 
@@ -37,7 +28,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def table(full):
-    return answers(full, CONTROLS)
+    return hypothesis_table(full, CONTROLS)
 
 
 def test_every_question_is_asked_with_every_estimator_that_is_kept(full, table):
@@ -97,8 +88,8 @@ def test_an_estimator_that_reads_cells_equals_one_made_by_hand(store):
 
 def test_a_store_has_every_estimator_that_the_committed_results_have(store, full):
     results = read_results(store_results(store, progress=False))
-    found = answers(results, CONTROLS)
-    assert set(found.estimator) == set(answers(full, CONTROLS).estimator) == set(ESTIMATORS)
+    found = hypothesis_table(results, CONTROLS)
+    assert set(found.estimator) == set(hypothesis_table(full, CONTROLS).estimator) == set(ESTIMATORS)
     assert "H7" not in set(found.question) and "do not allow" in dependence_words(found, "H7")
     assert choices_figure(found).axes
 
@@ -121,7 +112,7 @@ def test_without_a_posterior_there_are_fewer_estimators(full, tmp_path):
     def change(table):
         lost = [c for c in table if c.endswith("_true") or c in ("posterior_error", "true_ce", "bound")]
         return few(table).assign(**dict.fromkeys(lost, np.float32("nan")))
-    found = answers(read_results(copied(full, tmp_path, change)))
+    found = hypothesis_table(read_results(copied(full, tmp_path, change)))
     assert set(ESTIMATORS) - set(found.estimator) == {"true_ce", "nll_calibration_true", "brier_calibration_true", "posterior_error"}
 
 
@@ -130,7 +121,7 @@ def test_one_seed_has_no_inference_over_seeds(full, tmp_path):
     for path in folder.glob("seed-*"):
         if not path.name.startswith(f"seed-{full.sums.seeds[0]}"):
             path.unlink()
-    found = answers(read_results(folder))
+    found = hypothesis_table(read_results(folder))
     assert set(found.inference) == {"seeds and examples", "examples"} and set(found.seeds) == {1}
     assert "ece" not in set(found.estimator) # one number a cell and one seed: nothing to tell an error from
 
@@ -140,7 +131,7 @@ def test_results_from_before_bins_and_later_columns_were_kept_lack_them(full, tm
     folder = copied(full, tmp_path, lambda t: few(t).drop(columns=later, errors="ignore"))
     for path in folder.glob("*-bins.parquet"):
         path.unlink()
-    assert set(answers(read_results(folder)).estimator) == set(ESTIMATORS) - {*later, "ece_10"}
+    assert set(hypothesis_table(read_results(folder)).estimator) == set(ESTIMATORS) - {*later, "ece_10"}
 
 
 def test_a_known_change_is_found_with_its_sign(full, tmp_path):
@@ -151,7 +142,7 @@ def test_a_known_change_is_found_with_its_sign(full, tmp_path):
             louder = table.intermediate != "none"
             table["confidence"] = np.where(louder, table.correct + .3 * table.n, table.correct + .1 * table.n).astype(np.float32)
         return table
-    found = main_inference(answers(read_results(copied(full, tmp_path, change)))).set_index(["question", "estimator"])
+    found = main_inference(hypothesis_table(read_results(copied(full, tmp_path, change)))).set_index(["question", "estimator"])
     assert found.value["H1, H3", "gap"] == pytest.approx(.2, abs=1e-3) and found.verdict["H1, H3", "gap"] == "held"
     assert found.value["H2", "gap"] == pytest.approx(0, abs=1e-3)
     assert "the estimators contradict each other" not in dependence_words(found.reset_index().query("estimator == 'gap'"), "H1, H3")
@@ -183,7 +174,7 @@ def set_of(corrected, p, part):
 def test_nothing_to_ask_is_one_sentence(full, tmp_path):
     folder = copied(full, tmp_path, lambda t: t[(t.setting == "full") & (t.intermediate == "none") & (t.target == "xnli")])
     with pytest.raises(XitcalError, match="No kind of phase 2") as error:
-        answers(read_results(folder))
+        hypothesis_table(read_results(folder))
     assert "\n" not in str(error.value)
     with pytest.raises(XitcalError, match="Unknown question"):
         dependence_words(pd.DataFrame(columns=["question"]), "H99")

@@ -11,7 +11,7 @@ from conftest import xitcal
 from typer.testing import CliRunner
 
 from xitcal.cli import app
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.data.tasks import TARGETS
 from xitcal.data.xtreme.reading import Part, make_rows
 from xitcal.data.xtreme.sources import HUB
@@ -19,7 +19,8 @@ from xitcal.data.xtreme.suite import XtremeSuite
 from xitcal.predictions.events import read_events
 from xitcal.predictions.scores import example_scores, score_table
 from xitcal.study.export import export_xtreme
-from xitcal.study.grid import Study, load_predictions, make_plan, record_study, study_tasks
+from xitcal.study.grid import Study, make_plan
+from xitcal.study.ledger import load_predictions, record_study, study_tasks
 from xitcal.study.runner import run_study
 from xitcal.study.store import Store
 from xitcal.study.submission import FOLDERS, GROUPS, evaluation, evaluation_text, format_of, score_submission, write_files

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from test_recalibration import write_store
 
-from xitcal.data.languages import XitcalError
+from xitcal.core.errors import XitcalError
 from xitcal.inference.block_sums import block_table
 from xitcal.inference.seeds import change_over_seeds, sums_of
 from xitcal.predictions.events import read_events
-from xitcal.study.grid import load_predictions, study_tasks
+from xitcal.study.ledger import load_predictions, study_tasks
 from xitcal.study.tidy import TIDY, tidy_results
 
 

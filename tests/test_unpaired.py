@@ -7,9 +7,10 @@ import pytest
 
 from xitcal.inference.block_sums import block_table, cell_table
 from xitcal.inference.paired import ONE_SIDED, paired_change
-from xitcal.inference.results import KEYS_OF_RESULTS, missing_words, read_results, read_seeds, unpaired_words, write_results
+from xitcal.inference.results import KEYS_OF_RESULTS, read_results, read_seeds, write_results
 from xitcal.inference.seeds import change_over_seeds, language_changes, sums_of
 from xitcal.predictions.events import event_statistics, toy_predictions
+from xitcal.report.result_sentences import missing_pairs_words, unpaired_words
 
 FULL = Path(__file__).parents[1] / "studies" / "full"
 
@@ -114,7 +115,7 @@ def test_results_made_before_fingerprints_are_read_beside_those_with_them(toy, t
     write(tmp_path, 1, cut, True)
     results = read_results(tmp_path)
     assert results.sums.unpaired.seed.tolist() == [1]  # of seed 0 nothing is known
-    assert "left out" in missing_words(results) and "seed 1" in missing_words(results)
+    assert "left out" in missing_pairs_words(results) and "seed 1" in missing_pairs_words(results)
 
 
 def test_the_committed_results_are_read_as_they_are():

@@ -13,12 +13,12 @@ from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
 
+from xitcal.core.schema import EVENT_SCHEMA
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 from xitcal.data.xtreme.sources import HUB
 from xitcal.data.xtreme.texts import WIKIPEDIA
-from xitcal.kinds.base import EVENT_SCHEMA
-from xitcal.study.grid import load_predictions, study_cells
+from xitcal.study.ledger import load_predictions, study_cells
 from xitcal.study.submission import FOLDERS, GROUPS
 
 N = 8
@@ -39,7 +39,7 @@ def files_of_ones_own(folder: Path) -> Path:
         path.write_text("".join(" ".join(r["tokens"]) + "\t" + " ".join(names[t] for t in r["tags"]) + "\n" for r in rows), encoding="utf-8")
     labels = embedded.tasks["mnli"].labels
     for code in ("de", "ru"):
-        english, other = (embedded.told("mnli", [c], 30).to_list() for c in ("en", code))
+        english, other = (embedded.translated_rows("mnli", [c], 30).to_list() for c in ("en", code))
         path = folder / f"xtreme_translations/XNLI/translate-train/en-{code}-translated.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8", newline="") as file:
@@ -47,7 +47,7 @@ def files_of_ones_own(folder: Path) -> Path:
                 [a["sentence1"], a["sentence2"], b["sentence1"], b["sentence2"], labels[b["label"]]] for a, b in zip(english, other))
         answers = lambda r: [dict(text=t, answer_start=s) for t, s in zip(r["answers"]["text"], r["answers"]["answer_start"])]
         found = [dict(context=r["context"], qas=[dict(id=r["example"], question=r["question"], answers=answers(r))])
-                 for r in embedded.told("squad", [code], 30).to_list()]
+                 for r in embedded.translated_rows("squad", [code], 30).to_list()]
         path = folder / f"xtreme_translations/SQuAD/translate-train/squad.translate.train.en-{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dict(data=[dict(paragraphs=found)])), encoding="utf-8")

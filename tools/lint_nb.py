@@ -1,7 +1,8 @@
 """Check what can be counted about the notebooks: `python tools/lint_nb.py`
 
 Library notebooks: title and description; imports alone in their cell; one public definition to an exported cell, of at most 30 lines
-that are not blank; a docstring and a comment on every parameter; an example or test close behind; imports of xitcal from
+that are not blank; a docstring and a comment on every parameter; an example or test close behind (a docstring is enough for what
+modules share among themselves, in cells marked exporti); imports of xitcal from
 lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, under 500 KB (results: 1 MB)."""
 import ast
 import re
@@ -54,7 +55,7 @@ def check_definition(cell, node) -> list[str]:
         return faults
     if not ast.get_docstring(node):
         faults.append(f"{node.name} has no docstring")
-    if isinstance(node, ast.FunctionDef) and not node.decorator_list and (missing := undocumented(cell.source, node)):
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list and "exporti" not in flags(cell) and (missing := undocumented(cell.source, node)):
         faults.append(f"{node.name} has no comment on {', '.join(missing)}")
     return faults
 
@@ -77,7 +78,7 @@ def check_cell(cell, later, paths, own) -> list[str]:
             faults.append(f"imports {name}, which does not come before it")
         if name.split(".")[0] in ("fastcore", "nbdev"):
             faults.append(f"exports an import of {name}")
-    public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_")]
+    public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_") and "exporti" not in flags(cell)]
     if len(public) > 1:
         faults.append("defines " + " and ".join(n.name for n in public) + " in one cell")
     for node in (n for n in tree.body if isinstance(n, KINDS)):

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['calibration_test', 'paired_means', 'paired_parts']
 
-# %% ../../nbs/calibration/06_significance.ipynb #71a8a1dc
+# %% ../../nbs/calibration/06_significance.ipynb #b4e0f745
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import norm, rankdata, t
 
-from .cells import mass_bins
-from .intervals import _clusters, imagined_mean, mass_bin_count
-from .tables import _equal_tailed, _score_parts, _surest, _widest_gap
+from .binned import mass_bins
+from .debiased import mass_bin_count
+from .decomposition import equal_tailed, score_part_rows, surest_decisions, widest_gap
+from .intervals import cluster_slots, imagined_mean
 
 # %% ../../nbs/calibration/06_significance.ipynb #dfb9f12a
 def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
@@ -52,7 +53,7 @@ def calibration_test(
 # %% ../../nbs/calibration/06_significance.ipynb #b194802e
 def _unseen(score, confidence, correct, group, cluster, tail):
     "How far down and up a mean score could be for errors among the surest decisions of which none was seen, and which decisions these are"
-    sure, share, *limits = _surest(np.asarray(confidence, float), np.asarray(correct, float), group, cluster, tail)
+    sure, share, *limits = surest_decisions(np.asarray(confidence, float), np.asarray(correct, float), group, cluster, tail)
     moves = [(limit - share) * np.bincount(group, sure * (score[1] - score[2])) / np.bincount(group) for limit in limits]
     return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
@@ -74,7 +75,7 @@ TINY = 1e-20 # squares below this share of the values' are rounding: all values 
 def _skewed(low, high, value, group, cluster, level):
     "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both; a standard error is half of what they span over the quantile"
     quantile = norm.isf((1 - level) / 2)
-    number, owner = _clusters(group, cluster)
+    number, owner = cluster_slots(group, cluster)
     total = np.bincount(number, value - (np.bincount(group, value) / np.bincount(group))[group])
     squares, cubes, whole = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3), np.bincount(group, value ** 2)
     skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)), where=squares > TINY * whole) # over √n
@@ -105,7 +106,7 @@ def paired_means(
 # %% ../../nbs/calibration/06_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
     "Correlation of two values over the examples of each group, in [0, .9]: what is more cannot be told from few examples"
-    number, owner = _clusters(group, cluster)
+    number, owner = cluster_slots(group, cluster)
     size, n = np.bincount(group), group.max() + 1
     x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner)) for v in (a, b))
     both, xx, yy = (np.bincount(owner, v, n) for v in (x * y, x ** 2, y ** 2))
@@ -130,8 +131,8 @@ def paired_parts(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # By name: change, low, high and p of no change, of each group
     "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct); limits of a group of one example say nothing"
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
-    (mine, rows), (theirs, others) = (_score_parts(*d, group, fold, cluster, level, inverted=_equal_tailed) for d in (decided, other))
-    examples, gaps = np.bincount(_clusters(group, cluster)[1]), [_widest_gap(*d, group, cluster, level) for d in (decided, other)]
+    (mine, rows), (theirs, others) = (score_part_rows(*d, group, fold, cluster, level, inverted=equal_tailed) for d in (decided, other))
+    examples, gaps = np.bincount(cluster_slots(group, cluster)[1]), [widest_gap(*d, group, cluster, level) for d in (decided, other)]
     for name in mine:
         (row, value, reach), (row2, value2, reach2) = rows[name], others[name]
         if name == "nll_calibration":

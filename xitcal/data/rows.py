@@ -11,7 +11,7 @@ from string import whitespace
 
 from datasets import Dataset
 
-from .languages import XitcalError
+from ..core.errors import XitcalError
 from .tasks import Task
 
 # %% ../../nbs/data/02_rows.ipynb #955614bc

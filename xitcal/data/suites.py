@@ -20,7 +20,7 @@ import pandas as pd
 from datasets import Dataset
 
 from .embedded.suite import EmbeddedSuite
-from .languages import XitcalError, known
+from ..core.errors import XitcalError, check_name
 from .rows import COLUMNS, check_rows, records
 from .tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, Task, check_recipe
 from .xtreme.suite import XtremeSuite
@@ -36,7 +36,7 @@ class Suite(Protocol):
     def rows(self, task: str, split: str, languages=None, n: int|None = None) -> Dataset:
         "The first `n` rows a language of a task's split, in a fixed order (see `xitcal.data.rows`)"
 
-    def told(self, task: str, languages, n: int|None = None) -> Dataset:
+    def translated_rows(self, task: str, languages, n: int|None = None) -> Dataset:
         "The first `n` training rows of an intermediate task (or texts, for `mlm`), each in one of the languages in turn"
 
     def encoder(self) -> str|Path:
@@ -56,9 +56,10 @@ ADDED: dict[str, dict[str, tuple[Task, dict[str, Dataset]]]] = {} # By suite, by
 class _Extended:
     "A suite with intermediate tasks of one's own"
     def __init__(self, suite, own):
-        self.name, self.version, self.translated, self.told, self.encoder = suite.name, suite.version, suite.translated, suite.told, suite.encoder
+        self.name, self.version, self.translated, self.encoder = suite.name, suite.version, suite.translated, suite.encoder
+        self.translated_rows = suite.translated_rows
         self.absent, self.recipes, self.defaults = getattr(suite, "absent", {}), getattr(suite, "recipes", ""), getattr(suite, "defaults", {})
-        if hasattr(suite, "told_from"): self.told_from = suite.told_from
+        if hasattr(suite, "translation_source"): self.translation_source = suite.translation_source
         self.tallies = getattr(suite, "tallies", {})
         self._suite, self._own, self.tasks = suite, own, suite.tasks | {name: task for name, (task, _) in own.items()}
 
@@ -80,7 +81,7 @@ def find_suite(
     name: str, # Name of a suite
 ) -> Suite:
     "A suite by name, with the tasks that were added to it; an unknown one raises `XitcalError` with the nearest known name"
-    made, own = _made(known(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", ""), os.environ.get("XITCAL_REVISIONS", "")), ADDED.get(name, {})
+    made, own = _made(check_name(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", ""), os.environ.get("XITCAL_REVISIONS", "")), ADDED.get(name, {})
     return _Extended(made, own) if own else made
 
 # %% ../../nbs/data/03_suites.ipynb #889ce863
@@ -108,7 +109,7 @@ def _check_own(task: Task) -> Task:
     if task.name in taken or not task.name or set(task.name) & set(":, "):
         raise XitcalError(f"An intermediate task cannot be called {task.name!r}: " + ("there is one of that name; choose another."
                           if task.name in taken else "a name has at least one letter and no colon, comma or space."))
-    if not {"label", "tags", "answers"} & set(COLUMNS[known(task.kind, COLUMNS, "kind of task")]):
+    if not {"label", "tags", "answers"} & set(COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]):
         raise XitcalError(f"Task {task.name} is of kind {task.kind!r}, which has no labels to learn from.")
     check_recipe(task.recipe, f"recipe of {task.name}")
     return replace(task, languages=("en",), trained_on=task.name)
@@ -121,7 +122,7 @@ def add_task(
     suite: str = "embedded", # Name of the suite that gets it
 ) -> Task: # As studies see it: its rows are identified in its options
     "Add an intermediate task to a suite, or put it in place of an earlier one; `XitcalError` names what is wrong with it or its first bad row"
-    known(suite, SUITES, "suite")
+    check_name(suite, SUITES, "suite")
     task = _check_own(task)
     rows = {split: _own_rows(task, split, found) for split, found in (("train", train), ("validation", validation))}
     written = json.dumps({split: list(records(found)) for split, found in rows.items()}, sort_keys=True, ensure_ascii=False)
@@ -133,7 +134,7 @@ def add_task(
 def _read_rows(path: Path) -> list[dict]:
     "Rows of a file by its ending"
     readers = {".csv": lambda p: pd.read_csv(p, keep_default_na=False), ".jsonl": lambda p: pd.read_json(p, lines=True), ".parquet": pd.read_parquet}
-    read = readers[known(path.suffix, readers, "ending of a table of rows")]
+    read = readers[check_name(path.suffix, readers, "ending of a table of rows")]
     try: return read(path).to_dict("records")
     except (OSError, ValueError) as error: raise XitcalError(f"The rows in {str(path)!r} cannot be read ({str(error).splitlines()[0]}).") from None
 
@@ -145,7 +146,7 @@ def _read_task(path: Path) -> dict:
     try: given = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error: raise XitcalError(f"The task file {str(path)!r} cannot be read ({error.strerror}).") from None
     except tomllib.TOMLDecodeError as error: raise XitcalError(f"The task file {str(path)!r} is no TOML: {error}.") from None
-    for name in given: known(name, _FILE, f"line in {path}")
+    for name in given: check_name(name, _FILE, f"line in {path}")
     for name in ("like", "name", "train", "validation"):
         if name not in given: raise XitcalError(f"The task file {str(path)!r} has no line `{name} = ...`.")
     return given
@@ -158,9 +159,9 @@ def load_task(
     "Add the intermediate task that a file describes; paths in it are relative to the file"
     path, suite_name = Path(path), suite
     given, tasks = _read_task(path), find_suite(suite).tasks
-    base = tasks[known(given["like"], tasks, f"task to be like in {path}")]
+    base = tasks[check_name(given["like"], tasks, f"task to be like in {path}")]
     recipe = given.get("recipe", {})
-    for name in recipe: known(name, base.recipe.__dataclass_fields__, f"line of [recipe] in {path}")
+    for name in recipe: check_name(name, base.recipe.__dataclass_fields__, f"line of [recipe] in {path}")
     task = replace(base, name=given["name"], title=given.get("title", given["name"]), metric=given.get("metric", base.metric),
                    labels=tuple(given.get("labels", base.labels)), recipe=replace(base.recipe, **recipe))
     return add_task(task, _read_rows(path.parent / given["train"]), _read_rows(path.parent / given["validation"]), suite_name)

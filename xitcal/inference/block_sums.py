@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..calibration.binned import binned_ece, largest_error
-from ..calibration.cells import calibration_table, reliability_table
-from ..predictions.events import KEYS, cells, shown_event
-from ..calibration.intervals import smooth_ece
-from ..calibration.decomposition import calibration_parts, example_groups
+from ..calibration.tables import calibration_table, reliability_table
+from ..core.schema import KEYS
+from ..predictions.events import cells, shown_event
+from ..calibration.debiased import smooth_ece
+from ..calibration.decomposition import calibration_parts
+from ..calibration.intervals import example_groups
 from ..calibration.ranking import aurc, excess_aurc
 from ..predictions.scores import example_scores
 from ..data.tasks import INTERMEDIATES, TARGETS, Task

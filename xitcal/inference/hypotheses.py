@@ -4,25 +4,23 @@
 
 # %% auto #0
 __all__ = ['ESTIMATORS', 'RANKING', 'QUESTIONS', 'STATED_TESTS', 'INFERENCES', 'estimator_values', 'Question', 'crossed_variance',
-           'crossed_mean', 'answers', 'main_inference', 'dependence_words', 'choices_figure']
+           'crossed_mean', 'hypothesis_table', 'main_inference']
 
-# %% ../../nbs/inference/07_hypotheses.ipynb #89a82289
+# %% ../../nbs/inference/07_hypotheses.ipynb #bbb4e051
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import t
 
-from .block_sums import CELL_COLUMNS
-from ..predictions.events import shown_event
-from ..report.figures import styled
-from .paired import OTHERS, holm_values
-from ..data.languages import XitcalError, known
-from .results import Results, mean_change, read_results, read_seeds, some, text_shares, whole_arms, whole_targets
-from .seeds import in_language, over_seeds, statistic
+from ..core.errors import XitcalError, check_name
 from ..data.tasks import MASKED, MULTI, NONE, OWN
+from .block_sums import CELL_COLUMNS
+from ..core.schema import OTHERS
+from .paired import holm_values
+from .results import Results, read_results, read_seeds, require_any, text_shares, whole_arms, whole_targets
+from .seeds import in_language, over_seeds, statistic
+from ..predictions.events import shown_event
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4ddb5626
 ESTIMATORS = {
@@ -83,7 +81,7 @@ def estimator_values(
     tables: dict|None = None, # Keeps what was read, for the next estimator of the same results
 ) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 + blocks), or 1 at the end where blocks are not kept; None where the results do not have it
     "An estimator in every cell of a study"
-    known(name, ESTIMATORS, "estimator")
+    check_name(name, ESTIMATORS, "estimator")
     if name in _OF_CELLS:
         table = _kept(results, "cells", tables)
         table = table.reindex(columns=table.columns.union(CELL_COLUMNS)) # what was not kept yet is NaN
@@ -137,7 +135,7 @@ class _Asked:
 # %% ../../nbs/inference/07_hypotheses.ipynb #96a05fc3
 def _asked(results, name, values, context):
     "The study through one estimator, with the targets that have it; None where no target does"
-    sums, nine = results.sums, some(whole_arms(results))
+    sums, nine = results.sums, require_any(whole_arms(results))
     wanted = values[[sums.arms.index(a) for a in (NONE, *nine)]]
     there = sums.values["n"][[sums.arms.index(a) for a in (NONE, *nine)]][..., 0] > 0
     bad = (np.isnan(wanted[..., 0]) & there).any((0, 1, 3))
@@ -294,7 +292,7 @@ def _verdict(sign, value, p):
     return "not shown" if p >= .05 or np.isnan(p) else "held" if sign == 0 or sign * value > 0 else "opposite"
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #7fb909e4
-def answers(
+def hypothesis_table(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Arms that H7 compares with
 ) -> pd.DataFrame: # question, estimator, inference, value, low, high, p, seeds, seeds_agree, targets, p_holm, verdict
@@ -316,82 +314,10 @@ def answers(
     table["verdict"] = [_verdict(QUESTIONS[q].sign, v, p) for q, v, p in zip(table.question, table.value, table.p_holm)]
     return table
 
-# %% ../../nbs/inference/07_hypotheses.ipynb #06ab81ac
-def _listed(names): return ", ".join(names)
-
-def _by_verdict(rows):
-    "Estimators by verdict, in words"
-    groups = {v: [ESTIMATORS[e] for e in ESTIMATORS if e in set(rows.estimator[rows.verdict == v])] for v in ("held", "opposite", "not shown")}
-    return groups, "; ".join(f"**{v}** with {_listed(names)}" for v, names in groups.items() if names)
-
 # %% ../../nbs/inference/07_hypotheses.ipynb #05da3e65
 def main_inference(
-    table: pd.DataFrame, # From `answers`
+    table: pd.DataFrame, # From `hypothesis_table`
 ) -> pd.DataFrame: # One row a question and estimator
     "The inference that was stated, or the nearest that an estimator allows: seeds alone where blocks of examples are not kept"
     order = {name: i for i, name in enumerate(("seeds and examples", "seeds", "examples", "tasks and targets too"))}
     return table.sort_values("inference", key=lambda c: c.map(order), kind="stable").drop_duplicates(["question", "estimator"]).sort_index()
-
-# %% ../../nbs/inference/07_hypotheses.ipynb #d53d5e83
-def _side_words(main):
-    "Whether the sign is the same with every estimator"
-    below, above = (_listed(ESTIMATORS[e] for e in main.estimator[side]) for side in (main.value < 0, main.value > 0))
-    if not below or not above: return "The sign is the same with all of them."
-    fewer_below = (main.value < 0).sum() <= (main.value > 0).sum()
-    return f"The sign is below 0 with {below}, above with the others." if fewer_below else f"The sign is above 0 with {above}, below with the others."
-
-def _estimator_words(main):
-    "Whether the verdict is the same with every estimator"
-    groups, words = _by_verdict(main)
-    used = [v for v, names in groups.items() if names]
-    if len(used) == 1: return f"**{used[0]}** with each of {len(main)} estimators."
-    if groups["held"] and groups["opposite"]: return f"the estimators contradict each other: {words}."
-    return f"how sure it is depends on the estimator: {words}."
-
-def _way_words(rows, stated):
-    "Where the way of inference changes the verdict of the stated estimators"
-    found = []
-    for estimator in (e for e in stated if e in set(rows.estimator)):
-        verdicts = rows[rows.estimator == estimator].set_index("inference").verdict
-        if verdicts.nunique() > 1: found.append(f"with {ESTIMATORS[estimator]}, as stated, " + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
-    return f" The way of inference matters: {'; '.join(found)}." if found else ""
-
-# %% ../../nbs/inference/07_hypotheses.ipynb #dcd201e9
-def dependence_words(
-    table: pd.DataFrame, # From `answers`
-    question: str,       # One of `QUESTIONS`
-) -> str: # Markdown
-    "Whether the answer to a question depends on the estimator and on the way of inference"
-    q, rows = QUESTIONS[known(question, QUESTIONS, "question")], table[table.question == question]
-    if rows.empty: return f"**{question}** ({q.claim}): these results do not allow it to be asked."
-    main = main_inference(rows)
-    ranks = main.estimator.isin(RANKING)
-    ranking = f" Ranking: {_by_verdict(main[ranks])[1]}." if ranks.any() else ""
-    return f"**{question}** ({q.claim}): {_estimator_words(main[~ranks])} {_side_words(main[~ranks])}{_way_words(rows, q.stated)}{ranking}"
-
-# %% ../../nbs/inference/07_hypotheses.ipynb #22ad7a59
-_LOOKS = dict(zip(INFERENCES, (("o", "#0173b2", .21), ("s", "#de8f05", .07), ("^", "#029e73", -.07), ("D", "#cc78bc", -.21))))
-
-# %% ../../nbs/inference/07_hypotheses.ipynb #ff3270f1
-@styled
-def choices_figure(
-    table: pd.DataFrame, # From `answers`
-    reach: float = 6,    # Ratios beyond it are drawn at it
-) -> Figure: # A panel a question, a row an estimator, a mark a way of inference
-    "Estimates in half-widths of their intervals"
-    if table.empty: raise XitcalError("There is nothing to draw: no question could be asked.")
-    questions, names = [q for q in QUESTIONS if q in set(table.question)], [e for e in ESTIMATORS if e in set(table.estimator)]
-    place = {e: len(names) - i for i, e in enumerate(names)}
-    figure, axes = plt.subplots(1, len(questions), figsize=(1.35 * len(questions) + 2.6, .3 * len(names) + 1.4), sharey=True, squeeze=False)
-    for axis, question in zip(axes[0], questions):
-        axis.axvspan(-1, 1, color="0.93", linewidth=0)
-        axis.axvline(0, color="0.6", linewidth=.8)
-        for inference, (marker, colour, shift) in _LOOKS.items():
-            rows = table[(table.question == question) & (table.inference == inference)]
-            ratio = np.clip(rows.value / ((rows.high - rows.low) / 2), -reach, reach)
-            axis.plot(ratio, [place[e] + shift for e in rows.estimator], marker, color=colour, markersize=3.6, label=inference)
-        axis.set(xlim=(-reach - .6, reach + .6), title=f"{question} ({ {1: '> 0', -1: '< 0', 0: '≠ 0'}[QUESTIONS[question].sign] })")
-    axes[0, 0].set_yticks([*place.values()], [ESTIMATORS[e] for e in place])
-    figure.supxlabel("estimate ÷ half-width of its 95 % interval (grey: the interval holds 0; title: what was claimed)", fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
-    return figure

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from transformers import AutoTokenizer
 
-from ..data.languages import LANGUAGES, XitcalError, languages
+from ..data.languages import LANGUAGES, languages
+from ..core.errors import XitcalError
 from ..data.embedded.renderings import UNSPACED, words
 from .results import Results, read_seeds, text_shares
 from ..data.suites import Suite, find_suite

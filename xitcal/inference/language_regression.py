@@ -4,25 +4,21 @@
 
 # %% auto #0
 __all__ = ['FEWEST_LANGUAGES', 'FEWEST_FAMILIES', 'TINY', 'language_effects', 'one_at_a_time', 'toy_effects', 'together',
-           'explained', 'minimum_detectable', 'slopes_figure', 'explained_words']
+           'explained', 'minimum_detectable']
 
-# %% ../../nbs/inference/06_language_regression.ipynb #001c7e51
-from textwrap import fill
-
-import matplotlib.pyplot as plt
+# %% ../../nbs/inference/06_language_regression.ipynb #10e215ba
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import norm, rankdata, t
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
-from .language_features import COVARIATES
-from ..report.figures import styled
-from .paired import holm_values
-from ..data.languages import LANGUAGES, XitcalError
-from .results import Results, some, whole_targets
-from .seeds import changes, statistic
+from ..core.errors import XitcalError
+from ..data.languages import LANGUAGES
 from ..data.tasks import NONE
+from .language_features import COVARIATES
+from .paired import holm_values
+from .results import Results, require_any, whole_targets
+from .seeds import changes, statistic
 
 # %% ../../nbs/inference/06_language_regression.ipynb #5dc77153
 def _language_weights(there):
@@ -43,7 +39,7 @@ def language_effects(
     "Change of a statistic in each language, or its level without phase 2, over all whole targets; `XitcalError` where there is none"
     sums, targets = results.sums, whole_targets(results)
     at = [sums.targets.index(target) for target in targets]
-    found = (statistic if some(arms) == [NONE] else changes)(sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]
+    found = (statistic if require_any(arms) == [NONE] else changes)(sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]
     found = np.moveaxis(found, 0, 2) # (targets, languages, seeds, 1 + blocks)
     there = ~np.isnan(found).any((2, 3)) & np.array([c != "en" for c in sums.languages])
     codes = [c for c, any_ in zip(sums.languages, there.any(0)) if any_]
@@ -224,64 +220,3 @@ def minimum_detectable(
     "Smallest correlation that is found with `power` at 5 %, two-sided"
     if n <= 3: raise XitcalError(f"A correlation over {n} languages cannot be tested; it takes more than 3.")
     return float(np.tanh((norm.isf(.025 / tests) + norm.isf(1 - power)) / np.sqrt(n - 3)))
-
-# %% ../../nbs/inference/06_language_regression.ipynb #242ebf62
-_LOOKS = (("alone", .14, "o", "#0173b2"), ("together", -.14, "s", "#de8f05"))
-
-# %% ../../nbs/inference/06_language_regression.ipynb #86a5a099
-def _slopes(axis, rows, order, scale, look):
-    "Slopes of one sort: thick for these languages, thin for others as well"
-    label, shift, marker, colour = look
-    y = np.array([order[c] for c in rows.covariate]) + shift
-    axis.hlines(y, scale * rows.low, scale * rows.high, color=colour, linewidth=.7)
-    axis.hlines(y, scale * rows.low_these, scale * rows.high_these, color=colour, linewidth=2.2)
-    axis.plot(scale * rows.slope, y, marker, color=colour, markersize=4.5, label=f"{label} ({int(rows.n.max()) if len(rows) else 0} languages)")
-
-# %% ../../nbs/inference/06_language_regression.ipynb #250a9076
-@styled
-def slopes_figure(
-    tables: dict[str, tuple[pd.DataFrame, pd.DataFrame, float]], # By outcome, in words: `one_at_a_time`, `together` (or None), and what to multiply by
-) -> Figure: # A panel an outcome, a row a covariate
-    "Slopes on each covariate, alone and together, with both intervals"
-    tables = {k: (a.dropna(subset="low"), None if b is None else b.dropna(subset="low"), s) for k, (a, b, s) in tables.items()}
-    names = [c for c in COVARIATES if any(c in set(a.covariate) for a, _, _ in tables.values())]
-    if not names: raise XitcalError("There is nothing to draw: no covariate varies in enough languages.")
-    order = {c: len(names) - i for i, c in enumerate(names)}
-    figure, axes = plt.subplots(1, len(tables), figsize=(1.75 * len(tables) + 2.2, .36 * len(names) + 1.3), sharey=True, squeeze=False)
-    for axis, (title, (alone, joint, scale)) in zip(axes[0], tables.items()):
-        axis.axvline(0, color="0.6", linewidth=.8)
-        for rows, look in zip((alone, joint), _LOOKS):
-            if rows is not None and len(rows): _slopes(axis, rows, order, scale, look)
-        axis.set_title(fill(title, 20), fontsize=8.5)
-    axes[0, 0].set_yticks([*order.values()], [COVARIATES[c] for c in order])
-    figure.supxlabel("change by one standard deviation of the covariate", fontsize=9)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    return figure
-
-# %% ../../nbs/inference/06_language_regression.ipynb #ff452f7d
-def _slope_words(row, scale, unit, digits):
-    "One slope in words"
-    return (f"{COVARIATES[row.covariate]} {scale * row.slope:+.{digits}f} {unit} [{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}]"
-            f", ρ {row.rho:+.2f} [{row.rho_low:+.2f}, {row.rho_high:+.2f}]")
-
-# %% ../../nbs/inference/06_language_regression.ipynb #5fb237cd
-def explained_words(
-    outcome: str,          # In words, such as "Δ over-confidence"
-    alone: pd.DataFrame,   # From `one_at_a_time`
-    scale: float = 100,    # What slopes are multiplied by
-    unit: str = "points",  # Of what comes out
-    digits: int = 2,       # Behind the decimal point
-) -> str: # Markdown
-    "Which covariates an outcome goes along with beyond chance, and which its order of languages follows in the seeds at hand"
-    tested = alone.dropna(subset="p")
-    if tested.empty: return f"**{outcome}**: no covariate can be tested."
-    sure = tested[tested.p_holm < .05].sort_values("p")
-    ranked = tested[(tested.p_holm >= .05) & ((tested.rho_low > 0) | (tested.rho_high < 0))].sort_values("rho", key=np.abs, ascending=False)
-    found = "; ".join(_slope_words(r, scale, unit, digits) for r in sure.itertuples())
-    text = f"**{outcome}** goes along with {found} (p < .05, Holm over {len(tested)} covariates)." if len(sure) else (
-        f"**{outcome}**: no slope is told from chance (Holm over {len(tested)}; smallest p {tested.p_holm.min():.2f}).")
-    weak = [r for r in sure.itertuples() if r.least * r.greatest <= 0]
-    if weak: text += " The sign hangs on a single family for " + ", ".join(f"{COVARIATES[r.covariate]} ({r.most})" for r in weak) + "."
-    named = ", ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, {r.rho_high:+.2f}])" for r in ranked.itertuples())
-    if named: text += f" In the mean of these seeds, uncorrected, the order of languages follows {named}."
-    return text

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import chi2, t
 
 from .block_sums import BLOCKS
-from ..data.languages import XitcalError
+from ..core.errors import XitcalError
 from .seeds import over_seeds
 
 # %% ../../nbs/inference/03_power.ipynb #3ce6f258

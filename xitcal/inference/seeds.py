@@ -15,8 +15,9 @@ from scipy.stats import false_discovery_control, t
 
 from .block_sums import BLOCKS
 from ..predictions.events import shown_event
-from .paired import OTHERS, holm_values
-from ..data.languages import XitcalError, known
+from ..core.schema import OTHERS
+from .paired import holm_values
+from ..core.errors import XitcalError, check_name
 from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
 
 # %% ../../nbs/inference/02_seeds.ipynb #45beeb50
@@ -149,7 +150,7 @@ def statistic(
 ) -> np.ndarray: # (arms, seeds, targets, languages, 1 + blocks); NaN where there is nothing
     "Value of a statistic everywhere"
     def column(c): return sums.values[_MADE[c][0]] - sums.values[_MADE[c][1]] if c in _MADE else sums.values[c]
-    top, bottom = (column(c) for c in STATISTICS[known(name, STATISTICS, "statistic")])
+    top, bottom = (column(c) for c in STATISTICS[check_name(name, STATISTICS, "statistic")])
     with np.errstate(divide="ignore", invalid="ignore"): return top / bottom
 
 # %% ../../nbs/inference/02_seeds.ipynb #4840b09c
@@ -184,13 +185,13 @@ def in_language(
     return values[..., languages.index(language), :]
 
 # %% ../../nbs/inference/02_seeds.ipynb #6682f820
-def _corrected(table):
+def corrected_for_many(table):
     "Rows of one family with p_holm and q"
     p = table.p.fillna(1).to_numpy()
     return table.assign(p_holm=holm_values(p), q=false_discovery_control(p) if len(p) else p)
 
 # %% ../../nbs/inference/02_seeds.ipynb #07a745d7
-def _over_those_there(delta, base, seeds):
+def over_seeds_there(delta, base, seeds):
     "`over_seeds` of each cell over the seeds it has: (seeds, cells, 1 + blocks) of changes, (seeds, cells) of the baseline; a table with the seeds' names"
     there = ~np.isnan(delta).any(-1)
     found = over_seeds(delta)
@@ -220,9 +221,9 @@ def change_over_seeds(
     for language in (OTHERS, *(c for c in sums.languages if c == "en")):
         mine = np.moveaxis(in_language(language, delta, sums.languages)[1:], 1, 0) # (seeds, arms, targets, 1 + blocks)
         base = np.broadcast_to(in_language(language, value, sums.languages)[0, :, None, :, 0], mine.shape[:-1])
-        found, seeds = _over_those_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
+        found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
         keys = pd.DataFrame([dict(intermediate=arm, target=target, language=language) for arm in sums.arms[1:] for target in sums.targets])
-        rows.append(_corrected(pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")))
+        rows.append(corrected_for_many(pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")))
     table = pd.concat(rows, ignore_index=True)
     return table[[c for c in table if c not in seeds] + list(seeds)].assign(unpaired=_left_out(sums, table))
 
@@ -236,11 +237,11 @@ def language_changes(
     "Mean change over arms in every language of the targets; p_holm and q correct over these rows, those of English apart"
     value, delta = statistic(sums, name), changes(sums, name)
     mine, base = delta[[sums.arms.index(a) for a in arms]].mean(0), value[sums.arms.index(NONE), ..., 0]
-    found, seeds = _over_those_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
+    found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
     keys = pd.DataFrame([dict(target=target, language=code) for target in sums.targets for code in sums.languages])
     rows = pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")
     rows = rows[rows.target.isin(sums.targets if targets is None else targets)]
-    table = pd.concat([_corrected(rows[(rows.language == "en") == english]) for english in (True, False)]).sort_index().reset_index(drop=True)
+    table = pd.concat([corrected_for_many(rows[(rows.language == "en") == english]) for english in (True, False)]).sort_index().reset_index(drop=True)
     return table[[c for c in table if c not in seeds] + list(seeds)].assign(unpaired=_left_out(sums, table))
 
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 import torch
 
-from .base import Kind, cross_entropy, events_table, register_kind, row_columns
+from .base import Kind, cross_entropy, register_kind, row_columns
+from ..core.schema import events_table
 
 # %% ../../nbs/kinds/01_classification.ipynb #946d5051
 def encode_pairs(
@@ -61,7 +62,7 @@ class Classification(Kind):
     def loss(self, outputs, labels, label_smoothing):
         return cross_entropy(outputs.logits, labels["label"], label_smoothing)
 
-    def kept(self, outputs, features, task): return list(outputs.logits.float().cpu().numpy())
+    def outputs_of(self, outputs, features, task): return list(outputs.logits.float().cpu().numpy())
 
     def events(self, rows, features, kept, task):
         return label_events(rows, kept, [task.labels] * len(rows), "label")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.languages import XitcalError
+from ..core.errors import XitcalError
 
 # %% ../../nbs/kinds/05_mining.ipynb #d31e2a1a
 NEIGHBOURS = 4

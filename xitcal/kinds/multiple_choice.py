@@ -50,7 +50,7 @@ class Choices(Kind):
                        for z, n, y in zip(outputs.logits, labels["n_choices"], labels["label"]))
         return cross_entropy(outputs.logits.float().masked_fill(absent, float("-inf")), labels["label"], label_smoothing)
 
-    def kept(self, outputs, features, task):
+    def outputs_of(self, outputs, features, task):
         return [z[:len(f["choices"])] for f, z in zip(features, outputs.logits.float().cpu().numpy())]
 
     def events(self, rows, features, kept, task):

@@ -10,7 +10,7 @@ from .question_answering import Answers
 from .multiple_choice import Choices
 from .classification import Classification
 from .base import KINDS, Kind
-from ..data.languages import known
+from ..core.errors import check_name
 from .masked_lm import Masked
 from .retrieval import Retrieval
 from .tagging import Tagging
@@ -21,4 +21,4 @@ def kind_of(
     task: Task, # Any task
 ) -> Kind: # The object that knows everything that differs by kind
     "The kind of a task; `XitcalError` for one that is not registered"
-    return KINDS[known(task.kind, KINDS, "kind of task")]
+    return KINDS[check_name(task.kind, KINDS, "kind of task")]

@@ -11,8 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from .base import Kind, events_table, register_kind
-from ..data.languages import known
+from .base import Kind, register_kind
+from ..core.schema import events_table
+from ..core.errors import check_name
 from .mining import MINING, Pairs, Threshold, tuned_threshold
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #aa2eb18e
@@ -94,7 +95,7 @@ def _neighbour_events(language, queries, pool, query_vectors, pool_vectors):
 def _mined(queries, pool, vectors, options):
     "Partner, margin and threshold of each query; nothing where the task is not mined"
     if "mining" not in options: return {}
-    mine = MINING[known(options["mining"], MINING, "way of mining")]
+    mine = MINING[check_name(options["mining"], MINING, "way of mining")]
     pairs = mine((queries["text"], pool["text"]), vectors)
     partner, margin = np.full(len(queries["text"]), "", object), np.full(len(queries["text"]), np.nan)
     partner[pairs.first], margin[pairs.first] = np.array(pool["example"], object)[pairs.second], pairs.margin
@@ -121,7 +122,7 @@ class Retrieval(Kind):
 
     def features(self, rows, tokenizer, task, recipe): return _sentences(rows["text"], tokenizer, recipe.max_length)
 
-    def kept(self, outputs, features, task):
+    def outputs_of(self, outputs, features, task):
         layer = task.options.get("layer", -1)
         hidden = outputs.hidden_states[layer if isinstance(layer, int) else -1] # of a share, only the layers below were loaded (xitcal.training.models)
         if task.options.get("pooling", "mean") == "first": return list(torch.nn.functional.normalize(hidden[:, 0].float(), dim=-1).cpu().numpy())

@@ -15,8 +15,9 @@ import pandas as pd
 from seqeval.metrics.sequence_labeling import end_of_chunk, start_of_chunk
 
 from ..kinds.question_answering import answer_f1, answer_words
-from .events import KEYS, cells, join_events
-from ..data.languages import XitcalError, known
+from ..core.schema import KEYS
+from .events import cells, join_events
+from ..core.errors import XitcalError, check_name
 from ..data.tasks import INTERMEDIATES, TARGETS, Task
 
 # %% ../../nbs/predictions/01_scores.ipynb #d3f2f300
@@ -151,7 +152,7 @@ def example_scores(
     events = events[events.event != "entity"] # entities are the tagger's tokens once more
     found = []
     for name, part in events.groupby("target", observed=True):
-        task = tasks[known(name, tasks, "task")]
+        task = tasks[check_name(name, tasks, "task")]
         found.append(SCORES[task.kind](part.reset_index(drop=True), task))
     if not found: raise XitcalError("There are no events to score: check the task, languages and seeds that were asked for.")
     return join_events(found)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.languages import XitcalError, known
+from ..core.errors import XitcalError, check_name
 
 # %% ../../nbs/training/00_batching.ipynb #69d15fe9
 def micro_batches(
@@ -74,7 +74,7 @@ def check_sampling(
 ) -> tuple[str, float]: # Name and number (1 where there is none)
     "Parts of a sampling; `XitcalError` for one that does not exist"
     name, _, number = sampling.partition(":")
-    known(name, ("proportional", "capped", "temperature"), "sampling")
+    check_name(name, ("proportional", "capped", "temperature"), "sampling")
     if name == "proportional" and not number: return name, 1.
     try: value = float(number)
     except ValueError: value = 0.

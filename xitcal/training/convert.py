@@ -20,7 +20,7 @@ from huggingface_hub import save_torch_state_dict, snapshot_download
 from transformers import AutoModel
 
 from .models import load_config, load_encoder, load_tokenizer, model_files
-from ..data.languages import XitcalError
+from ..core.errors import XitcalError
 
 # %% ../../nbs/training/02_convert.ipynb #84c069a9
 def read_pickle(

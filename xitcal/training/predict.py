@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .batching import micro_batches
-from .models import check_lengths, encoder_precision, fitted
+from .models import check_lengths, encoder_precision, with_supported_length
 from ..kinds.base import Kind
-from ..data.languages import XitcalError
+from ..core.errors import XitcalError
 from ..kinds.registry import kind_of
 from ..data.tasks import Recipe, Task
 
@@ -57,7 +57,7 @@ def run_model(
     for batch in tqdm(batches, desc=f"predict {task.name}", disable=None if progress else True, leave=False):
         chosen = [features[i] for i in batch]
         inputs, _ = kind.collate(chosen, pad_id)
-        found += zip(batch, kind.kept(model(**_to(inputs, model.device), **kind.forward_options), chosen, task))
+        found += zip(batch, kind.outputs_of(model(**_to(inputs, model.device), **kind.forward_options), chosen, task))
     model.train(training)
     if state.num_processes > 1: found = gather_object(found)
     return [kept for _, kept in sorted(found, key=lambda pair: pair[0])]
@@ -110,7 +110,7 @@ def predict(
 ) -> pa.Table: # Events in `EVENT_SCHEMA`
     "Events of a task's rows; `XitcalError` when a logit is not finite, and for MC dropout of a model without dropout"
     kind = kind_of(task)
-    recipe = fitted(recipe, model)
+    recipe = with_supported_length(recipe, model)
     features = kind.features(rows, tokenizer, task, recipe)
     check_lengths(features, model, task)
     with encoder_precision([model], bf16):

@@ -11,7 +11,7 @@ __all__ = ['RANGES', 'ASKABLE', 'GROUPED', 'INFERRED', 'ask', 'place_parts', 'pl
 from random import Random
 
 from .renderings import Words, combine, meanings, render, sentence, text_of, words
-from .pairs import FILLERS, Plan, make_plan, pick
+from .pairs import FILLERS, PairPlan, plan_pair, pick
 from .world import NAMED, TOPIC_OF, draw, implied, is_seen, tables, values
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #3ebe74b7
@@ -50,7 +50,7 @@ def _answer_in(fact, pieces, start):
 def place_parts(
     lang: Words,     # Words of the language
     records: tuple,  # Of (key or None, facts); a fact may be a list
-    plan: Plan,      # Its style picks the forms
+    plan: PairPlan,      # Its style picks the forms
 ) -> tuple: # (text, [(record number, fact, pieces, start)])
     "Write records one after the other and remember where their plain facts stand"
     rng, text, found = Random(plan.style), "", []
@@ -115,14 +115,14 @@ def plan_question(
     lists: float=0.3,    # Share of wanted facts that are one of several alternatives
     absent: float=0.0,   # Share of questions that the text does not answer
     only: tuple=ASKABLE, # Fields that may come up
-) -> Plan: # content: (records, wanted fact, key that is asked about or None)
+) -> PairPlan: # content: (records, wanted fact, key that is asked about or None)
     "A text and a question about it"
     keyed = rng.random() < two
     records, wanted, key = (_two_records if keyed else _one_record)(rng, new, only, lists)
     group = "keyed" if keyed else "amount" if wanted[0] == "amount" else "name"
     if rng.random() < absent: wanted, key, group = *_absent(rng, new, records, wanted, key), "absent"
     record = tuple(fact for k, facts in records for fact in ((k,) if k else ()) + facts)
-    return make_plan(rng, record, (records, wanted, key), group, new)
+    return plan_pair(rng, record, (records, wanted, key), group, new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #c6387ade
 def _absent(rng, new, records, wanted, key):
@@ -145,7 +145,7 @@ def _key_weight(lang, records, key, n, rng_text):
 # %% ../../../nbs/data/embedded/04_questions.ipynb #408c1180
 def answers_of(
     lang: Words,     # Words of the language
-    plan: Plan,      # From `plan_question`
+    plan: PairPlan,      # From `plan_question`
     asked_key: str,  # How the key is written in the question, or ""
 ) -> tuple: # (text, {(answer, place): probability})
     "A text and the distribution over its answers"
@@ -160,7 +160,7 @@ def answers_of(
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #88a3e225
 def write_question(
-    plan: Plan,  # From `plan_question`
+    plan: PairPlan,  # From `plan_question`
     lang: Words, # Words of the language
 ) -> dict: # question, context, answers, posterior
     "A question in a language; one of the possible answers is drawn as the gold one"
@@ -178,14 +178,14 @@ def write_question(
 def plan_information(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries, units and templates may come up
-) -> Plan: # content: (records, wanted fact, None)
+) -> PairPlan: # content: (records, wanted fact, None)
     "A text of names, an amount and a time, and a question about the amount or a name"
     facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])] + [draw("amount", rng, new)]
     wanted = rng.choice(facts)
     if wanted[0] in NAMED and rng.random() < 0.4: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
     facts.append(draw("time", rng, new))
     rng.shuffle(facts)
-    return make_plan(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)
+    return plan_pair(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #c20d6b92
 def _others(rng, field, taken, n, new):
@@ -222,18 +222,18 @@ def _analogy(rng, new):
 def plan_continuation(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries may come up
-) -> Plan: # content: (sort, beginning, right facts, wrong facts, order)
+) -> PairPlan: # content: (sort, beginning, right facts, wrong facts, order)
     "A beginning and four ways to go on"
     sort = rng.choice(("series", "analogy", "analogy"))
     begin, right, (field, wrong) = (_series if sort == "series" else _analogy)(rng, new)
     beside = draw(rng.choice(("currency", "language", "amount", "ago", "period")), rng, new)
     cities = () if sort == "series" else tuple(("city", c) for c in (begin[0], *(code for _, code in begin[1])))
     order = tuple(rng.sample(range(4), 4))
-    return make_plan(rng, (beside, *cities, *right), (sort, begin, beside, tuple(right), tuple((field, v) for v in wrong), order), sort, new)
+    return plan_pair(rng, (beside, *cities, *right), (sort, begin, beside, tuple(right), tuple((field, v) for v in wrong), order), sort, new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #7971cee3
 def write_continuation(
-    plan: Plan,  # From `plan_continuation`
+    plan: PairPlan,  # From `plan_continuation`
     lang: Words, # English
 ) -> dict: # context, question, choices, label, posterior
     "A beginning and four ways to go on, in English"
@@ -255,7 +255,7 @@ INFERRED = {"city": "country", "month_day": "month", "date": "weekday", "languag
 def plan_inference(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries, units and templates may come up
-) -> Plan: # content: (facts, wanted fact, choices as facts, order)
+) -> PairPlan: # content: (facts, wanted fact, choices as facts, order)
     "A text of three facts and a question whose answer is implied by one of them"
     topics = {}
     for field in rng.sample(list(INFERRED), len(INFERRED)): topics.setdefault(TOPIC_OF[field], field)
@@ -271,7 +271,7 @@ def plan_inference(
     second = implied(facts[0][1][1]).get(wanted[0]) if facts[0][0] == "or" and rng.random() < 0.7 else None
     if second is not None: options = (wanted, follows[1], (wanted[0], second), *wrong)
     turned, order = tuple(rng.sample(facts, 3)), tuple(rng.sample(range(4), 4))
-    return make_plan(rng, facts, (turned, wanted, options, order), f"{facts[0][0]}>{wanted[0]}", new)
+    return plan_pair(rng, facts, (turned, wanted, options, order), f"{facts[0][0]}>{wanted[0]}", new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #9cb2d31e
 def _support(fact, option):
@@ -281,7 +281,7 @@ def _support(fact, option):
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #cdb940c3
 def write_inference(
-    plan: Plan,  # From `plan_inference`
+    plan: PairPlan,  # From `plan_inference`
     lang: Words, # English
 ) -> dict: # context, question, choices, label, posterior
     "A text, a question and four choices, in English"
@@ -301,7 +301,7 @@ def _known(field, code):
 def plan_knowledge(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries and templates may come up
-) -> Plan: # content: (place facts, field, choices, order)
+) -> PairPlan: # content: (place facts, field, choices, order)
     "A question about one country or two, or about their cities, with five choices"
     field, kind = rng.choice(("currency", "language", "currency", "language", "continent")), rng.choice(("country", "city"))
     places = {draw(kind, rng, new): True}
@@ -309,11 +309,11 @@ def plan_knowledge(
         while len(places) < 2: places[draw(kind, rng, new)] = True
     right = list(dict.fromkeys(_known(field, code) for _, code in places))
     wrong = _others(rng, field, right, 5 - len(right), new)
-    return make_plan(rng, tuple(places) + (("unknown", field),), (tuple(places), field, tuple(right + wrong), tuple(rng.sample(range(5), 5))), field, new)
+    return plan_pair(rng, tuple(places) + (("unknown", field),), (tuple(places), field, tuple(right + wrong), tuple(rng.sample(range(5), 5))), field, new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #6c252be9
 def write_knowledge(
-    plan: Plan,  # From `plan_knowledge`
+    plan: PairPlan,  # From `plan_knowledge`
     lang: Words, # English
 ) -> dict: # context (empty), question, choices, label, posterior
     "A question and five choices, in English"

@@ -9,7 +9,7 @@ __all__ = ['WORDED', 'plan_translation', 'write_translation']
 from random import Random
 
 from .renderings import Words, render, sentence, text_of, words
-from .pairs import Plan, make_plan
+from .pairs import PairPlan, plan_pair
 from .world import COMBINED, TOPIC_OF, draw
 
 # %% ../../../nbs/data/embedded/05_retrieval.ipynb #ff83b1a4
@@ -38,18 +38,18 @@ def _altered(rng, fact, new):
 def plan_translation(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries and templates may come up
-) -> Plan: # content: (facts, facts of the double)
+) -> PairPlan: # content: (facts, facts of the double)
     "Two or three facts of different topics, and the same with one of them altered"
     fields = {}
     for field in rng.sample(WORDED, len(WORDED)): fields.setdefault(TOPIC_OF[field], field)
     facts = [_fact(rng, field, new) for field in list(fields.values())[:rng.choice((2, 3, 3))]]
     i = rng.randrange(len(facts))
     double = facts[:i] + [_altered(rng, facts[i], new)] + facts[i + 1:]
-    return make_plan(rng, facts, (tuple(facts), tuple(double)), "interval" if "interval" in dict(facts) else "plain", new)
+    return plan_pair(rng, facts, (tuple(facts), tuple(double)), "interval" if "interval" in dict(facts) else "plain", new)
 
 # %% ../../../nbs/data/embedded/05_retrieval.ipynb #f7dffa91
 def write_translation(
-    plan: Plan,  # From `plan_translation`
+    plan: PairPlan,  # From `plan_translation`
     lang: Words, # Language of the pool
 ) -> tuple: # English sentence, its counterpart, the double
     "A query with its counterpart and a near-duplicate of it"

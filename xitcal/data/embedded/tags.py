@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 
 from .renderings import Words, render, sentence, tokens_of, words
-from .pairs import Plan, make_plan, pick
+from .pairs import PairPlan, plan_pair, pick
 from .world import NAMED, draw
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #2573cac5
@@ -43,13 +43,13 @@ def plan_tagging(
     lists: float=0.6,   # Share of names that are listed
     pairs: float=0.3,   # Share of sentences with a pair
     separators: tuple=(" ", " ", " ", "comma"), # Between facts
-) -> Plan: # content: facts
+) -> PairPlan: # content: facts
     "A sentence of two to four facts, two of them sometimes bound in a pair"
     topics = [t for t in rng.sample(list(fields), len(fields)) if t not in ("ago", "amount") or rng.random() < 0.5]
     facts = [_tagged_fact(rng, rng.choice(fields[topic]), new, lists) for topic in topics[:rng.choice((2, 3, 3, 4))]]
     paired = rng.random() < pairs
     content = (("pair", tuple(facts[:2])), *facts[2:]) if paired else tuple(facts)
-    return make_plan(rng, facts, content, "pair" if paired else "plain", new, separators)
+    return plan_pair(rng, facts, content, "pair" if paired else "plain", new, separators)
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #eb3944a9
 def _written(plan, lang):
@@ -134,7 +134,7 @@ def word_classes(
 def draw_tags(
     posteriors: list, # A distribution per word, as lists
     places: list,     # Piece number of each word
-    plan: Plan,       # Its chance seeds the draw
+    plan: PairPlan,       # Its chance seeds the draw
 ) -> list: # Tag ids
     "One tag per word; words of one piece with one distribution get one tag"
     drawn = {}
@@ -145,7 +145,7 @@ def draw_tags(
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #2002e4bc
 def write_word_classes(
-    plan: Plan,    # From `plan_tagging`
+    plan: PairPlan,    # From `plan_tagging`
     lang: Words,   # Words of the language
     labels: tuple, # Names of the tags
 ) -> dict: # tokens, tags, posterior
@@ -181,7 +181,7 @@ def _entity_types(lang, kind, piece):
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #bfb02290
 def write_entities(
-    plan: Plan,    # From `plan_tagging`
+    plan: PairPlan,    # From `plan_tagging`
     lang: Words,   # Words of the language
     labels: tuple=ENTITIES, # Names of the tags
 ) -> dict: # tokens, tags, posterior
@@ -235,7 +235,7 @@ def _supertag(found, pieces, n):
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #dc6ee823
 def write_supertags(
-    plan: Plan,  # From `plan_tagging`
+    plan: PairPlan,  # From `plan_tagging`
     lang: Words, # English
 ) -> dict: # tokens, tags, posterior
     "An English sentence with supertags"

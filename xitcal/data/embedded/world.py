@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from zlib import crc32
 
-from ..languages import known
+from ...core.errors import check_name
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #0198294a
 FOLDER = Path(str(files("xitcal"))) / "assets" / "embedded"
@@ -44,7 +44,7 @@ def values(
 ) -> tuple: # Country codes for places, ISO codes, or numbers (weekdays from Monday = 0, months from 1)
     "All values of a field that is a name; another field raises `XitcalError`"
     names = tables()["languages"]["en"]["names"]
-    listed = names[known(field, NAMED, "field")]
+    listed = names[check_name(field, NAMED, "field")]
     return tuple(int(v) if v.isdigit() and field != "continent" else v for v in listed)
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #4ded3c98

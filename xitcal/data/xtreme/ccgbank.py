@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from ..languages import XitcalError
+from ...core.errors import XitcalError
 from .schemas import tag_rows, text_lines
 from .sources import Source
 

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features
 
-from ..languages import XitcalError
+from ...core.errors import XitcalError
 from .schemas import FEATURES, At, Fault
 from .sources import Source, parse_split
 from ..tasks import Task

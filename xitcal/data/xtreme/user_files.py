@@ -16,7 +16,8 @@ from itertools import groupby
 from pathlib import Path
 
 from .ccgbank import CCG
-from ..languages import LANGUAGES, XitcalError
+from ..languages import LANGUAGES
+from ...core.errors import XitcalError
 from .reading import Part, check_columns, read_table
 from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows, text_lines
 from .sources import HUB, Source, parse_split
