@@ -9,14 +9,14 @@ __all__ = ['fit_correction', 'corrected', 'calibration_parts', 'score_parts']
 from functools import cache
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import rice, t
 
 from .debiased import noncentrality
 from .intervals import cluster_slots, imagined_mean, mean_interval
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #28fbb7c5
-def _log_odds(confidence): return np.clip(np.log(confidence) - np.log1p(-confidence), -15, 15)
+def _log_odds(confidence): return np.clip(logit(confidence), -15, 15)
 
 def _sums(cell, n, *columns): return [np.bincount(cell, column, n) for column in columns]
 
@@ -33,7 +33,7 @@ def fit_correction(
     n = cell.max() + 1
     a, b = np.zeros(n), np.ones(n)
     for _ in range(steps):
-        g = 1 / (1 + np.exp(-(a[cell] + b[cell] * log_odds)))
+        g = expit(a[cell] + b[cell] * log_odds)
         r, h = weight * (g - right), weight * g * (1 - g)
         ra, rb, haa, hab, hbb = _sums(cell, n, r, r * log_odds, h, h * log_odds, h * log_odds ** 2)
         ra, rb, haa, hbb = ra + ridge * a, rb + ridge * (b - 1), haa + ridge, hbb + ridge
@@ -68,7 +68,7 @@ def calibration_parts(
 ) -> dict[str, np.ndarray]: # "nll" in nats and "brier" (squared error): one value a decision, their mean in a cell is the part
     "Score of (confidence, right) before minus after the cross-fitted correction, which takes log-odds beyond ±15 as ±15"
     def scores(z):
-        g = 1 / (1 + np.exp(-z))
+        g = expit(z)
         return np.logaddexp(0, z) - right * z, g ** 2 - 2 * g * right + right
     (plain, brier), (nll_after, brier_after) = scores(_log_odds(confidence)), scores(corrected(confidence, right, cell, fold))
     nll = plain if nll is None else np.where(np.isfinite(nll), nll, plain)

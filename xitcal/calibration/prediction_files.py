@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import log_softmax, xlogy
 
 from ..core.errors import XitcalError
+from ..core.schema import padded_logits
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #3a4f19ae
 _NUMERIC = ("label", "confidence", "correct") # the rest of a text file are lists and keys
@@ -65,8 +66,8 @@ def _matrix(table, column, name, at):
     lists = [_list(v, name, column, i) for i, v in zip(at, table[column].iloc[at])]
     width = np.array([len(v) for v in lists])
     _refuse(width < 2, name, lambda i: f"{column} has {width[i]} numbers; a decision is between two classes at least.", at)
-    filled = np.full((len(lists), width.max()), -np.inf if column == "logits" else 0.)
-    filled[np.arange(width.max()) < width[:, None]] = np.concatenate(lists)
+    filled = padded_logits(lists)
+    if column != "logits": filled[np.arange(width.max()) >= width[:, None]] = 0
     broken = np.isnan(filled).any(1) | (filled == np.inf).any(1)
     _refuse(broken, name, lambda i: f"{column} {lists[i].tolist()} holds a number that is not finite.", at)
     return filled, width

@@ -20,7 +20,7 @@ from .decomposition import score_parts
 from .intervals import cluster_squares, example_groups, mean_interval
 from .ranking import aurc, aurc_interval, auroc, auroc_interval, excess_aurc
 from ..core.errors import XitcalError
-from ..core.schema import KEYS
+from ..core.schema import KEYS, padded_logits
 from ..predictions.events import cells, check_events
 
 # %% ../../nbs/calibration/05_tables.ipynb #4da6809f
@@ -307,9 +307,7 @@ def _distributions(events, logits):
     rows = [np.asarray(row, float) for row in (logits.to_pandas() if hasattr(logits, "to_pandas") else logits)]
     if len(rows) != len(events): raise XitcalError(f"There are logits of {len(rows)} events, but {len(events)} events; give a row of logits for each.")
     width = np.array([len(row) for row in rows])
-    filled = np.full((len(rows), width.max()), -np.inf)
-    filled[np.arange(width.max()) < width[:, None]] = np.concatenate(rows)
-    p, at = np.exp(log_softmax(filled, axis=1)), np.arange(len(rows))
+    p, at = np.exp(log_softmax(padded_logits(rows), axis=1)), np.arange(len(rows))
     said = p[at, events.prediction.to_numpy()] if "prediction" in events else p.max(1)
     confidence = events.confidence.to_numpy(float)
     off = ~(np.abs(said - confidence) < 1e-3)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 from scipy.stats import t as student
 
-from .recalibrators import padded_logits
+from ..core.schema import padded_logits
 from .trials import CLASSES
 from ..core.errors import XitcalError, check_name
 from ..core.schema import OTHERS

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
 from .intervals import example_groups
-from .recalibrators import RECALIBRATORS, gold_index, padded_logits
+from .recalibrators import RECALIBRATORS, gold_index
+from ..core.schema import padded_logits
 from ..core.errors import XitcalError
 from ..core.schema import KEYS
 from ..predictions.events import distribution_scores, event_statistics

@@ -19,7 +19,7 @@ from .block_sums import CELL_COLUMNS
 from ..core.schema import OTHERS
 from .paired import holm_values
 from .results import Results, read_results, read_seeds, require_any, text_shares, whole_arms, whole_targets
-from .seeds import in_language, over_seeds, statistic
+from .seeds import half_width, in_language, over_seeds, p_value, statistic
 from ..predictions.events import shown_event
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4ddb5626
@@ -264,12 +264,8 @@ def crossed_mean(
 ) -> tuple[float, float, float, float]: # Mean, low, high, p
     "Mean with tasks, targets, seeds and their pairs as random effects, each with its own t-quantile as in xitcal.inference.seeds"
     doubt, mean = crossed_variance(values), float(values.mean())
-    def width(level): return float(np.sqrt(sum(t.isf(level / 2, df) ** 2 * v for v, df in doubt)))
-    low, high = np.log(1e-12), 0.
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if width(np.exp(middle)) >= abs(mean) else (low, middle)
-    return mean, mean - width(.05), mean + width(.05), float(np.exp(high))
+    width = float(half_width(.05, doubt))
+    return mean, mean - width, mean + width, float(p_value(abs(mean), doubt, 1e-12))
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #7b955f64
 def _inferred(values):

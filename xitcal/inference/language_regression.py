@@ -18,7 +18,7 @@ from ..data.tasks import NONE
 from .language_features import COVARIATES
 from .paired import holm_values
 from .results import Results, require_any, whole_targets
-from .seeds import changes, statistic
+from .seeds import changes, half_width, p_value, statistic
 
 # %% ../../nbs/inference/06_language_regression.ipynb #5dc77153
 def _language_weights(there):
@@ -80,22 +80,11 @@ def _doubt(slopes, left):
     spread = slopes[..., 0].var(1, ddof=1) / seeds if seeds > 1 else np.zeros(len(slopes))
     return [(spread, max(seeds - 1, 1)), (examples, blocks - 1), ((families - 1) / families * ((left - mean[:, 0]) ** 2).sum(0), families - 1)]
 
-def _half_width(level, doubt): return np.sqrt(sum(t.isf(level / 2, df) ** 2 * v for v, df in doubt))
-
-def _p_of(size, doubt):
-    "The level at which the half-width is `size`, by bisection of its logarithm"
-    low, high = np.full(len(size), np.log(1e-12)), np.zeros(len(size))
-    for _ in range(40):
-        middle = (low + high) / 2
-        wide = _half_width(np.exp(middle), doubt) >= size
-        low, high = np.where(wide, middle, low), np.where(wide, high, middle)
-    return np.where(np.isnan(_half_width(.05, doubt)), np.nan, np.exp(high))
-
 def _estimated(slopes, left):
     "Slope, interval over languages, interval for these languages, p-value, range with each family left out: one row a covariate"
     doubt, value = _doubt(slopes, left), slopes[..., 0].mean(1)
-    wide, narrow = _half_width(.05, doubt), _half_width(.05, doubt[:2])
-    return dict(slope=value, low=value - wide, high=value + wide, low_these=value - narrow, high_these=value + narrow, p=_p_of(np.abs(value), doubt))
+    wide, narrow = half_width(.05, doubt), half_width(.05, doubt[:2])
+    return dict(slope=value, low=value - wide, high=value + wide, low_these=value - narrow, high_these=value + narrow, p=p_value(np.abs(value), doubt, 1e-12))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #06719154
 def _spearman(x, y, number):

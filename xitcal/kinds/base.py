@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
+from torch.nn.utils.rnn import pad_sequence
 
 from ..data.tasks import Recipe, Task
 
@@ -22,10 +23,7 @@ def padded(
     dtype: torch.dtype = torch.long, # Of the result
 ) -> torch.Tensor: # (rows, longest)
     "Stack lists into a tensor, filled up on the right"
-    rows = [np.asarray(r) for r in rows]
-    out = np.full((len(rows), max(map(len, rows))), value)
-    for i, row in enumerate(rows): out[i, :len(row)] = row
-    return torch.as_tensor(out, dtype=dtype)
+    return pad_sequence([torch.as_tensor(np.asarray(row), dtype=dtype) for row in rows], batch_first=True, padding_value=value)
 
 # %% ../../nbs/kinds/00_base.ipynb #7ff6533c
 def pad_inputs(

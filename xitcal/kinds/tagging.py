@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
+from scipy.special import log_softmax
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ..core.errors import XitcalError
 from .base import Kind, cross_entropy, pad_inputs, padded, register_kind, row_columns
-from ..core.schema import events_table, log_softmax
+from ..core.schema import events_table
 
 # %% ../../nbs/kinds/03_tagging.ipynb #b21743be
 def _spaced(words: Sequence[str], tokenizer) -> list[str]:
@@ -163,7 +164,7 @@ class Tagging(Kind):
         for f, z in zip(features, kept): of_row[f["row"]].append((f, z))
         logits = [_word_logits(*zip(*parts), len(tags), len(task.labels)) for parts, tags in zip(of_row, rows["tags"])]
         tables = [token_events(rows, logits, task.labels)]
-        if task.options.get("entities"): tables.append(entity_events(rows, [log_softmax(z) for z in logits], task.labels))
+        if task.options.get("entities"): tables.append(entity_events(rows, [log_softmax(np.asarray(z, np.float64), axis=-1) for z in logits], task.labels))
         return pa.concat_tables(tables)
 
 # %% ../../nbs/kinds/03_tagging.ipynb #4d94ce97

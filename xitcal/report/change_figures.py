@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ..core.errors import XitcalError
 from ..data.tasks import TARGETS, phase2_title
 from ..inference.hypotheses import ESTIMATORS, INFERENCES, QUESTIONS
 from ..inference.language_features import COVARIATES
 from ..core.schema import OTHERS
-from .figures import figure_legend, hide_unused_panels, draw_reliability, require_rows, target_title, language_words, arm_look, arms, styled
+from .figures import arm_look, arms, draw_languages, draw_reliability, figure_legend, hide_unused_panels, language_words, require_rows, styled, target_title
 
 # %% ../../nbs/report/01_change_figures.ipynb #f1df7851
 STATISTIC_WORDS = {"score": "score", "accuracy": "share right", "confidence": "mean confidence", "gap": "confidence − share right",
@@ -35,21 +34,6 @@ STATISTIC_WORDS = {"score": "score", "accuracy": "share right", "confidence": "m
               "brier_calibration_true": "calibration part of Brier against the posterior",
               "confidence_when_wrong": "confidence of wrong decisions",
               "confidence_when_right": "confidence of right decisions"}
-
-# %% ../../nbs/report/01_change_figures.ipynb #bb4bfcf7
-def _forest(axis, part, order):
-    "Changes of one target with their intervals, a row a language"
-    names = arms(part)
-    place = {language: i for i, language in enumerate(order)}
-    axis.axvline(0, color="0.6", linewidth=0.8)
-    for i, arm in enumerate(names):
-        mine, look = part[part.intermediate.astype(str) == arm], arm_look(arm)
-        y = mine.language.map(place) + (i - (len(names) - 1) / 2) * 0.5 / len(names)
-        axis.hlines(y, mine.low, mine.high, color=look["color"], linewidth=1)
-        axis.scatter(mine.change, y, 14, **look, linewidth=0)
-    axis.set_yticks(range(len(order)), [language_words(language) for language in order], fontsize=7)
-    axis.set_ylim(len(order) - .4, -.6)
-    axis.xaxis.set_major_locator(MaxNLocator(3))
 
 # %% ../../nbs/report/01_change_figures.ipynb #cacec884
 @styled
@@ -65,7 +49,7 @@ def change_figure(
     for axis, target in zip(axes[0], targets):
         mine = part[part.target == target]
         rest = mine[~mine.language.isin(["en", OTHERS])].groupby("language").change.mean().sort_values().index
-        _forest(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest))
+        draw_languages(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest), "change")
         axis.set_title(target_title(target))
     figure.suptitle(f"Change of {STATISTIC_WORDS[statistic]}", x=0.01, ha="left", fontsize=10)
     figure_legend(figure, axes[0, 0])
@@ -220,8 +204,8 @@ def headline_figure(
         axis.set(title=f"{target_title(target)}, {language_words(code)}", ylabel="share right" if code == "en" else "")
     part = change[(change.statistic == "gap") & (change.language == OTHERS)]
     targets = [t for t in TARGETS if t in set(part.target)]
-    _forest(axes[2], part.assign(language=part.target, change=100 * part.change, low=100 * part.low, high=100 * part.high),
-            targets)
+    draw_languages(axes[2], part.assign(language=part.target, change=100 * part.change, low=100 * part.low, high=100 * part.high),
+            targets, "change")
     axes[2].set_yticks(range(len(targets)), [target_title(t) for t in targets], fontsize=8)
     axes[2].set(title="Change of over-confidence", xlabel="percentage points, other languages")
     figure_legend(figure, axes[0])

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from statsmodels.stats.proportion import proportion_confint
 
 from ..core.errors import XitcalError
@@ -84,11 +85,10 @@ def require_rows(table, what):
     return table
 
 # %% ../../nbs/report/00_figures.ipynb #f144cd3d
-def figure_legend(figure, axis):
-    "One legend under the figure for what `axis` shows"
-    handles, labels = axis.get_legend_handles_labels()
-    found = dict(zip(labels, handles))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(4, len(found)))
+def figure_legend(figure, *axes):
+    "One legend under the figure for all that its panels show"
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(4, max(len(found), 1)))
 
 # %% ../../nbs/report/00_figures.ipynb #926b15ac
 def hide_unused_panels(axes, used, label):
@@ -97,6 +97,20 @@ def hide_unused_panels(axes, used, label):
     for at in range(max(0, used - axes.shape[1]), used):
         axes.flat[at].set_xlabel(label)
         axes.flat[at].tick_params(labelbottom=True)
+
+# %% ../../nbs/report/00_figures.ipynb #cd8623b5
+def draw_languages(axis, part, order, column="value"):
+    "Values of one target with their intervals: a row a language, a point an arm"
+    names, place = arms(part), {code: i for i, code in enumerate(order)}
+    axis.axvline(0, color="0.6", linewidth=0.8)
+    for i, arm in enumerate(names):
+        mine, look = part[part.intermediate.astype(str) == arm], arm_look(arm)
+        y = mine.language.map(place).astype(float) + (i - (len(names) - 1) / 2) * .5 / len(names)
+        axis.hlines(y, mine.low, mine.high, color=look["color"], linewidth=1)
+        axis.scatter(mine[column], y, 14, **look, linewidth=0)
+    axis.set_yticks(range(len(order)), [language_words(code) for code in order], fontsize=7)
+    axis.set_ylim(len(order) - .4, -.6)
+    axis.xaxis.set_major_locator(MaxNLocator(3))
 
 # %% ../../nbs/report/00_figures.ipynb #ab72de26
 def draw_reliability(axis, bins):

@@ -15,30 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from ..calibration.recalibrators import RECALIBRATORS
 from ..core.schema import OTHERS
 from ..core.errors import XitcalError
-from ..data.languages import LANGUAGES
 from ..data.tasks import TARGETS
-from .figures import arm_look, arms, styled
-
-# %% ../../nbs/report/02_recalibration_figures.ipynb #be136ef9
-def _row_name(code): return {OTHERS: "mean of the others"}.get(code) or (LANGUAGES[code].name if code in LANGUAGES else code)
-
-def _legend(figure, axes):
-    "One legend under the figure for all that its panels show"
-    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(4, max(len(found), 1)))
-
-def _rows(axis, part, order):
-    "One target: a row a language, a point an arm"
-    names, place = arms(part), {code: i for i, code in enumerate(order)}
-    axis.axvline(0, color="0.6", linewidth=0.8)
-    for i, arm in enumerate(names):
-        mine, look = part[part.intermediate.astype(str) == arm], arm_look(arm)
-        y = mine.language.map(place).astype(float) + (i - (len(names) - 1) / 2) * .5 / len(names)
-        axis.hlines(y, mine.low, mine.high, color=look["color"], linewidth=1)
-        axis.scatter(mine.value, y, 14, **look, linewidth=0)
-    axis.set_yticks(range(len(order)), [_row_name(code) for code in order], fontsize=7)
-    axis.set_ylim(len(order) - .4, -.6)
-    axis.xaxis.set_major_locator(MaxNLocator(3))
+from .figures import arm_look, arms, draw_languages, figure_legend, styled
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #1a0c7d3d
 @styled
@@ -55,10 +33,10 @@ def languages_figure(
     for axis, target in zip(axes[0], targets):
         mine = table[table.target == target]
         rest = mine[~mine.language.isin(["en", OTHERS])].groupby("language").value.mean().sort_values().index
-        _rows(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest))
+        draw_languages(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest))
         axis.set_title(TARGETS[target].title)
     figure.suptitle(words, x=.01, ha="left", fontsize=10)
-    _legend(figure, axes[0])
+    figure_legend(figure, *axes[0])
     return figure
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #f148e671
@@ -101,7 +79,7 @@ def regime_figure(
         axis.set_ylim(low - .12 * (high - low) - 1e-3, high + .25 * (high - low) + 1e-3)
         axis.set_title(TARGETS[target].title)
     axes[0, 0].set_ylabel("change of NLL (nats)")
-    _legend(figure, axes[0])
+    figure_legend(figure, *axes[0])
     return figure
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #debcc139
@@ -148,7 +126,7 @@ def families_figure(
         first.tick_params(labelleft=True)
         first.set_ylabel(TARGETS[target].title)
     figure.suptitle(words, x=.01, ha="left", fontsize=10)
-    _legend(figure, axes.ravel())
+    figure_legend(figure, *axes.ravel())
     return figure
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #fae866e0
@@ -174,5 +152,5 @@ def coverage_figure(
         axis.set_title(TARGETS[target].title)
         axis.set_xlabel("mean size of the set")
     axes[0, 0].set_ylabel("coverage")
-    _legend(figure, axes[0])
+    figure_legend(figure, *axes[0])
     return figure
