@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'quiet', 'model_files', 'load_config', 'attention', 'load_tokenizer',
            'Architecture', 'load_encoder', 'position_limit', 'fitted', 'check_lengths', 'headless', 'build_head',
-           'load_trained', 'build_heads', 'check_targets', 'empty_encoder', 'add_lora', 'use_bf16', 'encoder_precision']
+           'load_trained', 'build_heads', 'check_targets', 'empty_encoder', 'add_lora', 'multiplies_bf16', 'use_bf16',
+           'encoder_precision']
 
 # %% ../nbs/21_heads.ipynb #062fad5a
 import os
@@ -322,6 +323,12 @@ def add_lora(
 # %% ../nbs/21_heads.ipynb #221af2fb
 PRECISIONS = ("auto", "fp32", "bf16")
 
+# %% ../nbs/21_heads.ipynb #91efd65a
+def multiplies_bf16() -> bool:
+    "Whether this processor has instructions for products in bfloat16 (AVX-512 BF16, AMX, or their like on ARM)"
+    named = getattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()})()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(there is True for name, there in named.items() if "bf16" in name)
+
 # %% ../nbs/21_heads.ipynb #c738248e
 def use_bf16(
     precision: str,       # One of `PRECISIONS`
@@ -330,7 +337,7 @@ def use_bf16(
     "Whether `precision` means bfloat16 on this device"
     if precision != "auto": return precision == "bf16"
     if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return device.type == "cpu" and multiplies_bf16()
 
 # %% ../nbs/21_heads.ipynb #319225b9
 @contextmanager

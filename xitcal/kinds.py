@@ -108,6 +108,7 @@ class Kind:
     event_kinds = ()     # Kinds of event it yields, the headline one first
     forward_options = {} # More arguments for the model's forward pass
     depth_option = ""    # Option of the task that says how many layers of the encoder a prediction needs
+    any_token = False    # Whether training may look up tokens that no feature holds
 
     def head_options(self, task: Task) -> dict:
         "Configuration of the head; without labels of its own, transformers' default, not those of the phase before"

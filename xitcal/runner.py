@@ -62,7 +62,7 @@ def checked_rows(
     return _loaded(suite, task, split, languages, n)[0]
 
 # %% ../nbs/42_runner.ipynb #e23a7f54
-def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe)})
+def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe) if f.name in facts})
 
 def _task_of(facts: dict) -> Task:
     "A task from its facts"

@@ -27,7 +27,7 @@ from .phase2 import lacking, material_facts
 from .recipes import RECIPES, with_recipes
 from .store import Store, alone, disk_errors
 from .suites import find_suite
-from .tasks import NONE, OWN, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, split_phase2, task_facts
+from .tasks import NONE, OWN, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, recipe_facts, split_phase2, task_facts
 from .training import write_atomic
 
 # %% ../nbs/41_study.ipynb #21ae2317
@@ -160,14 +160,14 @@ def _intermediate(study: Study, name: str, target: Task, seed: int, method: str,
     "Phase 2: a task, all of them, or a variant; `own` depends on the target"
     materials, tasks = material_facts(name, find_suite(study.suite), target.trained_on), _tasks(study)
     recipe = _set_recipes(study).get(split_phase2(name, tasks)[0]) or tasks.get(materials[0]["name"], target).recipe
-    limited = asdict(_limited(study, recipe, study.intermediate_rows, rate))
+    limited = recipe_facts(_limited(study, recipe, study.intermediate_rows, rate))
     some = f" but {', '.join(gone)}" if (gone := lacking(name, find_suite(study.suite))) else ""
     return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
 
 # %% ../nbs/41_study.ipynb #2fdcf6cf
 def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
     "Phase 3: the target's training task under the target's recipe"
-    source, recipe = find_suite(study.suite).tasks[task.trained_on], asdict(_limited(study, task.recipe, study.target_rows, rate))
+    source, recipe = find_suite(study.suite).tasks[task.trained_on], recipe_facts(_limited(study, task.recipe, study.target_rows, rate))
     facts = _facts(study, material_facts(OWN, find_suite(study.suite), source.name), recipe, seed, method)
     return Stage("target", f"{phase2} → {source.title}, seed {seed}{_at_rate(rate)}", facts, (start.name,))
 

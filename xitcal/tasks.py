@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JIANT', 'KIND_NAMES', 'INTERMEDIATES', 'TARGETS', 'MASKED', 'NONE', 'MULTI', 'OWN', 'VARIANTS', 'Recipe',
-           'check_recipe', 'Task', 'find_tasks', 'task_facts', 'split_phase2', 'phase2_title']
+           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'split_phase2', 'phase2_title']
 
 # %% ../nbs/01_tasks.ipynb #fa2a345f
 from collections.abc import Iterable
@@ -32,6 +32,7 @@ class Recipe:
     patience: int = 0               # Evaluations without improvement before training stops; 0 for never
     keep_best: bool = False         # Whether to return the best evaluated step rather than the last one
     source: str = "xitcal default"  # Where these numbers come from
+    head_rate: float = 1.0          # Learning rate of the fresh head, as a multiple of `learning_rate`
 
 # %% ../nbs/01_tasks.ipynb #993e753f
 JIANT = Recipe(evaluate_every=1000, patience=30, keep_best=True,
@@ -43,7 +44,7 @@ def check_recipe(
     where: str = "recipe", # Named in the error
 ) -> Recipe: # The same
     "Refuse a recipe with a value out of range by an `XitcalError` that names the field"
-    positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon")
+    positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon", "head_rate")
     zero_or_more = ("stride", "weight_decay", "clip", "evaluate_every", "evaluate_rows", "patience")
     for names, ok, must in ((positive, lambda v: v > 0, "be positive"), (zero_or_more, lambda v: v >= 0, "not be negative"),
                             (("warmup",), lambda v: 0 <= v < 1 or v == round(v) > 0, "be a share in [0, 1) or a number of steps"),
@@ -146,12 +147,21 @@ def find_tasks(
     if isinstance(names, str): names = [n.strip() for n in names.split(",") if n.strip()]
     return [tasks[name] for name in dict.fromkeys(known(n.lower(), tasks, what) for n in names)]
 
+# %% ../nbs/01_tasks.ipynb #ca6e8454
+def recipe_facts(
+    recipe: Recipe, # Any recipe
+) -> dict: # JSON-ready: its fields, `head_rate` only where it is not 1
+    "All facts of a recipe, for plans and manifests"
+    facts = asdict(recipe)
+    if recipe.head_rate == 1: del facts["head_rate"]
+    return facts
+
 # %% ../nbs/01_tasks.ipynb #3298c526
 def task_facts(
     task: Task, # Any task
 ) -> dict: # JSON-ready: every field of the task and of its recipe
     "All facts of a task, for plans and manifests"
-    return asdict(task)
+    return asdict(task) | dict(recipe=recipe_facts(task.recipe))
 
 # %% ../nbs/01_tasks.ipynb #08ae86a6
 MULTI, OWN = "multi", "own"

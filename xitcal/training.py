@@ -24,6 +24,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from .batches import mixed_steps, share_of_step, training_steps
+from .dropout import cheap_dropout
+from .embedding_rows import EmbeddingRows, occurring_tokens, train_rows, whole_embeddings
 from .heads import add_lora, build_heads, check_lengths, encoder_precision, fitted, load_tokenizer, quiet, use_bf16
 from .registry import kind_of
 from .languages import XitcalError, known
@@ -46,17 +48,18 @@ def make_optimizer(
     models: list[PreTrainedModel], # They share one encoder; every parameter counts once
     recipe: Recipe,                # Rate, decay and epsilon
 ) -> torch.optim.AdamW:
-    "AdamW over the trainable parameters"
-    named = {id(p): (n, p) for m in models for n, p in m.named_parameters() if p.requires_grad}.values()
-    spared = [p for n, p in named if p.ndim < 2]
-    decayed = [p for n, p in named if p.ndim >= 2]
-    groups = [dict(params=decayed, weight_decay=recipe.weight_decay), dict(params=spared, weight_decay=0.)]
+    "AdamW over the trainable parameters; each group's `times` is the multiple of the learning rate that it gets"
+    encoder = {id(p) for m in models for p in m.base_model.parameters()}
+    parameters = {id(p): p for m in models for p in m.parameters() if p.requires_grad}.values()
+    groups = [dict(params=chosen, weight_decay=decay, times=times)
+              for times, inside in ((1., True), (recipe.head_rate, False)) for decay, wide in ((recipe.weight_decay, True), (0., False))
+              if (chosen := [p for p in parameters if (id(p) in encoder) == inside and (p.ndim >= 2) == wide])]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.adam_epsilon, fused=True)
 
 # %% ../nbs/23_training.ipynb #a8168571
 def _distinct(models: dict[str, PreTrainedModel]) -> dict[str, torch.Tensor]:
-    "All weights by name, those of the shared encoder once"
-    named, seen = {}, set()
+    "All weights that training changes, by name, those of the shared encoder once"
+    named, seen = {}, {p.data_ptr() for m in models.values() for p in m.parameters() if not p.requires_grad}
     for task, model in models.items():
         for name, tensor in model.state_dict().items():
             if tensor.data_ptr() not in seen or tensor.numel() == 0: named[f"{task}/{name}"] = tensor
@@ -167,17 +170,23 @@ class Training:
         self.models = build_heads(encoder, [m.task for m in materials], seed)
         self.lora = add_lora(self._encoder(), options.lora_rank, options.lora_targets) if options.method == "lora" else None
         for model in self.models.values(): model.to(self.accelerator.device).train()
-        self.optimizer = make_optimizer(list(self.models.values()), recipe)
-        self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.recipe = fitted(self.recipe, self._encoder())
         self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, self.recipe) for n, m in self.materials.items()}
         for name, m in self.materials.items(): check_lengths(self.features[name], self._encoder(), m.task)
+        self.rows = self._embedding_rows()
+        self.optimizer = make_optimizer(list(self.models.values()), recipe)
+        self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, {n: len(m.train) for n, m in self.materials.items()}, options.sampling)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
         self.mean, self.averaged = {}, 0
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
     def _encoder(self): return next(iter(self.models.values())).base_model
+
+    def _embedding_rows(self) -> EmbeddingRows|None:
+        if any(kind_of(m.task).any_token for m in self.materials.values()): return None
+        features = [f for found in self.features.values() for f in found]
+        return train_rows(list(self.models.values()), occurring_tokens(features, self.tokenizer.pad_token_id))
 
     def _steps_of(self, name):
         kind, features = kind_of(self.materials[name].task), self.features[name]
@@ -200,9 +209,11 @@ def step(
                           f"{self.recipe.learning_rate}; lower it. The last good checkpoint is {self.work / 'state.safetensors'}.")
     _sum_gradients(self.parameters, self.accelerator)
     if self.recipe.clip: torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
-    for group in self.optimizer.param_groups: group["lr"] = learning_rate(self.done, len(self.steps), self.recipe)
+    rate = learning_rate(self.done, len(self.steps), self.recipe)
+    for group in self.optimizer.param_groups: group["lr"] = rate * group["times"]
     self.optimizer.step()
     self.optimizer.zero_grad(set_to_none=True)
+    if self.rows is not None: self.rows.decay(rate, self.recipe.weight_decay)
     self.done += 1
     return loss
 
@@ -223,11 +234,13 @@ def save(self: Training) -> None:
 Training.save = save
 
 # %% ../nbs/23_training.ipynb #b52ca57c
-def _read_state(path: Path) -> tuple[dict, dict]:
-    "Tensors and numbers of a checkpoint"
+def _read_state(path: Path, weights: dict[str, torch.Tensor]) -> tuple[dict, dict]:
+    "Tensors and numbers of a checkpoint; `ValueError` when its weights are not of the shapes of these"
     from safetensors import safe_open
     with safe_open(path, "pt") as file: numbers = json.loads(file.metadata()["state"])
-    return load_file(path), numbers
+    tensors = load_file(path)
+    if any(tensors[f"weights/{n}"].shape != w.shape for n, w in weights.items()): raise ValueError("another model's checkpoint")
+    return tensors, numbers
 
 # %% ../nbs/23_training.ipynb #e199b229
 def resume(
@@ -236,12 +249,12 @@ def resume(
     "Take up the last checkpoint of the work folder; a damaged one is put aside and training begins anew"
     path = self.work / "state.safetensors"
     if not path.exists(): return False
-    try: tensors, numbers = _read_state(path)
+    weights = _distinct(self.models)
+    try: tensors, numbers = _read_state(path, weights)
     except Exception: # whatever is wrong with the file, it is of no use
         path.rename(path.with_suffix(".damaged"))
         return False
     part = lambda prefix: {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-    weights = _distinct(self.models)
     for name, tensor in part("weights/").items(): weights[name].copy_(tensor)
     _restore_optimizer(self.optimizer, {n: t for n, t in tensors.items() if n.startswith("optimizer/")})
     _restore_generators(tensors)
@@ -261,7 +274,8 @@ def validate(
     for name, m in self.materials.items():
         if m.validation is None: continue
         rows = m.validation.select(range(min(len(m.validation), self.recipe.evaluate_rows)))
-        events = predict(self.models[name], self.tokenizer, m.task, rows, self.recipe, bf16=False)
+        with whole_embeddings(self._encoder(), self.rows):
+            events = predict(self.models[name], self.tokenizer, m.task, rows, self.recipe, bf16=False)
         headline = np.array(events["event"].to_pylist()) == kind_of(m.task).event_kinds[0]
         scores.append(events["correct"].to_numpy()[headline].mean())
     torch.set_rng_state(state)
@@ -309,7 +323,7 @@ def run(self: Training) -> None:
     bar = tqdm(total=len(self.steps), initial=self.done, desc=f"train {'+'.join(self.models)}", leave=False,
                disable=None if self.options.progress else True)
     while self.done < len(self.steps) and not stop:
-        with encoder_precision(models, bf16): loss = self.step()
+        with encoder_precision(models, bf16), cheap_dropout(): loss = self.step()
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
         if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
         self._average()
@@ -335,12 +349,15 @@ def finish(
     weights, best = _distinct(self.models), self.work / "best.safetensors"
     chosen = self.mean or (load_file(best) if self.recipe.keep_best and best.exists() else {})
     for name, tensor in chosen.items(): weights[name].copy_(tensor)
+    if self.rows is not None: self._encoder().set_input_embeddings(self.rows.whole())
     if self.lora: self.lora.merge_and_unload()
     if self.accelerator.is_main_process:
         model = next(iter(self.models.values())) if len(self.models) == 1 else self._encoder()
         with quiet(): model.save_pretrained(out)
         self.tokenizer.save_pretrained(out)
-    return dict(steps=self.done, best=self.best, history=self.history, processes=self.accelerator.num_processes)
+    bf16 = use_bf16(self.options.precision, self.accelerator.device)
+    return dict(steps=self.done, best=self.best, history=self.history, processes=self.accelerator.num_processes,
+                precision="bf16" if bf16 else "fp32")
 
 Training.finish = finish
 
