@@ -108,7 +108,6 @@ class Kind:
     event_kinds = ()     # Kinds of event it yields, the headline one first
     forward_options = {} # More arguments for the model's forward pass
     depth_option = ""    # Option of the task that says how many layers of the encoder a prediction needs
-    any_token = False    # Whether training may look up tokens that no feature holds
 
     def head_options(self, task: Task) -> dict:
         "Configuration of the head; without labels of its own, transformers' default, not those of the phase before"
@@ -141,6 +140,9 @@ class Kind:
     def events(self, rows: Dataset, features: list[dict], kept: list[np.ndarray], task: Task) -> pa.Table:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
+
+# %% ../nbs/10_kinds.ipynb #41a210ee
+Kind.any_token = False # whether batches may hold tokens that no feature has
 
 # %% ../nbs/10_kinds.ipynb #87a782b4
 def averaged(
