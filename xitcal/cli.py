@@ -116,11 +116,12 @@ def _set_data(folder, revisions=None):
 def _without_absent(study):
     "The study without intermediate tasks that are not on this machine"
     from xitcal.suites import absent_tasks, find_suite
+    from xitcal.tasks import tasks_of
     absent = absent_tasks(find_suite(study.suite))
-    gone = [name for name in study.intermediates if name.partition(":")[0] in absent]
+    gone = {name: absent[part] for name in study.intermediates for part in tasks_of(name.partition(":")[0]) if part in absent}
     left = tuple(name for name in study.intermediates if name not in gone)
-    if gone and not left: raise XitcalError(absent[gone[0].partition(":")[0]])
-    for name in gone: typer.echo(f"xitcal: {absent[name.partition(':')[0]]} The study goes on without {name}.", err=True)
+    if gone and not left: raise XitcalError(next(iter(gone.values())))
+    for name, sentence in gone.items(): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return replace(study, intermediates=left)
 
 # %% ../nbs/44_cli.ipynb #1513aa7c
@@ -239,6 +240,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
+        drop_weights: Annotated[bool, typer.Option("--drop-weights", help="Delete a model's weights once every stage that starts from it is done.")] = False,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
@@ -248,7 +250,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
                        precision=precision, task_file=task_file, data=data, revision=revision)
     from xitcal.runner import run_study
     from xitcal.training import Options
-    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))
+    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights))
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/44_cli.ipynb #d43fa650

@@ -19,7 +19,7 @@ from .events import EVENT_COLUMNS, read_events
 from .results import KEYS_OF_RESULTS, write_results
 from .scores import example_scores, score_table
 from .store import Store, versions
-from .study import prediction_tables, study_cells, study_tasks
+from .study import encoder_notes, prediction_tables, study_cells, study_tasks
 
 # %% ../nbs/41b_compact.ipynb #b191f38e
 def setting_names(
@@ -95,7 +95,8 @@ def record(
     return dict(command=command, date=time.strftime("%Y-%m-%d"), seed=seed, versions=versions(),
                 settings={n: json.loads((p / "study.json").read_text())["settings"] for n, p in stores.items()},
                 tuned={n: tuned_results(p) for n, p in stores.items()}, core_seconds={n: round(seconds(p)) for n, p in stores.items()}, planned=planned,
-                validation={n: phase2_learnt(p) for n, p in stores.items()})
+                validation={n: phase2_learnt(p) for n, p in stores.items()},
+                notes={n: notes for n, p in stores.items() if (notes := encoder_notes(Store(p, create=False)))})
 
 # %% ../nbs/41b_compact.ipynb #43c43813
 def _seeds(cells):

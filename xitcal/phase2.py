@@ -15,7 +15,7 @@ from .languages import LANGUAGES, XitcalError
 from .registry import kind_of
 from .rows import check_rows
 from .suites import Suite, absent_tasks
-from .tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2
+from .tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2, tasks_of
 from .training import Material
 
 # %% ../nbs/24_phase2.ipynb #337d74b7
@@ -42,7 +42,7 @@ def material_facts(
     "What phase 2 trains on"
     base, variant = split_phase2(name, suite.tasks)
     if base == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
-    names = [n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own if base == OWN else base]
+    names = [n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own] if base == OWN else tasks_of(base)
     if missing := next((n for n in names if n in absent_tasks(suite)), None): raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
     if variant == "translated" and not spread:

@@ -24,7 +24,7 @@ from .languages import XitcalError
 from .scores import tuned_words
 from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
 from .suites import find_suite
-from .tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task
+from .tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, tasks_of
 
 # %% ../nbs/37_results.ipynb #42bc38ef
 KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "event", "setting") # categories in every table
@@ -118,7 +118,7 @@ def whole_arms(
 ) -> list[str]: # Names, in the order given
     "Arms that have all targets, seeds and languages of the baseline"
     targets = whole_targets(results) if targets is None else targets
-    arms = [a for a in results.sums.arms if ":" not in a and a not in (NONE, MULTI, OWN, MASKED.name)] if arms is None else arms
+    if arms is None: arms = [a for a in results.sums.arms if ":" not in a and len(tasks_of(a)) == 1 and a not in (NONE, MULTI, OWN, MASKED.name)]
     return [a for a in arms if targets and all(_whole(results.sums, a, t) for t in targets)]
 
 # %% ../nbs/37_results.ipynb #7d7a5d3f

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PREDICTION_SCHEMA', 'Study', 'default_study', 'check_study', 'Stage', 'fingerprint', 'Cell', 'Plan', 'make_plan',
            'recipe_table', 'recipe_text', 'record_study', 'study_cells', 'prediction_tables', 'load_predictions',
-           'cut_examples', 'source_records', 'moved_sentence', 'stored_encoders', 'study_tasks']
+           'cut_examples', 'source_records', 'moved_sentence', 'stored_encoders', 'encoder_notes', 'study_tasks']
 
 # %% ../nbs/41_study.ipynb #032ba253
 import hashlib
@@ -27,7 +27,7 @@ from .phase2 import lacking, material_facts
 from .recipes import RECIPES, with_recipes
 from .store import Store, alone, disk_errors
 from .suites import find_suite
-from .tasks import NONE, OWN, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, recipe_facts, split_phase2, task_facts
+from .tasks import MULTI, NONE, OWN, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, recipe_facts, split_phase2, task_facts, tasks_of
 from .training import write_atomic
 
 # %% ../nbs/41_study.ipynb #21ae2317
@@ -159,7 +159,9 @@ def _at_rate(rate: float|None) -> str: return "" if rate is None else f", rate {
 def _intermediate(study: Study, name: str, target: Task, seed: int, method: str, rate: float|None, start: Stage) -> Stage:
     "Phase 2: a task, all of them, or a variant; `own` depends on the target"
     materials, tasks = material_facts(name, find_suite(study.suite), target.trained_on), _tasks(study)
-    recipe = _set_recipes(study).get(split_phase2(name, tasks)[0]) or tasks.get(materials[0]["name"], target).recipe
+    base, _ = split_phase2(name, tasks)
+    several = MULTI if len(tasks_of(base)) > 1 else base
+    recipe = _set_recipes(study).get(several) or tasks.get(materials[0]["name"], target).recipe
     limited = recipe_facts(_limited(study, recipe, study.intermediate_rows, rate))
     some = f" but {', '.join(gone)}" if (gone := lacking(name, find_suite(study.suite))) else ""
     return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
@@ -487,6 +489,14 @@ def stored_encoders(
     "The commits of the hub's encoders that finished stages started from"
     found = {path.name: _result(store, path.name).get("encoder") for path in sorted((store.path / "stages").iterdir())}
     return {stage: encoder for stage, encoder in found.items() if encoder}
+
+# %% ../nbs/41_study.ipynb #44eaf66b
+def encoder_notes(
+    store: Store, # Any
+) -> list[str]: # Such as ["weights rounded to four bits"]; each once
+    "What results must say of the encoders that finished stages started from"
+    found = [_result(store, path.name).get("encoder_note") for path in sorted((store.path / "stages").iterdir())]
+    return sorted({note for note in found if note})
 
 # %% ../nbs/41_study.ipynb #60008223
 def study_tasks(

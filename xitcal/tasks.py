@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['JIANT', 'KIND_NAMES', 'INTERMEDIATES', 'TARGETS', 'MASKED', 'NONE', 'MULTI', 'OWN', 'VARIANTS', 'Recipe',
-           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'split_phase2', 'phase2_title']
+           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'tasks_of', 'split_phase2',
+           'phase2_title']
 
 # %% ../nbs/01_tasks.ipynb #fa2a345f
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
@@ -169,6 +171,14 @@ MULTI, OWN = "multi", "own"
 # %% ../nbs/01_tasks.ipynb #f9057714
 VARIANTS = {"mlm": "with masked LM", "translated": "translated", "shuffled": "with shuffled labels"}
 
+# %% ../nbs/01_tasks.ipynb #0c0f19fd
+def tasks_of(
+    base: str, # Name of a condition without its variant, such as "mnli+squad"
+) -> list[str]: # Names, each once
+    "The intermediate tasks that a name joins with a plus; a plus at the end of a name belongs to it, as in `anli+`"
+    parts = [p for p in re.split(r"(?<=[^+])\+(?=[^+])|(?<=\+)\+", base) if p]
+    return list(dict.fromkeys(parts))
+
 # %% ../nbs/01_tasks.ipynb #f5fb824f
 def split_phase2(
     name: str, # Such as "mnli:mlm"
@@ -177,9 +187,11 @@ def split_phase2(
     "Parts of a name of phase 2; `XitcalError` for an unknown one, with the nearest known"
     base, _, variant = name.partition(":")
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
-    known(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
+    parts = tasks_of(base)
+    for part in parts if len(parts) > 1 else (): known(part, learnt, "intermediate task")
+    if len(parts) == 1: known(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
     if variant: known(variant, VARIANTS, "variant of phase 2")
-    if variant and base not in (MULTI, *learnt):
+    if variant and len(parts) == 1 and base not in (MULTI, *learnt):
         raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; they are for intermediate tasks and {MULTI!r}.")
     return base, variant
 
@@ -191,4 +203,5 @@ def phase2_title(
     base, _, variant = name.partition(":")
     titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
         NONE: "no phase 2", MULTI: "all tasks", OWN: "the target's own data", MASKED.name: "masked LM alone"}
-    return " ".join([titles.get(base, base)] + ([VARIANTS.get(variant, variant)] if variant else []))
+    named = " + ".join(titles.get(p, p) for p in tasks_of(base))
+    return " ".join([named] + ([VARIANTS.get(variant, variant)] if variant else []))

@@ -124,6 +124,7 @@ class Options:
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
     average: int = 0            # Checkpoints, equally spaced over the training, whose mean is the trained model; 0 for the best or last one
     sampling: str = "proportional" # How often each of several tasks comes, see `mixed_steps`
+    drop_weights: bool = False  # Whether a study drops the weights of models that nothing starts from any more
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
     on_step: Callable[[int, int], None]|None = None # Called after each step with steps done and steps in all
