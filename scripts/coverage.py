@@ -24,6 +24,7 @@ from xitcal.calibrate import _proper_scores
 from xitcal.groups import debiased_rms, mean_interval, smooth_ece, smooth_ece_interval
 from xitcal.measures import _equal_tailed, _score_parts, score_parts
 from xitcal.parts import calibration_parts, fit_correction
+from xitcal.processes import threads_of_children
 from xitcal.seeds import over_seeds
 from xitcal.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
 
@@ -245,7 +246,7 @@ def main():
     args = parser.parse_args()
     shapes = [args.shape] if args.shape else list(SHAPES)
     for part in [args.part] if args.part else PARTS_OF_WORK:
-        with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
+        with threads_of_children(1), ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
             jobs = [executor.submit(PARTS_OF_WORK[part], n, shape, gap, args.replicates) for n in SIZES for shape in shapes for gap in GAPS]
             for job in tqdm(jobs, disable=None):
                 for name, rows in zip(("coverage", "refused"), job.result()):

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from .compact import store_results
 from .languages import XitcalError
+from .processes import thread_settings
 from .store import disk_errors
 from .training import write_atomic
 
@@ -48,7 +49,8 @@ def run_notebook(
     "Run a results notebook on a store"
     notebook, store = nbformat.read(path, as_version=4), Path(store).resolve()
     env = dict(os.environ, XITCAL_STORE=str(store), XITCAL_FULL=str(Path(results or store / "results").resolve()),
-               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found")
+               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found",
+               **thread_settings(1)) # as many pages side by side as there are cores
     client = NotebookClient(notebook, timeout=1800, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
     try: client.execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:

@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 from .heads import check_targets, empty_encoder, encoder_note, headless, load_tokenizer, load_trained
 from .languages import XitcalError
 from .phase2 import material, material_facts
+from .processes import threads_of_children
 from .prediction import check_dropout, cut_rows, predict
 from .reading import noted
 from .retrieval import with_sample_thresholds
@@ -307,7 +308,8 @@ def _side_by_side(plan, store, workers, options, bars):
     messages, threads = context.Queue(), max(1, (os.cpu_count() or 1) // workers)
     crew = [context.Process(target=_worker, args=(plan, store.path, options, threads, os.getpid(), messages, ADDED), daemon=True)
             for _ in range(workers)]
-    for worker in crew: worker.start()
+    with threads_of_children(threads):
+        for worker in crew: worker.start()
     try: _listen(crew, messages, bars)
     finally:
         for worker in crew: worker.kill()
