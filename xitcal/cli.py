@@ -53,6 +53,7 @@ _Recipes = Annotated[str|None, typer.Option(help="Whose recipes: phang, xtreme o
 _Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both phases. Default: each recipe's own.")]
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
 _Modules = Annotated[str|None, typer.Option(help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: queries and values.")]
+_Without = Annotated[str|None, typer.Option(help="Pairs of target and language to leave out, comma-separated, such as panx:th.")]
 _Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
 _Passes = Annotated[int|None, typer.Option(help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass without.")]
 _Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
@@ -93,7 +94,7 @@ def _row_limit(value, option: str) -> int|None:
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
                method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
                test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
-               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
+               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", without="without", precision="precision")
 
 # %% ../nbs/44_cli.ipynb #21b31d7c
 def read_config(
@@ -176,7 +177,7 @@ def make_study(
     _set_data(given.pop("data", None), given.pop("revision", None))
     for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
     chosen = {_FIELDS[name]: value for name, value in given.items()}
-    for name in ("models", "intermediates", "targets", "methods", "lora_targets"):
+    for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
     if "learning_rates" in chosen: chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
     for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
@@ -213,7 +214,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
          recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
          task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
          flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
@@ -224,7 +225,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
                        precision=precision, task_file=task_file, data=data, revision=revision)
     stages = make_plan(_without_headless(study))
     typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
@@ -235,7 +236,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
         task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
         workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
@@ -246,7 +247,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
                        precision=precision, task_file=task_file, data=data, revision=revision)
     from xitcal.runner import run_study
     from xitcal.training import Options

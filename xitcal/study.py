@@ -53,6 +53,7 @@ class Study:
     sampling: str = "proportional"                                # How often each task comes in `multi`, see notebook 20
     precision: str = "auto"                                       # Of the encoder in training, see notebook 21
     lora_rank: int = 8                                            # Of the updates of method "lora"
+    without: tuple[str, ...] = ()                                 # Pairs of target and language that are left out, such as "panx:th"
     lora_targets: tuple[str, ...] = ()                            # Modules that method "lora" updates; () for the architecture's own (notebook 21)
 
 # %% ../nbs/41_study.ipynb #a01215de
@@ -68,6 +69,14 @@ def _limited(study: Study, recipe: Recipe, rows: int|None, rate: float|None) -> 
     smoothing = recipe.label_smoothing if study.label_smoothing is None else study.label_smoothing
     return replace(recipe, rows=rows, learning_rate=recipe.learning_rate if rate is None else rate, label_smoothing=smoothing)
 
+# %% ../nbs/41_study.ipynb #1ebf6159
+def _check_pair(pair: str, tasks: dict[str, Task]) -> None:
+    "`XitcalError` for what is no pair of a target and one of its languages"
+    name, colon, code = pair.partition(":")
+    if not colon: raise XitcalError(f"{pair!r} is no pair of a target and a language; write --without panx:th.")
+    known(name, [n for n in tasks if n in TARGETS], "target task")
+    known(code, tasks[name].languages, f"language of {tasks[name].title}")
+
 # %% ../nbs/41_study.ipynb #f29a0a63
 def check_study(
     study: Study, # As the user gave it
@@ -76,6 +85,7 @@ def check_study(
     tasks = with_recipes(find_suite(study.suite).tasks, study.recipes)
     for name in study.intermediates: split_phase2(name, tasks)
     find_tasks(study.targets, {n: t for n, t in tasks.items() if n in TARGETS}, "target task")
+    for pair in study.without: _check_pair(pair, tasks)
     for method in study.methods: known(method, METHODS, "method")
     known(study.precision, PRECISIONS, "precision")
     check_sampling(study.sampling)
@@ -177,8 +187,8 @@ def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, 
 def _prediction(study: Study, task: Task, start: Stage, phase2: str) -> Stage:
     "Zero-shot prediction in all languages"
     suite = find_suite(study.suite)
-    codes = [c for c in task.languages if study.languages is None or c in study.languages]
-    if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages)}; it has "
+    codes = [c for c in task.languages if (study.languages is None or c in study.languages) and f"{task.name}:{c}" not in study.without]
+    if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages or ['that are left'])}; it has "
                                     f"{', '.join(task.languages)}.")
     facts = dict(suite=suite.name, suite_version=suite.version, task=task_facts(task), languages=codes, test_rows=study.test_rows,
                  calibration_rows=0 if task.test_only else study.calibration_rows)
