@@ -24,6 +24,7 @@ from xitcal.calibration.decomposition import calibration_parts, equal_tailed, fi
 from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.prediction_files import _proper_scores
 from xitcal.calibration.significance import _correlation, _limits_of_both, _no_change, calibration_test, paired_means, paired_parts
+from xitcal.core.processes import threads_of_children
 from xitcal.inference.block_sums import BLOCKS
 from xitcal.inference.seeds import over_seeds
 
@@ -245,7 +246,7 @@ def main():
     args = parser.parse_args()
     shapes = [args.shape] if args.shape else list(SHAPES)
     for part in [args.part] if args.part else PARTS_OF_WORK:
-        with ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
+        with threads_of_children(1), ProcessPoolExecutor(args.workers, get_context("spawn")) as executor:
             jobs = [executor.submit(PARTS_OF_WORK[part], n, shape, gap, args.replicates) for n in SIZES for shape in shapes for gap in GAPS]
             for job in tqdm(jobs, disable=None):
                 for name, rows in zip(("coverage", "refused"), job.result()):

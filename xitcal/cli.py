@@ -53,6 +53,7 @@ _Recipes = Annotated[str|None, typer.Option(help="Whose recipes: phang, xtreme o
 _Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both phases. Default: each recipe's own.")]
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
 _Modules = Annotated[str|None, typer.Option(help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: queries and values.")]
+_Without = Annotated[str|None, typer.Option(help="Pairs of target and language to leave out, comma-separated, such as panx:th.")]
 _Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
 _Passes = Annotated[int|None, typer.Option(help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass without.")]
 _Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
@@ -93,7 +94,7 @@ def _row_limit(value, option: str) -> int|None:
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
                method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
                test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
-               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", precision="precision")
+               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", without="without", precision="precision")
 
 # %% ../nbs/cli.ipynb #21b31d7c
 def read_config(
@@ -116,11 +117,12 @@ def _set_data(folder, revisions=None):
 def _without_absent(study):
     "The study without intermediate tasks that are not on this machine"
     from xitcal.data.suites import absent_tasks, find_suite
+    from xitcal.data.tasks import tasks_of
     absent = absent_tasks(find_suite(study.suite))
-    gone = [name for name in study.intermediates if name.partition(":")[0] in absent]
+    gone = {name: absent[part] for name in study.intermediates for part in tasks_of(name.partition(":")[0]) if part in absent}
     left = tuple(name for name in study.intermediates if name not in gone)
-    if gone and not left: raise XitcalError(absent[gone[0].partition(":")[0]])
-    for name in gone: typer.echo(f"xitcal: {absent[name.partition(':')[0]]} The study goes on without {name}.", err=True)
+    if gone and not left: raise XitcalError(next(iter(gone.values())))
+    for name, sentence in gone.items(): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return replace(study, intermediates=left)
 
 # %% ../nbs/cli.ipynb #1513aa7c
@@ -175,7 +177,7 @@ def make_study(
     _set_data(given.pop("data", None), given.pop("revision", None))
     for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
     chosen = {_FIELDS[name]: value for name, value in given.items()}
-    for name in ("models", "intermediates", "targets", "methods", "lora_targets"):
+    for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
     if "learning_rates" in chosen: chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
     for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
@@ -212,7 +214,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
          language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
          recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
          task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
          flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
@@ -224,7 +226,7 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
                        precision=precision, task_file=task_file, data=data, revision=revision)
     stages = make_plan(_without_headless(study))
     typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
@@ -235,21 +237,22 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, precision: _Precision = None,
+        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
         task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
         workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
+        drop_weights: Annotated[bool, typer.Option("--drop-weights", help="Delete a model's weights once every stage that starts from it is done.")] = False,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
                        method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
                        test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets,
+                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
                        precision=precision, task_file=task_file, data=data, revision=revision)
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
-    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile))
+    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights))
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/cli.ipynb #d43fa650

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['JIANT', 'KIND_NAMES', 'INTERMEDIATES', 'TARGETS', 'MASKED', 'NONE', 'MULTI', 'OWN', 'VARIANTS', 'RECIPES', 'Recipe',
-           'check_recipe', 'Task', 'find_tasks', 'task_facts', 'split_phase2', 'phase2_title', 'RecipeSet',
-           'with_recipes']
+           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'tasks_of', 'split_phase2',
+           'phase2_title', 'RecipeSet', 'with_recipes']
 
 # %% ../../nbs/data/01_tasks.ipynb #118e4c0e
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
@@ -34,6 +35,7 @@ class Recipe:
     patience: int = 0               # Evaluations without improvement before training stops; 0 for never
     keep_best: bool = False         # Whether to return the best evaluated step rather than the last one
     source: str = "xitcal default"  # Where these numbers come from
+    head_rate: float = 1.0          # Learning rate of the fresh head, as a multiple of `learning_rate`
 
 # %% ../../nbs/data/01_tasks.ipynb #993e753f
 JIANT = Recipe(evaluate_every=1000, patience=30, keep_best=True,
@@ -45,7 +47,7 @@ def check_recipe(
     where: str = "recipe", # Named in the error
 ) -> Recipe: # The same
     "Refuse a recipe with a value out of range by an `XitcalError` that names the field"
-    positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon")
+    positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon", "head_rate")
     zero_or_more = ("stride", "weight_decay", "clip", "evaluate_every", "evaluate_rows", "patience")
     for names, ok, must in ((positive, lambda v: v > 0, "be positive"), (zero_or_more, lambda v: v >= 0, "not be negative"),
                             (("warmup",), lambda v: 0 <= v < 1 or v == round(v) > 0, "be a share in [0, 1) or a number of steps"),
@@ -148,18 +150,35 @@ def find_tasks(
     if isinstance(names, str): names = [n.strip() for n in names.split(",") if n.strip()]
     return [tasks[name] for name in dict.fromkeys(check_name(n.lower(), tasks, what) for n in names)]
 
+# %% ../../nbs/data/01_tasks.ipynb #ca6e8454
+def recipe_facts(
+    recipe: Recipe, # Any recipe
+) -> dict: # JSON-ready: its fields, `head_rate` only where it is not 1
+    "All facts of a recipe, for plans and manifests"
+    facts = asdict(recipe)
+    if recipe.head_rate == 1: del facts["head_rate"]
+    return facts
+
 # %% ../../nbs/data/01_tasks.ipynb #3298c526
 def task_facts(
     task: Task, # Any task
 ) -> dict: # JSON-ready: every field of the task and of its recipe
     "All facts of a task, for plans and manifests"
-    return asdict(task)
+    return asdict(task) | dict(recipe=recipe_facts(task.recipe))
 
 # %% ../../nbs/data/01_tasks.ipynb #08ae86a6
 MULTI, OWN = "multi", "own"
 
 # %% ../../nbs/data/01_tasks.ipynb #f9057714
 VARIANTS = {"mlm": "with masked LM", "translated": "translated", "shuffled": "with shuffled labels"}
+
+# %% ../../nbs/data/01_tasks.ipynb #0c0f19fd
+def tasks_of(
+    base: str, # Name of a condition without its variant, such as "mnli+squad"
+) -> list[str]: # Names, each once
+    "The intermediate tasks that a name joins with a plus; a plus at the end of a name belongs to it, as in `anli+`"
+    parts = [p for p in re.split(r"(?<=[^+])\+(?=[^+])|(?<=\+)\+", base) if p]
+    return list(dict.fromkeys(parts))
 
 # %% ../../nbs/data/01_tasks.ipynb #f5fb824f
 def split_phase2(
@@ -169,9 +188,11 @@ def split_phase2(
     "Parts of a name of phase 2; `XitcalError` for an unknown one, with the nearest known"
     base, _, variant = name.partition(":")
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
-    check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
+    parts = tasks_of(base)
+    for part in parts if len(parts) > 1 else (): check_name(part, learnt, "intermediate task")
+    if len(parts) == 1: check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
     if variant: check_name(variant, VARIANTS, "variant of phase 2")
-    if variant and base not in (MULTI, *learnt):
+    if variant and len(parts) == 1 and base not in (MULTI, *learnt):
         raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; they are for intermediate tasks and {MULTI!r}.")
     return base, variant
 
@@ -183,7 +204,8 @@ def phase2_title(
     base, _, variant = name.partition(":")
     titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
         NONE: "no phase 2", MULTI: "all tasks", OWN: "the target's own data", MASKED.name: "masked LM alone"}
-    return " ".join([titles.get(base, base)] + ([VARIANTS.get(variant, variant)] if variant else []))
+    named = " + ".join(titles.get(p, p) for p in tasks_of(base))
+    return " ".join([named] + ([VARIANTS.get(variant, variant)] if variant else []))
 
 # %% ../../nbs/data/01_tasks.ipynb #f63a1df6
 @dataclass(frozen=True)
@@ -230,8 +252,16 @@ _OURS = RecipeSet(
     "the same for all tasks", {name: _same(t) for name, t in (INTERMEDIATES | TARGETS).items()} | {MULTI: replace(_SAME, max_length=384)}, _PHANG.options,
     "Epochs of phase 3 are those of jiant's guide, since the targets' data differ in size by a factor of fifty.")
 
+# %% ../../nbs/data/01_tasks.ipynb #0c239b2c
+_SMALL = Recipe(learning_rate=5e-5, batch_size=32, epochs=2, max_length=256, head_rate=20., source="xitcal: English validation rows, scripts/real_recipe.py")
+_SMALL_EPOCHS = dict(mnli=3, xnli=3, pawsx=8, udpos=3, panx=3, squad=3, xquad=3, mlqa=3, tydiqa=3, hellaswag=2, cosmosqa=2, commonsenseqa=2)
+
+_SMALL_SET = RecipeSet(
+    "a small encoder", {n: replace(_SMALL, epochs=_SMALL_EPOCHS.get(n, 2)) for n in (*INTERMEDIATES, *TARGETS, MULTI)}, _PHANG.options,
+    "It fits an encoder of the size of multilingual-e5-small and a few thousand rows a task; nothing else was tried.")
+
 # %% ../../nbs/data/01_tasks.ipynb #7be9b29f
-RECIPES = {"phang": _PHANG, "xtreme": _SCRIPTS, "xitcal": _OURS}
+RECIPES = {"phang": _PHANG, "xtreme": _SCRIPTS, "xitcal": _OURS, "small": _SMALL_SET}
 
 # %% ../../nbs/data/01_tasks.ipynb #b75a15df
 def with_recipes(

@@ -18,10 +18,10 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from ..core.errors import XitcalError
-from ..data.suites import find_suite
-from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task
-from .block_sums import BINS, write_sums
 from ..core.schema import OTHERS
+from ..data.suites import find_suite
+from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, tasks_of
+from .block_sums import BINS, write_sums
 from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
 from ..predictions.events import shown_event
 
@@ -117,7 +117,7 @@ def whole_arms(
 ) -> list[str]: # Names, in the order given
     "Arms that have all targets, seeds and languages of the baseline"
     targets = whole_targets(results) if targets is None else targets
-    arms = [a for a in results.sums.arms if ":" not in a and a not in (NONE, MULTI, OWN, MASKED.name)] if arms is None else arms
+    if arms is None: arms = [a for a in results.sums.arms if ":" not in a and len(tasks_of(a)) == 1 and a not in (NONE, MULTI, OWN, MASKED.name)]
     return [a for a in arms if targets and all(is_whole(results.sums, a, t) for t in targets)]
 
 # %% ../../nbs/inference/04_results.ipynb #7d7a5d3f

@@ -76,6 +76,9 @@ class Kind:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
 
+# %% ../../nbs/kinds/00_base.ipynb #41a210ee
+Kind.any_token = False # whether batches may hold tokens that no feature has
+
 # %% ../../nbs/kinds/00_base.ipynb #87a782b4
 def averaged(
     self: Kind,                   # The kind

@@ -31,6 +31,7 @@ def mask_tokens(
 class Masked(Kind):
     "Masked language modelling on `text`; it trains and yields no events"
     name, auto_class = "masked", "AutoModelForMaskedLM"
+    any_token = True # a tenth of the chosen tokens is replaced by random ones
 
     def features(self, rows, tokenizer, task, recipe):
         coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_overflowing_tokens=True, stride=0,

@@ -20,6 +20,7 @@ from nbconvert import HTMLExporter
 from tqdm.auto import tqdm
 
 from ..core.errors import XitcalError, disk_errors, write_atomic
+from ..core.processes import thread_settings
 from ..study.summarise import store_results
 
 # %% ../../nbs/report/06_html.ipynb #da0df251
@@ -47,7 +48,8 @@ def run_notebook(
     "Run a results notebook on a store"
     notebook, store = nbformat.read(path, as_version=4), Path(store).resolve()
     env = dict(os.environ, XITCAL_STORE=str(store), XITCAL_FULL=str(Path(results or store / "results").resolve()),
-               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found")
+               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found",
+               **thread_settings(1)) # as many pages side by side as there are cores
     client = NotebookClient(notebook, timeout=1800, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
     try: client.execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:

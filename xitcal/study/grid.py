@@ -16,7 +16,8 @@ from pathlib import Path
 from ..core.errors import XitcalError, check_name
 from ..data.languages import languages
 from ..data.suites import find_suite
-from ..data.tasks import NONE, OWN, RECIPES, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, split_phase2, task_facts, with_recipes
+from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, recipe_facts, split_phase2,
+    task_facts, tasks_of, with_recipes)
 from ..training.batching import check_sampling
 from ..training.models import METHODS, PRECISIONS
 from ..training.phase2 import material_facts, missing_tasks
@@ -37,13 +38,14 @@ class Study:
     target_rows: int|None = 2000                                  # Most training rows of phase 3; None for all
     test_rows: int|None = 300                                     # Most evaluation rows a language; None for all
     calibration_rows: int|None = 300                              # English rows kept for recalibration; None for all
-    recipes: str = ""                                             # A set of xitcal.data.recipes; "" for the suite's own
+    recipes: str = ""                                             # A set of `RECIPES`; "" for the suite's own
     label_smoothing: float|None = None                            # Of both phases; None for the recipes' own
     average: int = 0                                              # Checkpoints of each training whose mean is its model; 0 for none
     mc_dropout: int = 0                                           # Passes with dropout whose mean is the prediction; 0 for one without
     sampling: str = "proportional"                                # How often each task comes in `multi`, see xitcal.training.batching
     precision: str = "auto"                                       # Of the encoder in training, see xitcal.training.models
     lora_rank: int = 8                                            # Of the updates of method "lora"
+    without: tuple[str, ...] = ()                                 # Pairs of target and language that are left out, such as "panx:th"
     lora_targets: tuple[str, ...] = ()                            # Modules that method "lora" updates; () for the architecture's own
 
 # %% ../../nbs/study/01_grid.ipynb #a01215de
@@ -59,6 +61,14 @@ def _limited(study: Study, recipe: Recipe, rows: int|None, rate: float|None) -> 
     smoothing = recipe.label_smoothing if study.label_smoothing is None else study.label_smoothing
     return replace(recipe, rows=rows, learning_rate=recipe.learning_rate if rate is None else rate, label_smoothing=smoothing)
 
+# %% ../../nbs/study/01_grid.ipynb #1ebf6159
+def _check_pair(pair: str, tasks: dict[str, Task]) -> None:
+    "`XitcalError` for what is no pair of a target and one of its languages"
+    name, colon, code = pair.partition(":")
+    if not colon: raise XitcalError(f"{pair!r} is no pair of a target and a language; write --without panx:th.")
+    check_name(name, [n for n in tasks if n in TARGETS], "target task")
+    check_name(code, tasks[name].languages, f"language of {tasks[name].title}")
+
 # %% ../../nbs/study/01_grid.ipynb #f29a0a63
 def check_study(
     study: Study, # As the user gave it
@@ -67,6 +77,7 @@ def check_study(
     tasks = with_recipes(find_suite(study.suite).tasks, study.recipes)
     for name in study.intermediates: split_phase2(name, tasks)
     find_tasks(study.targets, {n: t for n, t in tasks.items() if n in TARGETS}, "target task")
+    for pair in study.without: _check_pair(pair, tasks)
     for method in study.methods: check_name(method, METHODS, "method")
     check_name(study.precision, PRECISIONS, "precision")
     check_sampling(study.sampling)
@@ -150,15 +161,17 @@ def _at_rate(rate: float|None) -> str: return "" if rate is None else f", rate {
 def _intermediate(study: Study, name: str, target: Task, seed: int, method: str, rate: float|None, start: Stage) -> Stage:
     "Phase 2: a task, all of them, or a variant; `own` depends on the target"
     materials, tasks = material_facts(name, find_suite(study.suite), target.trained_on), _tasks(study)
-    recipe = _set_recipes(study).get(split_phase2(name, tasks)[0]) or tasks.get(materials[0]["name"], target).recipe
-    limited = asdict(_limited(study, recipe, study.intermediate_rows, rate))
+    base, _ = split_phase2(name, tasks)
+    several = MULTI if len(tasks_of(base)) > 1 else base
+    recipe = _set_recipes(study).get(several) or tasks.get(materials[0]["name"], target).recipe
+    limited = recipe_facts(_limited(study, recipe, study.intermediate_rows, rate))
     some = f" but {', '.join(gone)}" if (gone := missing_tasks(name, find_suite(study.suite))) else ""
     return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
 
 # %% ../../nbs/study/01_grid.ipynb #2fdcf6cf
 def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
     "Phase 3: the target's training task under the target's recipe"
-    source, recipe = find_suite(study.suite).tasks[task.trained_on], asdict(_limited(study, task.recipe, study.target_rows, rate))
+    source, recipe = find_suite(study.suite).tasks[task.trained_on], recipe_facts(_limited(study, task.recipe, study.target_rows, rate))
     facts = _facts(study, material_facts(OWN, find_suite(study.suite), source.name), recipe, seed, method)
     return Stage("target", f"{phase2} → {source.title}, seed {seed}{_at_rate(rate)}", facts, (start.name,))
 
@@ -166,8 +179,8 @@ def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, 
 def _prediction(study: Study, task: Task, start: Stage, phase2: str) -> Stage:
     "Zero-shot prediction in all languages"
     suite = find_suite(study.suite)
-    codes = [c for c in task.languages if study.languages is None or c in study.languages]
-    if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages)}; it has "
+    codes = [c for c in task.languages if (study.languages is None or c in study.languages) and f"{task.name}:{c}" not in study.without]
+    if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages or ['that are left'])}; it has "
                                     f"{', '.join(task.languages)}.")
     facts = dict(suite=suite.name, suite_version=suite.version, task=task_facts(task), languages=codes, test_rows=study.test_rows,
                  calibration_rows=0 if task.test_only else study.calibration_rows)

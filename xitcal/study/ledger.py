@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['record_study', 'study_cells', 'prediction_tables', 'load_predictions', 'cut_examples', 'source_records',
-           'moved_sentence', 'stored_encoders', 'study_tasks']
+           'moved_sentence', 'stored_encoders', 'encoder_notes', 'study_tasks']
 
 # %% ../../nbs/study/02_ledger.ipynb #f8ea726d
 import json
@@ -217,6 +217,14 @@ def stored_encoders(
     "The commits of the hub's encoders that finished stages started from"
     found = {path.name: _result(store, path.name).get("encoder") for path in sorted((store.path / "stages").iterdir())}
     return {stage: encoder for stage, encoder in found.items() if encoder}
+
+# %% ../../nbs/study/02_ledger.ipynb #44eaf66b
+def encoder_notes(
+    store: Store, # Any
+) -> list[str]: # Such as ["weights rounded to four bits"]; each once
+    "What results must say of the encoders that finished stages started from"
+    found = [_result(store, path.name).get("encoder_note") for path in sorted((store.path / "stages").iterdir())]
+    return sorted({note for note in found if note})
 
 # %% ../../nbs/study/02_ledger.ipynb #60008223
 def study_tasks(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CPU_FLOPS', 'GPU_FLOPS', 'recipe_table', 'recipe_text', 'mean_tokens', 'memory_bytes', 'row_count', 'told_count',
-           'estimate', 'disk_text', 'cost_text']
+           'estimate', 'kept_at_once', 'disk_text', 'cost_text']
 
 # %% ../../nbs/study/03_plan_text.ipynb #ada4d9a1
 from collections.abc import Iterable
@@ -196,20 +196,35 @@ def estimate(
                          seconds=tokens * facts["body"] * (6 if training else 2) / rate, gigabytes=size / 2**30))
     return pd.DataFrame(rows)
 
+# %% ../../nbs/study/03_plan_text.ipynb #b162a5c2
+def kept_at_once(
+    plan: Plan,              # What is to be done, in its order
+    sizes: dict[str, float], # Of each trained model, by stage
+) -> float: # In the unit of the sizes
+    "The most that trained models take at a time when each is dropped after the last stage that starts from it"
+    last = {i: at for at, stage in enumerate(plan.stages.values()) for i in stage.inputs}
+    most = now = 0.
+    for at, stage in enumerate(plan.stages.values()):
+        now += sizes.get(stage.name, 0.)
+        most = max(most, now)
+        now -= sum(sizes.get(i, 0.) for i in (*stage.inputs, stage.name) if last.get(i, at) == at)
+    return most
+
 # %% ../../nbs/study/03_plan_text.ipynb #9cc81fcc
 def disk_text(
     plan: Plan, # What is to be done
 ) -> str: # One line; "" where nothing is trained
-    "What the trained models of a plan take on disk"
-    sizes = []
+    "What the trained models of a plan take on disk, with all weights kept and with `--drop-weights`"
+    of = {}
     for stage in (s for s in plan.stages.values() if s.phase in ("intermediate", "target")):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
-        sizes.append(4 * _model_facts(str(plan.places[first.name]))["weights"] / 2**30)
+        of[stage.name] = 4 * _model_facts(str(plan.places[first.name]))["weights"] / 2**30
+    sizes = list(of.values())
     counts = pd.Series(sizes, dtype=float).round(2).value_counts()
     if not sizes: return ""
-    return (f"Disk: {' and '.join(f'{k} trained models of {size:.2f} GiB' for size, k in counts.items())}, {sum(sizes):.1f} GiB together; for each training "
-            f"under way up to {7 * max(sizes):.1f} GiB more.")
+    return (f"Disk: {' and '.join(f'{k} trained models of {size:.2f} GiB' for size, k in counts.items())}, {sum(sizes):.1f} GiB together, "
+            f"or at most {kept_at_once(plan, of):.1f} GiB at a time with --drop-weights; for each training under way up to {7 * max(sizes):.1f} GiB more.")
 
 # %% ../../nbs/study/03_plan_text.ipynb #2de27a80
 def cost_text(

@@ -25,7 +25,7 @@ from ..data.xtreme.reading import noted
 from ..kinds.retrieval import with_sample_thresholds
 from .grid import Plan, Stage
 from .store import Store
-from ..training.models import load_tokenizer, load_trained
+from ..training.models import encoder_note, load_tokenizer, load_trained
 from ..training.phase2 import material
 from ..training.predict import cut_rows, predict
 from ..training.trainer import Options, train
@@ -49,7 +49,7 @@ def checked_rows(
     return _loaded(suite, task, split, languages, n)[0]
 
 # %% ../../nbs/study/04_stages.ipynb #e23a7f54
-def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe)})
+def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe) if f.name in facts})
 
 def _task_of(facts: dict) -> Task:
     "A task from its facts"
@@ -72,9 +72,10 @@ def _material(facts: str, suite: str, n: int, validation: int, seed: int):
 
 # %% ../../nbs/study/04_stages.ipynb #c2d6e6fc
 def hub_encoder(path) -> dict:
-    "The commit of an encoder that came from the hub"
+    "The commit of an encoder that came from the hub, and what results must say of it"
     file = None if Path(path).is_dir() else try_to_load_from_cache(str(path), "config.json") # in the folder of its snapshot
-    return dict(encoder=f"{path}@{Path(file).parent.name}") if isinstance(file, str) else {}
+    note = encoder_note(path)
+    return (dict(encoder=f"{path}@{Path(file).parent.name}") if isinstance(file, str) else {}) | (dict(encoder_note=note) if note else {})
 
 # %% ../../nbs/study/04_stages.ipynb #27353ee2
 def _train_stage(plan, stage, store, folder, options, on_step):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'file_facts', 'versions', 'store_lock', 'Store', 'publishing', 'published', 'fault', 'manifest', 'discard',
-           'claimed']
+           'drop_weights', 'dropped', 'forget', 'claimed']
 
 # %% ../../nbs/study/00_store.ipynb #5e7384f7
 import hashlib
@@ -161,6 +161,49 @@ def discard(
     with disk_errors(self.path): os.rename(self.folder(stage), self.path / "damaged" / f"{stage}-{time.time_ns()}")
 
 Store.discard = discard
+
+# %% ../../nbs/study/00_store.ipynb #3ae8af7f
+def drop_weights(
+    self: Store, # The store
+    stage: str,  # Name of a published stage
+) -> int: # Bytes that were freed; 0 when there were none to drop
+    "Delete a published stage's weights and say so in its manifest"
+    folder, facts = self.folder(stage), self.manifest(stage)
+    gone = {n: f for n, f in facts["files"].items() if n.endswith(".safetensors")}
+    if gone:
+        facts["dropped"] = facts.get("dropped", {}) | gone
+        facts["files"] = {n: f for n, f in facts["files"].items() if n not in gone}
+        facts["sha256"] = _digest({n: v for n, v in facts.items() if n != "sha256"})
+        with disk_errors(self.path): write_atomic(folder / "manifest.json", lambda p: p.write_text(json.dumps(facts, indent=1, ensure_ascii=False)))
+    found = [folder / n for n in facts.get("dropped", {}) if (folder / n).exists()]
+    for path in found: path.unlink()
+    return sum(f["size"] for f in gone.values())
+
+Store.drop_weights = drop_weights
+
+# %% ../../nbs/study/00_store.ipynb #55464135
+def dropped(
+    self: Store, # The store
+    stage: str,  # Name of a stage
+) -> bool:
+    "Whether a stage is published and its weights were dropped"
+    return self.published(stage) and bool(self.manifest(stage).get("dropped"))
+
+Store.dropped = dropped
+
+# %% ../../nbs/study/00_store.ipynb #3efea998
+def forget(
+    self: Store, # The store
+    stage: str,  # Name of a published stage
+) -> None:
+    "Take a stage out of the store, so that it is made again"
+    part = self.work(stage) / "forgotten"
+    with disk_errors(self.path):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(self.folder(stage), part)
+        shutil.rmtree(self.work(stage))
+
+Store.forget = forget
 
 # %% ../../nbs/study/00_store.ipynb #42a9201a
 @contextmanager
