@@ -81,11 +81,11 @@ def test_every_function_of_the_table_exists():
     assert [f for row in rows for f in faults_of_row(row)] == []
 
 
-@pytest.mark.parametrize("third", ["[`mean_intervals`](../calibration/02_intervals.ipynb)", "[`mean_interval`](../calibration/00_cells.ipynb)",
+@pytest.mark.parametrize("third", ["[`mean_intervals`](../calibration/00_intervals.ipynb)", "[`mean_interval`](../calibration/01_binned.ipynb)",
                                    "[`mean_interval`](../calibration/99_none.ipynb)", "`mean_interval`"])
 def test_a_function_that_is_not_there_is_found(third):
     assert faults_of_row(["gap", "E(c − y)", third, "never"])
-    assert not faults_of_row(["gap", "E(c − y)", "[`mean_interval`](../calibration/02_intervals.ipynb)", "never"])
+    assert not faults_of_row(["gap", "E(c − y)", "[`mean_interval`](../calibration/00_intervals.ipynb)", "never"])
 
 
 def test_every_estimate_has_a_row():

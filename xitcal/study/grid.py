@@ -128,26 +128,30 @@ def fingerprint(
     return _digest(tuple((str(f), (s := f.stat()).st_size, s.st_mtime_ns) for f in found))
 
 # %% ../../nbs/study/01_grid.ipynb #3e811c1a
-def _pretrained(study: Study, model: str) -> Stage:
-    "The stage that is given"
-    path = model or find_suite(study.suite).encoder()
-    return Stage("pretrained", model or f"{study.suite} encoder", dict(model=fingerprint(path)))
+@dataclass(frozen=True)
+class _Ground:
+    "What all stages of a study are made of, looked up once"
+    study: Study
+    suite: object              # From `find_suite`
+    tasks: dict[str, Task]     # Of the suite, under the study's recipes
+    recipes: dict[str, Recipe] # By name of phase 2, `multi` among them; none for a suite with recipes of its own
+
+def _ground(study: Study) -> _Ground:
+    "Look up the suite, its tasks and the recipes of a study"
+    suite = find_suite(study.suite)
+    name = study.recipes or getattr(suite, "recipes", "")
+    return _Ground(study, suite, with_recipes(suite.tasks, name), RECIPES[check_name(name, RECIPES, "set of recipes")].recipes if name else {})
 
 # %% ../../nbs/study/01_grid.ipynb #5471e71a
-def _tasks(study: Study) -> dict[str, Task]:
-    "Tasks of the study's suite under the study's recipes"
-    suite = find_suite(study.suite)
-    return with_recipes(suite.tasks, study.recipes or getattr(suite, "recipes", ""))
-
-def _set_recipes(study: Study) -> dict[str, Recipe]:
-    "Recipes by name of phase 2, `multi` among them; none for a suite with recipes of its own"
-    name = study.recipes or getattr(find_suite(study.suite), "recipes", "")
-    return RECIPES[check_name(name, RECIPES, "set of recipes")].recipes if name else {}
+def _pretrained(ground: _Ground, model: str) -> tuple[Stage, str]:
+    "The stage that is given, and where its encoder is"
+    path = model or ground.suite.encoder()
+    return Stage("pretrained", model or f"{ground.study.suite} encoder", dict(model=fingerprint(path))), path
 
 # %% ../../nbs/study/01_grid.ipynb #3c427299
-def _facts(study: Study, materials: list[dict], recipe: dict, seed: int, method: str) -> dict:
+def _facts(ground: _Ground, materials: list[dict], recipe: dict, seed: int, method: str) -> dict:
     "What determines a training, the encoder apart"
-    suite = find_suite(study.suite)
+    study, suite = ground.study, ground.suite
     facts = dict(suite=suite.name, suite_version=suite.version, tasks=materials, recipe=recipe, seed=seed, method=method, precision=study.precision)
     mixed, ranked = len(materials) > 1 and study.sampling != "proportional", method == "lora" and study.lora_rank != Study.lora_rank
     more = (dict(sampling=study.sampling) if mixed else {}) | (dict(lora_rank=study.lora_rank) if ranked else {})
@@ -158,27 +162,28 @@ def _facts(study: Study, materials: list[dict], recipe: dict, seed: int, method:
 # %% ../../nbs/study/01_grid.ipynb #2c4e533c
 def _at_rate(rate: float|None) -> str: return "" if rate is None else f", rate {rate:g}"
 
-def _intermediate(study: Study, name: str, target: Task, seed: int, method: str, rate: float|None, start: Stage) -> Stage:
+def _intermediate(ground: _Ground, name: str, target: Task, seed: int, method: str, rate: float|None, start: Stage) -> Stage:
     "Phase 2: a task, all of them, or a variant; `own` depends on the target"
-    materials, tasks = material_facts(name, find_suite(study.suite), target.trained_on), _tasks(study)
+    study, suite, tasks, materials = ground.study, ground.suite, ground.tasks, material_facts(name, ground.suite, target.trained_on)
     base, _ = split_phase2(name, tasks)
     several = MULTI if len(tasks_of(base)) > 1 else base
-    recipe = _set_recipes(study).get(several) or tasks.get(materials[0]["name"], target).recipe
+    recipe = ground.recipes.get(several) or tasks.get(materials[0]["name"], target).recipe
     limited = recipe_facts(_limited(study, recipe, study.intermediate_rows, rate))
-    some = f" but {', '.join(gone)}" if (gone := missing_tasks(name, find_suite(study.suite))) else ""
-    return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(study, materials, limited, seed, method), (start.name,))
+    some = f" but {', '.join(gone)}" if (gone := missing_tasks(name, suite)) else ""
+    return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(ground, materials, limited, seed, method), (start.name,))
 
 # %% ../../nbs/study/01_grid.ipynb #2fdcf6cf
-def _target(study: Study, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
+def _target(ground: _Ground, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
     "Phase 3: the target's training task under the target's recipe"
-    source, recipe = find_suite(study.suite).tasks[task.trained_on], recipe_facts(_limited(study, task.recipe, study.target_rows, rate))
-    facts = _facts(study, material_facts(OWN, find_suite(study.suite), source.name), recipe, seed, method)
+    study, suite, source = ground.study, ground.suite, ground.suite.tasks[task.trained_on]
+    recipe = recipe_facts(_limited(study, task.recipe, study.target_rows, rate))
+    facts = _facts(ground, material_facts(OWN, suite, source.name), recipe, seed, method)
     return Stage("target", f"{phase2} → {source.title}, seed {seed}{_at_rate(rate)}", facts, (start.name,))
 
 # %% ../../nbs/study/01_grid.ipynb #4953f349
-def _prediction(study: Study, task: Task, start: Stage, phase2: str) -> Stage:
+def _prediction(ground: _Ground, task: Task, start: Stage, phase2: str) -> Stage:
     "Zero-shot prediction in all languages"
-    suite = find_suite(study.suite)
+    study, suite = ground.study, ground.suite
     codes = [c for c in task.languages if (study.languages is None or c in study.languages) and f"{task.name}:{c}" not in study.without]
     if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages or ['that are left'])}; it has "
                                     f"{', '.join(task.languages)}.")
@@ -212,15 +217,15 @@ class Plan:
         return self.stages.setdefault(stage.name, stage)
 
 # %% ../../nbs/study/01_grid.ipynb #b598c273
-def _cells(plan: Plan, model: str, method: str, rate: float|None, name: str, seed: int) -> Iterator[Cell]:
+def _cells(plan: Plan, ground: _Ground, model: str, method: str, rate: float|None, name: str, seed: int) -> Iterator[Cell]:
     "Enter the stages of one model, phase 2 and seed; yield their cells"
-    study, tasks, pretrained = plan.study, _tasks(plan.study), plan.add(_pretrained(plan.study, model))
-    plan.places[pretrained.name] = model or find_suite(study.suite).encoder()
-    for target in (tasks[t] for t in study.targets):
+    study, (pretrained, path) = ground.study, _pretrained(ground, model)
+    plan.places[plan.add(pretrained).name] = path
+    for target in (ground.tasks[t] for t in study.targets):
         if name == OWN and target.test_only: continue # it has no data of its own
-        start = pretrained if name == NONE else plan.add(_intermediate(study, name, target, seed, method, rate, pretrained))
-        at = start if target.test_only else plan.add(_target(study, target, seed, method, rate, start, name))
-        stage = plan.add(_prediction(study, target, at, f"{name}, seed {seed}"))
+        start = pretrained if name == NONE else plan.add(_intermediate(ground, name, target, seed, method, rate, pretrained))
+        at = start if target.test_only else plan.add(_target(ground, target, seed, method, rate, start, name))
+        stage = plan.add(_prediction(ground, target, at, f"{name}, seed {seed}"))
         untrained = target.test_only and name == NONE
         yield Cell(model or study.suite, method if rate is None else f"{method}@{rate:g}", name, target.name, None if untrained else seed, stage.name)
 
@@ -230,7 +235,8 @@ def make_plan(
 ) -> Plan: # Its stages and cells
     "Expand a study; the same stage is entered once however many cells need it"
     plan = Plan(check_study(study))
+    ground = _ground(plan.study)
     cells = {cell: None for model in study.models for method in study.methods for rate in study.learning_rates or (None,) for seed in study.seeds
-             for name in study.intermediates for cell in _cells(plan, model, method, rate, name, seed)}
+             for name in study.intermediates for cell in _cells(plan, ground, model, method, rate, name, seed)}
     plan.cells = list(cells)
     return plan
