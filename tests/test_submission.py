@@ -1,5 +1,6 @@
 """Scores of folders in XTREME's layout beside what XTREME's own evaluate.py wrote for them (scripts/xtreme_parity.py), and from a store to the score."""
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,25 @@ def test_faults_are_one_sentence(name, tmp_path):
     with pytest.raises(XitcalError) as told: score_submission(*sides)
     assert sentence in str(told.value) and "\n" not in str(told.value)
     assert file.split("/")[0] in str(told.value), "says where"
+
+
+def test_empty_sentences_that_were_removed_are_named_and_can_be_put_back(tmp_path):
+    "The file is mended as the sentence says, and then gets the score of the one from which nothing was removed"
+    sides = write(tmp_path, {"udpos"})
+    first, last = (side / "udpos" / "test-de.tsv" for side in sides)
+    for path in (first, last):
+        sentences = path.read_text().strip().split("\n\n")
+        path.write_text("".join(f"{s}\n\n" for s in [*sentences[:2], "", *sentences[2:4], "", *sentences[4:]]).replace("\n\n\n\n", "\n\n\n"))
+    whole, lines = score_submission(*sides), first.read_text().split("\n")
+    first.write_text("\n".join(line for i, line in enumerate(lines) if line or (i and lines[i - 1])))
+    with pytest.raises(XitcalError, match=r"sentences 3 \(line \d+\), 6 \(line \d+\) of the labels are empty") as told:
+        score_submission(*sides)
+    assert "insert a blank line" in str(told.value) and "\n" not in str(told.value)
+    mended = first.read_text().split("\n")
+    for line in map(int, re.findall(r"line (\d+)", str(told.value))):
+        mended.insert(line - 1, "")
+    first.write_text("\n".join(mended))
+    assert score_submission(*sides).equals(whole)
 
 
 def test_faults_on_the_command_line(sides, tmp_path):

@@ -289,7 +289,7 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
               everything: Annotated[bool, typer.Option("--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, "
                                                                      "parts of NLL and Brier, AUROC, AURC, p of the test of calibration.")] = False):
     "How calibrated are these predictions? Estimates with intervals and null floors, and paired changes against a baseline."
-    from xitcal.calibration.calibrate import NOTES, calibrate, compare, readable
+    from xitcal.calibration.calibrate import NOTES, calibrate, compare, degenerate_note, judge_groups, readable
     from xitcal.calibration.prediction_files import check_out, read_file, write_estimates
     from xitcal.core.errors import disk_errors
     check_out(out)
@@ -298,6 +298,8 @@ def calibrate(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Li
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
     changes = None if other is None else compare(table, other, groups, (file.name, baseline.name), everything)
     typer.echo(f"{readable(found).to_string()}\n\n{NOTES['all' if everything else 'six']}")
+    for one, path in ((table, file), (other, baseline)):
+        if one is not None and (told := degenerate_note(judge_groups(one, groups, path.name), path.name)): typer.echo(f"\n{told}")
     if changes is not None:
         shown, unpaired = readable(changes), changes.unpaired.iloc[0]
         typer.echo(f"\nChange against {baseline.name},{'' if 'p' in shown else ' * p < .05,'} {unpaired:,} decisions without a partner left out:")

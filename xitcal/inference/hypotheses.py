@@ -135,7 +135,7 @@ class _Asked:
 # %% ../../nbs/inference/07_hypotheses.ipynb #96a05fc3
 def _asked(results, name, values, context):
     "The study through one estimator, with the targets that have it; None where no target does"
-    sums, nine = results.sums, require_any(whole_arms(results))
+    sums, nine = results.sums, require_any(whole_arms(results), results)
     wanted = values[[sums.arms.index(a) for a in (NONE, *nine)]]
     there = sums.values["n"][[sums.arms.index(a) for a in (NONE, *nine)]][..., 0] > 0
     bad = (np.isnan(wanted[..., 0]) & there).any((0, 1, 3))

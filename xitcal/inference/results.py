@@ -30,7 +30,7 @@ KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "eve
 
 # %% ../../nbs/inference/04_results.ipynb #fa48b343
 def write_results(
-    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells", "bins" and "english" with a column `setting`, of one seed and those without
+    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells", "bins", "english" and "runs" with a column `setting`, of one seed
     about: dict,      # Record: seed, command, settings and more (xitcal.study.summarise)
     folder: str|Path, # Where to
 ) -> None:
@@ -50,13 +50,18 @@ def _together(tables):
     return joined.assign(**{c: union_categoricals([t[c] for t in tables]) for c in shared})
 
 # %% ../../nbs/inference/04_results.ipynb #492fc881
+_ABSENT = dict(english="This study has no scores on English validation rows, so no task can be chosen by them; "
+                       "run it with --calibration-rows above 0.")
+
 def read_seeds(
     folder: str|Path,     # Folder of results
-    kind: str = "blocks", # "blocks", "cells", "bins" or "english"
+    kind: str = "blocks", # "blocks", "cells", "bins", "english" or "runs"
     setting: str = "full", # Name of a setting
 ) -> pd.DataFrame: # Rows of all seeds that are there
     "Compact results of one setting; `XitcalError` when no seed has been run"
     paths = sorted(p.with_name(f"{p.stem}-{kind}.parquet") for p in Path(folder).glob("seed-*.json")) # the json is written last
+    if paths and not any(map(Path.exists, paths)):
+        raise XitcalError(_ABSENT.get(kind, f"These results were made without the table {kind!r}; make them again."))
     tables = [t[t.setting == setting].drop(columns="setting") for t in map(pd.read_parquet, filter(Path.exists, paths))]
     if not any(map(len, tables)): raise XitcalError(f"There are no results of the setting {setting!r} in {str(folder)!r}.")
     table = _together([t for t in tables if len(t)])
@@ -73,12 +78,19 @@ class Results:
     planned: set[tuple[str, str]] # (arm, target) that belong to the study
     folder: Path            # Where they were read
     setting: str = "full"   # Which of the folder's settings this is
+    runs: pd.DataFrame|None = None # Which runs are degenerate, as `judge_runs` gives them; None where the results do not say
     @property
     def trained(self) -> list[str]:
         "Targets that have a phase 3"
         return [t for t in self.sums.targets if not TARGETS[t].test_only]
 
 # %% ../../nbs/inference/04_results.ipynb #db5f5eef
+def _read_runs(folder, setting):
+    "Judged runs of a setting; None unless every seed has them"
+    seeds = [p.stem for p in folder.glob("seed-*.json")]
+    if not all((folder / f"{s}-runs.parquet").exists() for s in seeds): return None
+    return read_seeds(folder, "runs", setting).drop_duplicates(["intermediate", "target", "seed"], ignore_index=True)
+
 def read_results(
     folder: str|Path|None = None, # Folder of results; None for the environment's XITCAL_FULL, else the committed full study
     setting: str = "full",        # Name of a setting
@@ -91,7 +103,7 @@ def read_results(
     sums = sums_of(blocks, suite.tasks)
     there = {(a, t) for a, t in zip(blocks.intermediate.astype(str), blocks.target.astype(str))}
     planned = {(a, t) for r in about for a, t in r.get("planned", {}).get(setting, [])}
-    return Results(sums, suite.tasks, suite.name, about, planned | there, folder, setting)
+    return Results(sums, suite.tasks, suite.name, about, planned | there, folder, setting, _read_runs(folder, setting))
 
 # %% ../../nbs/inference/04_results.ipynb #5e761916
 def is_whole(sums, arm, target):
@@ -110,6 +122,8 @@ def whole_targets(
     return [t for t in (results.trained if trained else results.sums.targets) if is_whole(results.sums, NONE, t)]
 
 # %% ../../nbs/inference/04_results.ipynb #ce1c8509
+def _is_single(arm): return ":" not in arm and len(tasks_of(arm)) == 1 and arm not in (NONE, MULTI, OWN, MASKED.name)
+
 def whole_arms(
     results: Results,     # From `read_results`
     arms: list[str]|None = None, # Candidates; None for the single intermediate tasks
@@ -117,15 +131,29 @@ def whole_arms(
 ) -> list[str]: # Names, in the order given
     "Arms that have all targets, seeds and languages of the baseline"
     targets = whole_targets(results) if targets is None else targets
-    if arms is None: arms = [a for a in results.sums.arms if ":" not in a and len(tasks_of(a)) == 1 and a not in (NONE, MULTI, OWN, MASKED.name)]
+    if arms is None: arms = [a for a in results.sums.arms if _is_single(a)]
     return [a for a in arms if targets and all(is_whole(results.sums, a, t) for t in targets)]
+
+# %% ../../nbs/inference/04_results.ipynb #113ab5e7
+def _nothing_to_compare(results):
+    "Why a study has nothing that a page could compare, and what to do"
+    if results and set(results.sums.languages) <= {"en"}:
+        return "This page is about languages other than English, and this study has none; add one, for example sw, to --language."
+    if results and not results.trained:
+        titles = ", ".join(TARGETS[t].title for t in results.sums.targets)
+        return f"This page is about targets that are fine-tuned, and this study has only {titles}; add such a target, for example xnli, to --target."
+    if results and not any(_is_single(a) for a in {*results.sums.arms, *(a for a, _ in results.planned)}):
+        return ("This page compares single intermediate tasks with no intermediate task, and this study has no single one; "
+                "add one, for example mnli, to --intermediate.")
+    return "No kind of phase 2 has all targets, seeds and languages of the models without it; let the study run to its end."
 
 # %% ../../nbs/inference/04_results.ipynb #7d7a5d3f
 def require_any(
     arms: list[str], # From `whole_arms`
+    results: Results|None = None, # What they were chosen from, so that the sentence says what is missing; None where nobody knows
 ) -> list[str]: # The same
     "Refuse a page that has nothing to compare"
-    if not arms: raise XitcalError("No kind of phase 2 has all targets, seeds and languages of the models without it; let the study run to its end.")
+    if not arms or (results and set(results.sums.languages) <= {"en"}): raise XitcalError(_nothing_to_compare(results))
     return arms
 
 # %% ../../nbs/inference/04_results.ipynb #87d7caa4

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['toy_predictions', 'distribution_scores', 'check_events', 'event_statistics', 'join_events', 'read_events',
-           'shown_event', 'cells']
+           'shown_event', 'cells', 'inexpressible']
 
 # %% ../../nbs/predictions/00_events.ipynb #c1c041b0
 import json
@@ -251,3 +251,15 @@ def cells(
     number = events.groupby(by, observed=True, dropna=False, sort=True).ngroup().to_numpy()
     _, first = np.unique(number, return_index=True)
     return number, events[by].iloc[first].reset_index(drop=True)
+
+# %% ../../nbs/predictions/00_events.ipynb #beb4fd21
+def inexpressible(
+    events: pd.DataFrame, # Events with `unlisted`
+) -> np.ndarray: # (n,) bool; False for everything that is no answer
+    "Whether an event asks for an answer that no span of the model's tokens can express, by all runs of the model"
+    answer = (events.event.astype(str) == "answer").to_numpy()
+    found = np.zeros(len(events), bool)
+    if answer.any():
+        part = events[answer]
+        found[answer] = part.unlisted.astype(bool).groupby([part[c].astype(str) for c in ("model", "target", "language", "example")]).transform("all")
+    return found

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['attempt', 'show', 'same_data', 'arm_name', 'headline_events', 'summarise', 'scores_by_seen', 'scrolling',
-           'by_language', 'score_sentence', 'cut_sentence', 'fault_sentence', 'calibration_sentence', 'change_sentence',
+           'by_language', 'score_sentence', 'cut_sentence', 'inexpressible_table', 'inexpressible_sentence',
+           'fault_sentence', 'calibration_sentence', 'change_sentence', 'sound', 'without_degenerate_sentence',
            'made_words', 'few_languages', 'headline', 'missing_cells_words']
 
 # %% ../../nbs/report/03_sentences.ipynb #5a1af9b6
@@ -16,12 +17,11 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 
 from ..core.errors import XitcalError
-from ..core.schema import EVENT, KEYS
+from ..core.schema import EVENT, KEYS, OTHERS
 from ..data.languages import LANGUAGES
 from ..data.tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task
-from ..core.schema import OTHERS
 from ..inference.paired import holm
-from ..predictions.events import shown_event
+from ..predictions.events import inexpressible, shown_event
 from ..predictions.scores import score_table, tuned_words
 from .change_figures import headline_figure
 from .figures import arm_look, arms
@@ -179,6 +179,29 @@ def cut_sentence(
     told = f"{'; '.join(said)}. In retrieval, the sentences to be found are counted as well."
     return f"**Some examples were longer than the longest input and were cut.** {told}" if said else ""
 
+# %% ../../nbs/report/03_sentences.ipynb #2a0a124b
+def inexpressible_table(
+    events: pd.DataFrame, # Events
+) -> pd.DataFrame: # model, target, language, questions, inexpressible; no rows where there is none
+    "How many questions ask for an answer that no span of the model's tokens can express"
+    mine = events[events.event.astype(str) == "answer"].astype({"model": str, "target": str, "language": str, "example": str})
+    once = mine.assign(inexpressible=inexpressible(mine)).drop_duplicates(["model", "target", "language", "example"])
+    table = once.groupby(["model", "target", "language"], sort=False).agg(questions=("example", "size"), inexpressible=("inexpressible", "sum")).reset_index()
+    return table[table.inexpressible > 0].reset_index(drop=True)
+
+# %% ../../nbs/report/03_sentences.ipynb #ed497f95
+def inexpressible_sentence(
+    events: pd.DataFrame, # Events
+) -> str: # Markdown; "" where every answer is a span of tokens
+    "Which share of questions no model with this tokenizer can answer"
+    table, said = inexpressible_table(events), []
+    for (model, target), part in table.groupby(["model", "target"], sort=False):
+        name = _target_name(target) + (f" by the tokenizer of {model}" if table.model.nunique() > 1 else "")
+        counts = (f"{r.inexpressible:,} of {r.questions:,} in {r.language} ({100 * r.inexpressible / r.questions:.1f} %)" for r in part.itertuples())
+        said.append(f"{name}: {', '.join(counts)}")
+    return ("**Some answers are no span of the tokenizer's pieces, so no model can be right there; they count as wrong.** "
+            f"{'; '.join(said)}.") if said else ""
+
 # %% ../../nbs/report/03_sentences.ipynb #569b23a7
 def fault_sentence(
     records: pd.DataFrame, # `source_records` (xitcal.study.grid)
@@ -242,6 +265,29 @@ def change_sentence(
                       *lines, "", "A change counts when p < .05 after Holm's correction over the "
                       f"{rows.statistic.eq('gap').sum()} pairs of an intermediate and a target task, one family a statistic. "
                       "All of it is conditional on the seeds named."])
+
+# %% ../../nbs/report/03_sentences.ipynb #c91ae6e0
+def sound(
+    table: pd.DataFrame, # With model, method, intermediate and target
+    runs: pd.DataFrame,  # `study_runs`
+) -> pd.DataFrame: # The rows of conditions and targets without a degenerate run in any seed, of which the model without phase 2 has none either
+    "Leave out what rests on degenerate runs"
+    bad, place = runs[runs.degenerate.astype(bool)].astype(str), ["model", "method", "target"]
+    pairs, bases = set(zip(*(bad[c] for c in (*place, "intermediate")))), set(zip(*(bad[bad.intermediate == NONE][c] for c in place)))
+    rows = zip(*(table[c].astype(str) for c in (*place, "intermediate")))
+    return table[np.array([row not in pairs and row[:3] not in bases for row in rows], bool)]
+
+# %% ../../nbs/report/03_sentences.ipynb #96936ad1
+def without_degenerate_sentence(
+    table: pd.DataFrame, # What the headline is made of
+    runs: pd.DataFrame,  # `study_runs`
+    say: Callable[[pd.DataFrame], str], # Makes the headline
+) -> str: # Markdown; "" where no run is degenerate
+    "The same headline without conditions and targets that have a degenerate run"
+    if not runs.degenerate.any(): return ""
+    left = sound(table, runs)
+    if left.empty: return "**Without degenerate runs nothing is left here**, so this page has no finding about calibration."
+    return f"*Without conditions and targets that have a degenerate run:* {say(left)}"
 
 # %% ../../nbs/report/03_sentences.ipynb #0c7a99a9
 def made_words(

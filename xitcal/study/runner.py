@@ -28,8 +28,9 @@ from ..core.errors import XitcalError
 from ..core.processes import threads_of_children
 from ..data.suites import ADDED, find_suite
 from ..data.tasks import MASKED, NONE, OWN
+from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
-from .ledger import moved_sentence, record_study, source_records, stored_encoders
+from .ledger import moved_sentence, record_study, source_records, stored_encoders, study_runs
 from .stages import do_stage, hub_encoder
 from .store import Store
 from ..training.models import check_targets, empty_encoder, headless
@@ -253,11 +254,16 @@ def _tell_moved(plan: Plan, store: Store) -> None:
     if not hasattr(find_suite(plan.study.suite), "tallies"): return
     if told := moved_sentence(source_records(store.path)): print(f"xitcal: {told}", file=sys.stderr)
 
+def _tell_degenerate(store: Store) -> None:
+    "Say on standard error which runs have learnt nothing or give one answer to everything"
+    if told := degenerate_sentence(study_runs(store.path)): print(f"xitcal: {told.replace('**', '')}", file=sys.stderr)
+
 # %% ../../nbs/study/05_runner.ipynb #40dde7d1
 def _finish(plan: Plan, store: Store, options: Options) -> None:
     "After a run: drop weights that were kept by an earlier one, say which data moved"
     for stage in plan.stages.values() if options.drop_weights else (): drop_used(plan, stage, store)
     _tell_moved(plan, store)
+    _tell_degenerate(store)
 
 # %% ../../nbs/study/05_runner.ipynb #2ce07fbf
 def run_study(

@@ -119,9 +119,21 @@ def _check_lines(gold, predicted, folder, where):
     for i, label in enumerate(predicted, 1):
         if allowed and label not in allowed: check_name(label, allowed, f"label in line {i} of {where}:")
 
+# %% ../../nbs/study/06_submission.ipynb #104f78e4
+def _check_empty(gold, predicted, where):
+    "Refuse predictions that are those of the labels without their empty sentences: say which are missing and how to go on"
+    empty = [i for i, tags in enumerate(gold) if not tags]
+    if not empty or len(gold) == len(predicted) or [len(t) for t in predicted] != [len(t) for t in gold if t]: return
+    lines = [sum(len(tags) + 1 for tags in gold[:i]) + 1 for i in empty]
+    named = ", ".join(f"{i + 1} (line {line})" for i, line in zip(empty[:5], lines)) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+    which = f"sentence {named} of the labels is empty and is" if len(empty) == 1 else f"sentences {named} of the labels are empty and are"
+    raise XitcalError(f"{where} has {len(predicted)} sentences, its labels have {len(gold)}: {which} missing from the predictions; insert a blank line "
+                      "in the predictions at each of these lines, the first one first, or take the empty sentences out of the labels too.")
+
 # %% ../../nbs/study/06_submission.ipynb #0b5fcdb1
 def _check_sentences(gold, predicted, folder, where):
     "Refuse other numbers of sentences or tags, and unknown tags"
+    _check_empty(gold, predicted, where)
     _check_count(gold, predicted, where, "sentence")
     if not any(gold): raise XitcalError(f"{where} and its labels have no tags: there is nothing to score.")
     allowed = _allowed(folder, (tag for tags in gold for tag in tags))

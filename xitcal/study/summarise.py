@@ -19,7 +19,7 @@ from ..inference.block_sums import CELL_COLUMNS, bin_table, block_table, cell_ta
 from ..inference.results import KEYS_OF_RESULTS, write_results
 from ..predictions.events import read_events
 from ..predictions.scores import example_scores, score_table
-from .ledger import encoder_notes, prediction_tables, study_cells, study_tasks
+from .ledger import encoder_notes, prediction_tables, study_cells, study_runs, study_tasks
 from .store import Store, versions
 
 # %% ../../nbs/study/08_summarise.ipynb #b191f38e
@@ -53,14 +53,14 @@ def compact(
     store: str|Path,       # Folder of the store
     setting: str|None = None, # Name of its setting; None for `setting_names`
     progress: bool = True, # Whether to show a bar
-) -> dict[str, pd.DataFrame]: # Tables "blocks", "cells", "bins" and "english" with a column `setting`
+) -> dict[str, pd.DataFrame]: # Tables "blocks", "cells", "bins", "english" and "runs" with a column `setting`
     "What is kept of every cell that is done; one cell in memory at a time; `XitcalError` when there is none"
     tasks, cells, found = study_tasks(store), study_cells(store), dict(blocks=[], cells=[], bins=[], english=[])
     for table in tqdm(prediction_tables(store, _READ), "summing up", int(cells["done"].sum()), unit="cell", disable=None if progress else True):
         _cell_tables(table, tasks, found)
     for table in prediction_tables(store, _READ, "calibration"):
         if len(table): _english(table, tasks, found)
-    tables = {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items() if parts}
+    tables = {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items() if parts} | dict(runs=study_runs(store))
     names = setting_names(cells)
     def named(t): return [setting or names[pair] for pair in zip(t.model.astype(str), t.method.astype(str))]
     return {kind: t.assign(setting=named(t)).astype({k: "category" for k in KEYS_OF_RESULTS if k in t}) for kind, t in tables.items()}
@@ -107,8 +107,8 @@ def _seeds(cells):
 def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
-    tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins")] for s in seeds}
-    whole = all(b.exists() and c.exists() and set(CELL_COLUMNS) <= set(pq.read_schema(c).names) for c, b in tables.values()) # all that is kept today
+    tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins", "runs")] for s in seeds}
+    whole = all(all(map(Path.exists, t)) and set(CELL_COLUMNS) <= set(pq.read_schema(t[0]).names) for t in tables.values()) # all that is kept today
     return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../../nbs/study/08_summarise.ipynb #58f26272
