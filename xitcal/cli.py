@@ -244,6 +244,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
         compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
         drop_weights: Annotated[bool, typer.Option("--drop-weights", help="Delete a model's weights once every stage that starts from it is done.")] = False,
+        budget: Annotated[int, typer.Option(help="Most tokens in a training's micro-batch; a smaller number needs less memory.")] = 4096,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
@@ -253,7 +254,8 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
                        precision=precision, task_file=task_file, data=data, revision=revision)
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
-    done = run_study(_without_headless(study), store, workers, Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights))
+    options = Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights, budget=budget)
+    done = run_study(_without_headless(study), store, workers, options)
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/cli.ipynb #d43fa650

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -132,13 +132,25 @@ def _backward(model, kind, features, batches, pad_id, smoothing, accelerator):
         total += loss.detach()
     return accelerator.reduce(total).item()
 
+# %% ../../nbs/training/06_trainer.ipynb #81482b55
+def _buckets(tensors: list[torch.Tensor], most: int = 2 ** 24) -> list[list[torch.Tensor]]:
+    "Tensors in groups of at most `most` numbers, so that few messages carry them; a larger tensor goes alone"
+    groups, size = [[]], 0
+    for t in tensors:
+        if groups[-1] and size + t.numel() > most: groups, size = [*groups, []], 0
+        groups[-1].append(t)
+        size += t.numel()
+    return groups
+
 # %% ../../nbs/training/06_trainer.ipynb #87eedb15
 def _sum_gradients(parameters, accelerator):
     "Add up gradients over processes"
     if accelerator.num_processes == 1: return
     for p in parameters:
         if p.grad is None: p.grad = torch.zeros_like(p)
-        p.grad.copy_(accelerator.reduce(p.grad))
+    for bucket in _buckets([p.grad for p in parameters]):
+        total = accelerator.reduce(torch.cat([g.flatten() for g in bucket]))
+        for g, part in zip(bucket, total.split([g.numel() for g in bucket])): g.copy_(part.view_as(g))
 
 # %% ../../nbs/training/06_trainer.ipynb #4d572972
 def _accelerator(options: Options) -> Accelerator:
@@ -168,7 +180,7 @@ class Training:
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, {n: len(m.train) for n, m in self.materials.items()}, options.sampling)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
-        self.mean, self.averaged = {}, 0
+        self.mean, self.averaged, self.halved = {}, 0, False
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
     def _encoder(self): return next(iter(self.models.values())).base_model
@@ -183,6 +195,36 @@ class Training:
         return training_steps([kind.length(f) for f in features], [f["row"] for f in features], self.recipe.batch_size,
                               self.recipe.epochs, self.seed)
 
+# %% ../../nbs/training/06_trainer.ipynb #37f560ee
+def _gradients(self, name, kind, features) -> float:
+    "Gradients of one step; its loss"
+    batches = share_of_step([kind.length(f) for f in features], self.options.budget, self.accelerator.process_index, self.accelerator.num_processes)
+    with nullcontext() if self.options.compile else cheap_dropout():
+        return _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id, self.recipe.label_smoothing, self.accelerator)
+
+Training._gradients = _gradients
+
+# %% ../../nbs/training/06_trainer.ipynb #c88e4963
+def _halve_budget(training, name: str, error: Exception) -> None:
+    "Prepare a second try of a step with half the tokens at a time; what is no lack of memory is raised again, and a second lack is an `XitcalError`"
+    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error): raise error
+    half = training.options.budget // 2
+    if training.halved or training.accelerator.num_processes > 1 or half < 1: # processes must go on in step
+        raise XitcalError(f"Training {name} with {training.options.budget} tokens at a time needs more memory than {training.accelerator.device} has; "
+                          f"run it again with --budget {max(1, half)}, it goes on from the last checkpoint.") from error
+    training.halved, training.options = True, replace(training.options, budget=half)
+    training.optimizer.zero_grad(set_to_none=True)
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+
+# %% ../../nbs/training/06_trainer.ipynb #7725a62b
+def _with_less_memory(self, name, kind, features) -> float:
+    "Gradients of one step, tried again as `_halve_budget` says; its loss"
+    while True:
+        try: return self._gradients(name, kind, features)
+        except (MemoryError, RuntimeError) as error: _halve_budget(self, name, error) # torch's lack of memory is a RuntimeError
+
+Training._with_less_memory = _with_less_memory
+
 # %% ../../nbs/training/06_trainer.ipynb #4561e7e2
 def step(
     self: Training, # The training
@@ -190,11 +232,7 @@ def step(
     "Do the next optimiser step; `XitcalError` when the loss is not finite"
     name, chosen = self.steps[self.done]
     kind, features = kind_of(self.materials[name].task), [self.features[name][i] for i in chosen]
-    batches = share_of_step([kind.length(f) for f in features], self.options.budget, self.accelerator.process_index,
-                            self.accelerator.num_processes)
-    with nullcontext() if self.options.compile else cheap_dropout():
-        loss = _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id, self.recipe.label_smoothing,
-                         self.accelerator)
+    loss = self._with_less_memory(name, kind, features)
     if not math.isfinite(loss):
         raise XitcalError(f"The loss of {name} became {loss} at step {self.done + 1} of {len(self.steps)} with learning rate "
                           f"{self.recipe.learning_rate}; lower it. The last good checkpoint is {self.work / 'state.safetensors'}.")
