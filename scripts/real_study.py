@@ -29,12 +29,6 @@ root = Path(__file__).parents[1]
 KINDS = ("blocks", "cells", "bins", "english")
 
 
-def precisions(store: Path) -> set[str]:
-    "In which precision the models of a store were trained"
-    results = [json.loads(p.read_text()) for p in store.glob("stages/*/result.json")]
-    return {r["precision"] for r in results if "precision" in r}
-
-
 def known_results(folder: Path, seed: int) -> tuple[dict[str, pd.DataFrame], dict]:
     "Tables and record of a seed; empty ones where there is none"
     about = folder / f"seed-{seed}.json"
@@ -49,17 +43,18 @@ def joined(old: dict[str, pd.DataFrame], new: dict[str, pd.DataFrame]) -> dict[s
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in tables.items()}
 
 
-def with_condition(about: dict, condition: str, made: dict, used: set[str]) -> dict:
+def with_condition(about: dict, condition: str, made: dict) -> dict:
     "The record of a seed with one condition more"
-    if about and set(about["precision"]) != used:
-        raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(about['precision'])} and {condition} in {', '.join(used)}; remove the "
-                          f"store of that condition and run it again with --precision {about['precision'][0]}.")
+    used = made["precision"]["full"]
+    if about and (known := about["precision"]["full"]) != used:
+        raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(known)} and {condition} in {', '.join(used)}; remove the store of that "
+                          f"condition and run it again with --precision {known[0]}.")
     conditions = about.get("conditions", {}) | {condition: {n: made[n] for n in ("date", "versions", "validation", "core_seconds")}}
-    settings = made["settings"]["full"] | dict(precision=sorted(used)[0])
+    settings = made["settings"]["full"] | dict(precision=used[0])
     planned = about.get("planned", {}).get("full", []) + made["planned"]["full"]
     validation = about.get("validation", {}).get("full", []) + made["validation"]["full"]
     return dict(command=made["command"], date=made["date"], seed=made["seed"], versions=made["versions"], settings=dict(full=settings), tuned=made["tuned"],
-                planned=dict(full=planned), validation=dict(full=validation), precision=sorted(used), conditions=conditions,
+                planned=dict(full=planned), validation=dict(full=validation), precision=made["precision"], conditions=conditions,
                 core_seconds=dict(full=sum(c["core_seconds"]["full"] for c in conditions.values())), notes=made["notes"])
 
 
@@ -72,7 +67,7 @@ def run_condition(seed: int, condition: str, args: argparse.Namespace) -> None:
     options = Options(drop_weights=True, save_seconds=120., budget=args.budget)
     run_study(study, store, args.workers or default_workers(), options)
     made = record({"full": store}, seed, f"python scripts/real_study.py --seeds {seed}")
-    about = with_condition(about, condition, made, precisions(store))
+    about = with_condition(about, condition, made)
     write_results(joined(tables, compact(store, "full")), about, args.out)
     print(f"Seed {seed}, {condition}: done, {about['conditions'][condition]['core_seconds']['full'] / 60:.0f} core-minutes.", flush=True)
 

@@ -20,6 +20,7 @@ from ..inference.results import Results, both_encoders, is_whole, level_without,
 from ..inference.seeds import Sums, over_seeds
 from ..predictions.degenerate import degenerate_pairs, degenerate_sentence
 from ..predictions.scores import tuned_words
+from .sentences import encoder_sentence
 
 # %% ../../nbs/report/04_result_sentences.ipynb #2ba8e64e
 def unpaired_words(
@@ -61,7 +62,8 @@ def seeds_words(
     if more: text += f" Further settings here, each on its own: {', '.join(more)}."
     tuned = tuned_words(tuple(pair) for a in results.about for pair in a.get("tuned", {}).get(results.setting, []))
     bad = "" if results.runs is None else degenerate_sentence(results.runs)
-    return " ".join(filter(None, [text, tuned, bad, missing_pairs_words(results)]))
+    made = [{v for a in results.about for v in a.get(name, {}).get(results.setting, [])} for name in ("precision", "notes")]
+    return " ".join(filter(None, [text, encoder_sentence(*made), tuned, bad, missing_pairs_words(results)]))
 
 # %% ../../nbs/report/04_result_sentences.ipynb #7da7c989
 def interval_words(

@@ -6,7 +6,7 @@
 __all__ = ['attempt', 'show', 'same_data', 'arm_name', 'headline_events', 'summarise', 'scores_by_seen', 'scrolling',
            'by_language', 'score_sentence', 'cut_sentence', 'inexpressible_table', 'inexpressible_sentence',
            'fault_sentence', 'calibration_sentence', 'change_sentence', 'sound', 'without_degenerate_sentence',
-           'made_words', 'few_languages', 'headline', 'missing_cells_words']
+           'encoder_sentence', 'made_words', 'few_languages', 'headline', 'missing_cells_words']
 
 # %% ../../nbs/report/03_sentences.ipynb #5a1af9b6
 from collections.abc import Callable, Iterable
@@ -25,6 +25,8 @@ from ..predictions.events import inexpressible, shown_event
 from ..predictions.scores import score_table, tuned_words
 from .change_figures import headline_figure
 from .figures import arm_look, arms
+from ..study.ledger import encoder_notes, trained_precisions
+from ..study.store import Store
 
 # %% ../../nbs/report/03_sentences.ipynb #f7b139e8
 def attempt(
@@ -289,6 +291,17 @@ def without_degenerate_sentence(
     if left.empty: return "**Without degenerate runs nothing is left here**, so this page has no finding about calibration."
     return f"*Without conditions and targets that have a degenerate run:* {say(left)}"
 
+# %% ../../nbs/report/03_sentences.ipynb #5b3146e8
+def encoder_sentence(
+    precisions: Iterable[str], # Of "bf16" and "fp32"
+    notes: Iterable[str],      # Such as "weights rounded to four bits"
+) -> str: # "" where neither is known
+    "In which precision the encoders of some results were trained, and what was done to their weights before"
+    names = [dict(bf16="bfloat16", fp32="float32").get(p, p) for p in sorted(set(precisions))]
+    trained = f"Encoders were trained in {' and '.join(names)}." if names else ""
+    told = f"The encoder before any training: {'; '.join(sorted(set(notes)))}." if notes else ""
+    return " ".join(filter(None, [trained, told]))
+
 # %% ../../nbs/report/03_sentences.ipynb #0c7a99a9
 def made_words(
     table: pd.DataFrame, # Anything with KEYS
@@ -298,9 +311,11 @@ def made_words(
     seeds = ", ".join(str(s) for s in sorted(table.seed.dropna().unique()))
     told = tuned_words(zip(*(table[table.tuned][k].astype(str) for k in ("target", "language"))) if "tuned" in table else ())
     tuned = f", with one exception. {told}" if told else "."
+    place = Store(store, create=False) if (Path(store) / "store.json").exists() else None
+    encoders = encoder_sentence(trained_precisions(place), encoder_notes(place)) if place else ""
     return (f"**How it was made.** Read from the store `{store}`, written by `xitcal run`. Labels used: English training and "
             f"validation labels only; labels of other languages served for nothing but evaluation{tuned} Models with seeds "
-            f"{seeds or 'none'}; results are conditional on these seeds. † phase 2 and the target train on the same data.")
+            f"{seeds or 'none'}; results are conditional on these seeds. {encoders} † phase 2 and the target train on the same data.").replace("  ", " ")
 
 # %% ../../nbs/report/03_sentences.ipynb #72f29b2d
 def few_languages(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['record_study', 'study_cells', 'prediction_tables', 'load_predictions', 'study_runs', 'cut_examples', 'source_records',
-           'moved_sentence', 'stored_encoders', 'encoder_notes', 'study_tasks']
+           'moved_sentence', 'stored_encoders', 'encoder_notes', 'trained_precisions', 'study_tasks']
 
 # %% ../../nbs/study/02_ledger.ipynb #f8ea726d
 import json
@@ -237,6 +237,14 @@ def encoder_notes(
     "What results must say of the encoders that finished stages started from"
     found = [_result(store, path.name).get("encoder_note") for path in sorted((store.path / "stages").iterdir())]
     return sorted({note for note in found if note})
+
+# %% ../../nbs/study/02_ledger.ipynb #ffad14fa
+def trained_precisions(
+    store: Store, # Any
+) -> list[str]: # Of "bf16" and "fp32"; none of stores that earlier versions made
+    "In which precision the encoders of a store were trained"
+    found = [_result(store, path.name).get("precision") for path in sorted((store.path / "stages").iterdir())]
+    return sorted({p for p in found if p})
 
 # %% ../../nbs/study/02_ledger.ipynb #60008223
 def study_tasks(

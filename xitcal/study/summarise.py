@@ -19,7 +19,7 @@ from ..inference.block_sums import CELL_COLUMNS, bin_table, block_table, cell_ta
 from ..inference.results import KEYS_OF_RESULTS, write_results
 from ..predictions.events import read_events
 from ..predictions.scores import example_scores, score_table
-from .ledger import encoder_notes, prediction_tables, study_cells, study_runs, study_tasks
+from .ledger import encoder_notes, prediction_tables, study_cells, study_runs, study_tasks, trained_precisions
 from .store import Store, versions
 
 # %% ../../nbs/study/08_summarise.ipynb #b191f38e
@@ -97,6 +97,7 @@ def record(
                 settings={n: json.loads((p / "study.json").read_text())["settings"] for n, p in stores.items()},
                 tuned={n: tuned_results(p) for n, p in stores.items()}, core_seconds={n: round(seconds(p)) for n, p in stores.items()}, planned=planned,
                 validation={n: phase2_learnt(p) for n, p in stores.items()},
+                precision={n: trained_precisions(Store(p, create=False)) for n, p in stores.items()},
                 notes={n: notes for n, p in stores.items() if (notes := encoder_notes(Store(p, create=False)))})
 
 # %% ../../nbs/study/08_summarise.ipynb #43c43813
