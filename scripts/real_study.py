@@ -26,7 +26,7 @@ from xitcal.study.summarise import compact, record
 from xitcal.training.trainer import Options
 
 root = Path(__file__).parents[1]
-KINDS = ("blocks", "cells", "bins", "english")
+KINDS = ("blocks", "cells", "bins", "english", "runs")
 
 
 def known_results(folder: Path, seed: int) -> tuple[dict[str, pd.DataFrame], dict]:
