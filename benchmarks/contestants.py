@@ -39,12 +39,18 @@ class Work:
     test_rows: int       # Rows a language to predict
     epochs: float        # Passes over the training rows
     validation: int = 500 # English validation rows
+    source: str = "embedded" # Suite
+    model: str = ""      # Folder or hub id of the encoder; "" for the suite's own
+    changes: dict | None = None # To the task's recipe
 
     @cached_property
-    def suite(self): return find_suite("embedded")
+    def suite(self): return find_suite(self.source)
 
     @cached_property
-    def tokenizer(self): return load_tokenizer(self.suite.encoder())
+    def encoder(self): return self.model or self.suite.encoder()
+
+    @cached_property
+    def tokenizer(self): return load_tokenizer(self.encoder)
 
     @cached_property
     def test(self): return self.suite.tasks[self.target]
@@ -56,7 +62,7 @@ class Work:
     def kind(self): return kind_of(self.task)
 
     @property
-    def recipe(self) -> Recipe: return replace(self.task.recipe, rows=self.rows, epochs=self.epochs)
+    def recipe(self) -> Recipe: return replace(self.task.recipe, rows=self.rows, epochs=self.epochs, **self.changes or {})
 
     @cached_property
     def train_rows(self): return self.suite.rows(self.task.name, "train", ["en"], n=self.rows)
@@ -106,7 +112,7 @@ def _trainer(work: Work, model, folder: str, data=None, **options) -> Trainer:
 
 def _head(work: Work, seed: int, attention: str):
     "The encoder under a fresh head"
-    model = build_head(work.suite.encoder(), work.task, seed)
+    model = build_head(work.encoder, work.task, seed)
     model.set_attn_implementation(attention)
     return model
 
@@ -125,7 +131,7 @@ def train_xitcal(work: Work, seed: int = 0, precision: str = "auto", attention: 
     "Processor seconds, optimiser steps, model"
     with TemporaryDirectory() as folder:
         options = Options(precision=precision, save_seconds=1e9)
-        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, seed, Path(folder), options)
+        training = Training(work.encoder, [Material(work.task, work.train_rows)], work.recipe, seed, Path(folder), options)
         model = training.models[work.task.name]
         model.set_attn_implementation(attention)
         start = time.process_time()
@@ -162,7 +168,7 @@ def predict_xitcal(work: Work, model, bf16: bool = False, attention: str = "eage
 def step_seconds(work: Work, compiled: bool, warm: int = 20) -> tuple[float, float]:
     "Processor seconds of the first `warm` steps of a training, which compile where that is asked for, and of one step after them"
     with TemporaryDirectory() as folder:
-        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
+        training = Training(work.encoder, [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options(compile=compiled))
         training.runnable, seconds = {n: torch.compile(m, dynamic=True) if compiled else m for n, m in training.models.items()}, []
         with encoder_precision(list(training.models.values()), use_bf16("auto", training.accelerator.device)):
             for _ in range(len(training.steps)):
@@ -177,7 +183,7 @@ def step_seconds(work: Work, compiled: bool, warm: int = 20) -> tuple[float, flo
 def padding(work: Work) -> dict[str, float]:
     "Share of padding among what xitcal computes, in training and in prediction: what packing texts without any could save at most"
     with TemporaryDirectory() as folder:
-        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
+        training = Training(work.encoder, [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
         features, budget = training.features[work.task.name], training.options.budget
         steps = [[work.kind.length(features[i]) for i in chosen] for _, chosen in training.steps]
         batches = [[lengths[i] for i in batch] for lengths in steps for batch in share_of_step(lengths, budget)]

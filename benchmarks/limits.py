@@ -8,7 +8,7 @@ import torch
 from contestants import Work, predict_xitcal
 from torch.profiler import ProfilerActivity, profile
 
-from xitcal.training.models import encoder_precision, load_encoder
+from xitcal.training.models import encoder_precision, load_encoder, use_bf16
 from xitcal.training.trainer import Material, Options, Training
 
 
@@ -61,9 +61,9 @@ def grouped(seen: profile) -> dict[str, float]:
 def profile_shares(work: Work, steps: int = 30) -> dict[str, float]:
     "Share of the processor time of a training (as the study runs) in each group of operations"
     with TemporaryDirectory() as folder:
-        training = Training(work.suite.encoder(), [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
+        training = Training(work.encoder, [Material(work.task, work.train_rows)], work.recipe, 0, Path(folder), Options())
         training.runnable, steps = training.models, min(steps, len(training.steps) - 1)
-        with encoder_precision(list(training.models.values()), torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        with encoder_precision(list(training.models.values()), use_bf16("auto", training.accelerator.device)):
             training.step()  # warms up
             with profile(activities=[ProfilerActivity.CPU]) as seen:
                 for _ in range(steps): training.step()

@@ -1,6 +1,7 @@
 """How fast xitcal trains and predicts beside transformers' Trainer, on this machine, in this process: `make bench`
 
-Writes speed.csv (one row a measurement) and speed.json (facts of the machine). One thread in one process for every contestant, as the
+Writes speed.csv (one row a measurement) and speed.json (facts of the machine). `--model build/e5-small --data DATA` measures XNLI with a
+pretrained encoder instead, into true_size.csv. One thread in one process for every contestant, as the
 study runs one worker a core; leave the machine alone meanwhile. About ten minutes."""
 import argparse
 import json
@@ -72,7 +73,7 @@ def measure_training(work: Work, repeats: int, best: str) -> tuple[list[dict], o
     for name, results in found.items():
         scores = [score for _, _, score, _ in results]
         rows.append(row("training", work.target, name, contestants[name][0], [s for s, *_ in results],
-                        6 * body_weights(work.suite.encoder()) * tokens, tokens=round(tokens), steps=results[0][1],
+                        6 * body_weights(work.encoder) * tokens, tokens=round(tokens), steps=results[0][1],
                         score=statistics.mean(scores), score_sd=statistics.stdev(scores) if repeats > 1 else None))
     return rows, found["xitcal"][0][3]
 
@@ -88,13 +89,13 @@ def measure_prediction(work: Work, model, repeats: int) -> list[dict]:
                    "Trainer at its best": (best, lambda r: predict_trainer(work, model, **PREDICTION[best]))}
     found = rounds({name: lambda r, run=run: run(r)[0] for name, (_, run) in contestants.items()}, repeats)
     tokens = work.tokens(work.test_features)
-    return [row("prediction", work.target, name, contestants[name][0], seconds, 2 * body_weights(work.suite.encoder()) * tokens, tokens=tokens)
+    return [row("prediction", work.target, name, contestants[name][0], seconds, 2 * body_weights(work.encoder) * tokens, tokens=tokens)
             for name, seconds in found.items()]
 
 
 def measure_attention(work: Work, model, repeats: int) -> list[dict]:
     "Rows that compare written-out with fused attention, in xitcal's own training and prediction"
-    short, weights = replace(work, epochs=work.epochs / 4), body_weights(work.suite.encoder())
+    short, weights = replace(work, epochs=work.epochs / 4), body_weights(work.encoder)
     runs = {("training", a): lambda r, a=a: train_xitcal(short, 0, attention=a)[0] for a in ("eager", "sdpa")}
     runs |= {("prediction", a): lambda r, a=a: predict_xitcal(work, model, attention=a)[0] for a in ("eager", "sdpa")}
     operations = {"training": 6 * weights * work.tokens(work.train_features) * short.epochs, "prediction": 2 * weights * work.tokens(work.test_features)}
@@ -104,7 +105,7 @@ def measure_attention(work: Work, model, repeats: int) -> list[dict]:
 def measure_compiled(work: Work, model, repeats: int) -> list[dict]:
     "Rows that compare xitcal's own step of training and its prediction with what torch.compile makes of them; none where there is no compiler"
     if not shutil.which(os.environ.get("CXX", "g++")): return []
-    weights = body_weights(work.suite.encoder())
+    weights = body_weights(work.encoder)
     step = work.tokens(work.train_features) / work.rows * work.recipe.batch_size # its tokens
     operations = {"training": 6 * weights * step, "prediction": 2 * weights * work.tokens(work.test_features)}
     compiled = torch.compile(model, dynamic=True)
@@ -120,7 +121,7 @@ def measure_compiled(work: Work, model, repeats: int) -> list[dict]:
 
 def measure_limits(work: Work, large: int, tokens: int) -> list[dict]:
     "Rows of the rates of matrix products: one large product, and those of the encoder for the tokens of one step"
-    sizes = {"large": [(large, large, large)], "of the encoder": encoder_shapes(work.suite.encoder(), tokens)}
+    sizes = {"large": [(large, large, large)], "of the encoder": encoder_shapes(work.encoder, tokens)}
     setting = {"large": f"{large} x {large}", "of the encoder": f"{tokens} tokens, forward and backward"}
     rows = []
     for name, shapes in sizes.items():
@@ -175,15 +176,33 @@ def bench(targets=TARGETS, rows: int = 2000, test_rows: int = 50, epochs: float 
     return finish(found)
 
 
+def bench_model(model: str, rows: int = 640, test_rows: int = 8, repeats: int = 2, large: int = 2048) -> pd.DataFrame:
+    "Training and prediction of a pretrained encoder of another size on XNLI, without the comparisons of attention and compilation"
+    torch.set_num_threads(1)
+    same = dict(batch_size=32, learning_rate=5e-5, evaluate_every=0, keep_best=False, patience=0)
+    work = Work("xnli", rows, test_rows, 1., 100, "xtreme", model, same)
+    batch = round(work.recipe.batch_size * work.tokens(work.train_features) / work.rows)
+    found = measure_limits(work, large, batch)
+    best = fastest(TRAINING, lambda few=replace(work, rows=rows // 5), **options: train_trainer(few, **options))
+    trained, trained_model = measure_training(work, repeats, best)
+    found += trained + measure_prediction(work, trained_model, repeats)
+    for what, shares in dict(training=profile_shares(replace(work, rows=rows // 5)), prediction=predicted_shares(work, trained_model)).items():
+        found += [dict(part="profile", task="xnli", contestant=name, setting=what, share=share) for name, share in shares.items()]
+    return finish(found)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for speed.csv and speed.json")
-    folder, started, used = parser.parse_args().out, time.perf_counter(), time.process_time()
-    table = bench()
+    parser.add_argument("--model", help="folder or hub id of a pretrained encoder: XNLI at its size, into true_size.csv and true_size.json")
+    parser.add_argument("--data", help="folder of the real data, for --model")
+    args, started, used = parser.parse_args(), time.perf_counter(), time.process_time()
+    if args.data: os.environ["XITCAL_DATA"] = str(Path(args.data).resolve())
+    table, name = (bench_model(args.model), "true_size") if args.model else (bench(), "speed")
     elapsed, used = time.perf_counter() - started, time.process_time() - used
-    table.round(4).to_csv(folder / "speed.csv", index=False)
+    table.round(4).to_csv(args.out / f"{name}.csv", index=False)
     facts = machine() | dict(elapsed_seconds=round(elapsed), processor_seconds=round(used))
-    (folder / "speed.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (args.out / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(table[["part", "task", "contestant", "setting", "seconds", "gflops", "share", "times"]].round(3).to_string())
 
 

@@ -126,7 +126,7 @@ def test_the_page_of_another_suite_prices_nothing(tmp_path, monkeypatch):
 def test_the_report_of_an_empty_store(empty, tmp_path, monkeypatch):
     "With a study that nothing is done of, and without a study; two of its pages"
     wanted = [p for p in results_notebooks() if "/".join(p.parts[-2:]) in (PAGE, "default/01_scores.ipynb")]
-    monkeypatch.setattr("xitcal.report.html.results_notebooks", lambda: wanted)
+    monkeypatch.setattr("xitcal.report.html.results_notebooks", lambda *parts: wanted)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for store in (empty, Store(tmp_path / "bare").path):
         page = write_report(store, tmp_path / "report.html", progress=False).read_text()

@@ -3,7 +3,7 @@
 The names most people need are offered here and loaded when they are asked for: `from xitcal import Study, run_study, calibrate`."""
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "core.errors": ["XitcalError"],

@@ -259,10 +259,11 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
 # %% ../nbs/cli.ipynb #d43fa650
 @app.command()
 def report(store: _Store = Path("study"),
-           out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html")):
-    "Run the results notebooks on a store and write one self-contained page."
+           out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+           every: Annotated[bool, typer.Option("--all", help="Also the pages on recalibration, thresholds, and how far the answer can be trusted.")] = False):
+    "Run the results notebooks that answer the question on a store and write one self-contained page."
     from xitcal.report.html import write_report
-    typer.echo(f"Report: {write_report(store, out)}")
+    typer.echo(f"Report: {write_report(store, out, every=every)}")
 
 # %% ../nbs/cli.ipynb #1236742d
 @app.command()

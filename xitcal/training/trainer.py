@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,8 +192,9 @@ def step(
     kind, features = kind_of(self.materials[name].task), [self.features[name][i] for i in chosen]
     batches = share_of_step([kind.length(f) for f in features], self.options.budget, self.accelerator.process_index,
                             self.accelerator.num_processes)
-    loss = _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id, self.recipe.label_smoothing,
-                     self.accelerator)
+    with nullcontext() if self.options.compile else cheap_dropout():
+        loss = _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id, self.recipe.label_smoothing,
+                         self.accelerator)
     if not math.isfinite(loss):
         raise XitcalError(f"The loss of {name} became {loss} at step {self.done + 1} of {len(self.steps)} with learning rate "
                           f"{self.recipe.learning_rate}; lower it. The last good checkpoint is {self.work / 'state.safetensors'}.")
@@ -312,7 +314,7 @@ def run(self: Training) -> None:
     bar = tqdm(total=len(self.steps), initial=self.done, desc=f"train {'+'.join(self.models)}", leave=False,
                disable=None if self.options.progress else True)
     while self.done < len(self.steps) and not stop:
-        with encoder_precision(models, bf16), cheap_dropout(): loss = self.step()
+        with encoder_precision(models, bf16): loss = self.step()
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
         if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
         self._average()
