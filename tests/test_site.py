@@ -344,9 +344,9 @@ def test_formulas_cards_and_themes_are_set(site):
 
 
 def test_results_pages_fold_their_code(site):
-    "All but the hypotheses, which were committed before the results and stay as they are"
+    "All but the hypotheses of both studies, which were committed before the results and stay as they are"
     open_ = [name for name, page in site.pages.items() if name.startswith("results/") and front(page).get("code-fold") is not True]
-    assert open_ == ["results/trust/00_hypotheses.ipynb"]
+    assert open_ == ["results/real/01_questions.ipynb", "results/trust/00_hypotheses.ipynb"]
     assert not [name for name, page in site.pages.items() for cell in page["cells"][1:] if "code-fold: true" in source(cell)]
 
 
