@@ -71,8 +71,13 @@ check: export readme
 lab: $(VENV)/.dev
 	$(BIN)/jupyter lab nbs
 
+# Not nbdev_docs: it would write README.md as well, with image paths that do not exist.
 site: $(VENV)/.dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_docs
+	@command -v quarto >/dev/null || (echo "make site needs Quarto (https://quarto.org)"; exit 1)
+	$(BIN)/python -c "from nbdev.quarto import refresh_quarto_yml as settings; from nbdev.serve import proc_nbs; settings(); proc_nbs(force=True, n_workers=0)"
+	cd _proc && quarto render --no-cache
+	rm -rf _docs
+	mv _proc/_docs _docs
 
 wheel: $(VENV)/.dev
 	rm -rf dist build

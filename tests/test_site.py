@@ -4,6 +4,7 @@ import base64
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import mistune
 import nbformat
@@ -304,10 +306,69 @@ def test_there_is_much_to_check(site):
 
 def test_the_navigation_has_its_entries():
     bar = yaml.safe_load((root / "_quarto.yml").read_text())["website"]["navbar"]
-    assert [item.get("text") for item in bar["left"]] == ["Get started", "Tutorials", "Results", "Library"] and bar["search"] is True
+    assert [item.get("text") for item in bar["left"]] == ["Results", "Tutorials", "Library"] and bar["search"] is True
+    assert bar["left"][0]["menu"][0] == {"text": "The answer", "href": "results/answer/01_answer.ipynb"}
     side = yaml.safe_load((root / "nbs" / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
-    tutorials = {page for _, page in items(side) if page and page.startswith("tutorials/")}
-    assert tutorials == {page for _, page in items(bar["left"]) if page and page.startswith("tutorials/")}
+    for folder in ("tutorials/", "results/"):
+        listed = [page for _, page in items(side) if page and page.startswith(folder)]
+        assert sorted(listed) == sorted(page for _, page in items(bar["left"]) if page and page.startswith(folder))
+
+
+def test_no_entry_is_highlighted_on_every_page():
+    "Quarto marks the first plain link of the navbar that the page's sidebar holds too; entries of menus it leaves alone"
+    website = yaml.safe_load((root / "_quarto.yml").read_text())["website"]
+    side = yaml.safe_load((root / "nbs" / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
+    plain_links = {item.get("href") for part in ("left", "right") for item in website["navbar"][part]}
+    assert not plain_links & {page for _, page in items(side) if page}
+
+
+def test_the_results_menu_has_groups():
+    menu = yaml.safe_load((root / "_quarto.yml").read_text())["website"]["navbar"]["left"][0]["menu"]
+    assert [item["text"] for item in menu if "href" not in item] == ["What to do with it", "How far to trust it", "The default study"]
+
+
+def test_no_title_stands_in_the_sidebar_twice():
+    side = yaml.safe_load((root / "nbs" / "sidebar.yml").read_text())["website"]["sidebar"]["contents"]
+    labels = [label.lower() for label, _ in items(side)]
+    assert len(labels) == len(set(labels))
+
+
+def test_formulas_cards_and_themes_are_set(site):
+    settings = site.yaml("_quarto.yml")
+    page, website = settings["format"]["html"], settings["website"]
+    assert page["html-math-method"] == "mathml" and page["code-overflow"] == "wrap"
+    assert page["theme"] == {"light": "cosmo", "dark": "darkly"} and (site.folder / page["css"]).is_file()
+    assert website["open-graph"] is True and website["twitter-card"] is True and website["image-alt"]
+    assert (site.folder / website["image"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert ElementTree.parse(site.folder / website["favicon"]).getroot().tag.endswith("}svg")
+
+
+def test_results_pages_fold_their_code(site):
+    "All but the hypotheses of both studies, which were committed before the results and stay as they are"
+    open_ = [name for name, page in site.pages.items() if name.startswith("results/") and front(page).get("code-fold") is not True]
+    assert open_ == ["results/real/01_questions.ipynb", "results/trust/00_hypotheses.ipynb"]
+    assert not [name for name, page in site.pages.items() for cell in page["cells"][1:] if "code-fold: true" in source(cell)]
+
+
+def test_making_the_site_leaves_the_readme_alone(tmp_path):
+    "`make site` with a stand-in for Quarto that does what Quarto does for nbdev, on a README that is older than its notebook"
+    (tmp_path / "nbs").mkdir()
+    for name in ("Makefile", "settings.ini", "_quarto.yml"):
+        shutil.copy(root / name, tmp_path)
+    (tmp_path / "nbs" / "_quarto.yml").symlink_to("../_quarto.yml")
+    (tmp_path / "README.md").write_text("kept")
+    os.utime(tmp_path / "README.md", (0, 0))
+    (tmp_path / "nbs" / "index.ipynb").write_text(json.dumps(notebook(markdown("# xitcal\n\n> What it says."))))
+    tool = tmp_path / "bin" / "quarto"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\necho "$@" >> "$CALLS"\nmkdir -p _docs\necho page > _docs/index.html\necho spoilt > _docs/README.md\n')
+    tool.chmod(0o755)
+    done = subprocess.run(["make", "-o", ".venv/.dev", "site", f"BIN={Path(sys.executable).parent}"], cwd=tmp_path, capture_output=True, text=True,
+                          env=dict(os.environ, PATH=f"{tool.parent}{os.pathsep}{os.environ['PATH']}", CALLS=str(tmp_path / "calls")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "README.md").read_text() == "kept" and (tmp_path / "_docs" / "index.html").read_text() == "page\n"
+    assert (tmp_path / "calls").read_text() == "render --no-cache\n"
+    assert "output-dir: _docs" in (tmp_path / "_proc" / "nbdev.yml").read_text() # where Quarto writes, and `mv` looks
 
 
 def test_the_notebooks_and_the_working_tree_stay_as_they_are(made):
