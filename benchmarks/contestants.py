@@ -136,7 +136,9 @@ def train_xitcal(work: Work, seed: int = 0, precision: str = "auto", attention: 
         model.set_attn_implementation(attention)
         start = time.process_time()
         training.run()
-        return time.process_time() - start, training.done, model
+        seconds = time.process_time() - start
+        if training.rows is not None: model.base_model.set_input_embeddings(training.rows.whole()) # as `finish` does
+        return seconds, training.done, model
 
 
 def predict_trainer(work: Work, model, attention: str = "sdpa", by_length: bool = False, **options) -> tuple[float, list[np.ndarray]]:

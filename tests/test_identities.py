@@ -49,7 +49,8 @@ def test_stages_have_the_names_they_had():
 
 
 def test_committed_tables_hold_the_numbers_they_held():
-    assert tables() == json.loads(RECORD.read_text())["tables"]
+    held, now = json.loads(RECORD.read_text())["tables"], tables()
+    assert {name: now.get(name) for name in held} == held  # tables of later studies may join them
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from ..core.errors import XitcalError, check_name, write_atomic
 from ..data.tasks import Recipe, Task, check_recipe
 from ..kinds.registry import kind_of
-from .batching import mixed_steps, share_of_step, training_steps
+from .batching import buckets, mixed_steps, share_of_step, training_steps
 from .dropout import cheap_dropout
 from .embedding_rows import EmbeddingRows, occurring_tokens, train_rows, whole_embeddings
 from xitcal.training.models import (add_lora, build_heads, check_lengths, encoder_precision, load_tokenizer, silence_transformers, use_bf16,
@@ -132,25 +132,16 @@ def _backward(model, kind, features, batches, pad_id, smoothing, accelerator):
         total += loss.detach()
     return accelerator.reduce(total).item()
 
-# %% ../../nbs/training/06_trainer.ipynb #81482b55
-def _buckets(tensors: list[torch.Tensor], most: int = 2 ** 24) -> list[list[torch.Tensor]]:
-    "Tensors in groups of at most `most` numbers, so that few messages carry them; a larger tensor goes alone"
-    groups, size = [[]], 0
-    for t in tensors:
-        if groups[-1] and size + t.numel() > most: groups, size = [*groups, []], 0
-        groups[-1].append(t)
-        size += t.numel()
-    return groups
-
 # %% ../../nbs/training/06_trainer.ipynb #87eedb15
 def _sum_gradients(parameters, accelerator):
     "Add up gradients over processes"
     if accelerator.num_processes == 1: return
     for p in parameters:
         if p.grad is None: p.grad = torch.zeros_like(p)
-    for bucket in _buckets([p.grad for p in parameters]):
-        total = accelerator.reduce(torch.cat([g.flatten() for g in bucket]))
-        for g, part in zip(bucket, total.split([g.numel() for g in bucket])): g.copy_(part.view_as(g))
+    for bucket in buckets([p.numel() for p in parameters]):
+        grads = [parameters[i].grad for i in bucket]
+        total = accelerator.reduce(torch.cat([g.flatten() for g in grads]))
+        for g, part in zip(grads, total.split([g.numel() for g in grads])): g.copy_(part.view_as(g))
 
 # %% ../../nbs/training/06_trainer.ipynb #4d572972
 def _accelerator(options: Options) -> Accelerator:
