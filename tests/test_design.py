@@ -65,6 +65,14 @@ def test_notebooks_pass_their_lint():
     assert done.returncode == 0, done.stdout
 
 
+def test_the_lint_finds_words_that_are_out():
+    sys.path.insert(0, str(root / "tools"))
+    from lint_nb import check_words
+    assert check_words("Two arms, told from chance") == ["says 'told from chance'; say: significant", "says 'arms'; say: condition"]
+    assert check_words("see notebook 31bd") and check_words("The null floor of an estimate")
+    assert not check_words("The array `arms` of [results](../arms/04_results.ipynb) has one row for each condition, and charm is none of them.")
+
+
 def test_readme_is_the_index_notebook(tmp_path):
     before = (root / "README.md").read_text()
     subprocess.run([sys.executable, root / "tools" / "readme.py"], check=True)

@@ -3,7 +3,8 @@
 Library notebooks: title and description; imports alone in their cell; one public definition to an exported cell, of at most 30 lines
 that are not blank; a docstring and a comment on every parameter; an example or test close behind (a docstring is enough for what
 modules share among themselves, in cells marked exporti); imports of xitcal from
-lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, under 500 KB (results: 1 MB)."""
+lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, no word in
+prose that the field does not have (WORDS), under 500 KB (results: 1 MB)."""
 import ast
 import re
 import sys
@@ -101,6 +102,20 @@ def check_library(notebook, paths, own) -> list[str]:
     return faults
 
 
+WORDS = { # what prose does not say, and what it says instead; names in backticks and targets of links are free
+    r"told from (chance|no change)": "significant", r"\barms?\b": "condition", r"\bloud(er)?\b": "over-confident", r"\bshare right\b": "accuracy",
+    r"\bnull floors?\b": "expected value under calibration", r"\bimagined rows?\b": "pseudo-observations", r"\bhanded in\b": "submitted",
+    r"\bshrunken\b": "shrunk", r"\bsorts? of (event|phase 2)\b": "event type, condition", r"\bdrawn models?\b": "simulated calibrated models",
+    r"\bnotebooks? \d\d[a-z]*\b": "its title and a link", r"\b(is|are) (asked|told)\b": "who asks or says it", r"\bstands? beside\b": "a plain verb"}
+REGISTERED = "00_hypotheses.ipynb" # nothing on it changes
+
+
+def check_words(source: str) -> list[str]:
+    "Words of a Markdown text that readers of the field would have to learn"
+    plain = re.sub(r"`[^`]*`|\]\([^)]*\)", "", source)
+    return [f"says {found[0]!r}; say: {better}" for word, better in WORDS.items() if (found := re.search(word, plain, re.I))]
+
+
 def check_any(path, notebook) -> list[str]:
     "Faults of any notebook"
     faults = []
@@ -110,6 +125,8 @@ def check_any(path, notebook) -> list[str]:
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         faults.append("the kernel is not python3")
     for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown" and path.name != REGISTERED:
+            faults += [f"cell {i} {f}" for f in check_words(cell.source)]
         if any(o.get("output_type") == "error" for o in cell.get("outputs", [])):
             faults.append(f"cell {i} holds an error")
         if re.search(r"/(home|root|tmp|Users)/\w", str(cell.get("outputs", ""))):
