@@ -424,7 +424,7 @@ def test_validation_is_a_mean_over_rows_and_not_over_batches(monkeypatch):
     rows = find_suite("embedded").rows("mnli", "validation", ("en",), 17)
     task = find_suite("embedded").tasks["mnli"]
     state = SimpleNamespace(materials=dict(mnli=SimpleNamespace(validation=rows, task=task)), models=dict(mnli=None), tokenizer=None,
-                            recipe=SimpleNamespace(evaluate_rows=500))
+                            recipe=SimpleNamespace(evaluate_rows=500), rows=None, _encoder=lambda: None)
     assert training.Training.validate(state) == pytest.approx(16 / 17, abs=1e-12)
 
 
