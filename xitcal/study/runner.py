@@ -256,6 +256,7 @@ def _tell_moved(plan: Plan, store: Store) -> None:
 
 def _tell_degenerate(store: Store) -> None:
     "Say on standard error which runs have learnt nothing or give one answer to everything"
+    if not study_cells(store.path)["done"].any(): return # another process's study, or none of its cells has been predicted
     if told := degenerate_sentence(study_runs(store.path)): print(f"xitcal: {told.replace('**', '')}", file=sys.stderr)
 
 # %% ../../nbs/study/05_runner.ipynb #40dde7d1
