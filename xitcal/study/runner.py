@@ -30,7 +30,7 @@ from ..data.suites import ADDED, find_suite
 from ..data.tasks import MASKED, NONE, OWN
 from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
-from .ledger import moved_sentence, record_study, source_records, stored_encoders, study_runs
+from .ledger import moved_sentence, record_study, source_records, stored_encoders, study_cells, study_runs
 from .stages import do_stage, hub_encoder
 from .store import Store
 from ..training.models import check_targets, empty_encoder, headless
