@@ -1,14 +1,16 @@
-"""The study on real language, condition by condition: `python scripts/real_study.py --data DATA`
+"""The study on real language, piece by piece: `python scripts/real_study.py --data DATA`
 
-Each seed and condition is run in a store of its own below `study-real` (git-ignored; it resumes by itself), and models are dropped when
-nothing starts from them any more. After each condition its compact results join those of the seed in the committed folder, in the form of
-the full study's: seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet, seed-N-english.parquet and seed-N.json. A condition
-that is there is not run again, so a fresh clone with the data and the encoder (`scripts/e5_small.py --out build/e5-small`) goes on where
-the last run stopped. All conditions of a seed must have been trained in the same precision: the script refuses to add one of another.
+A piece is one seed, one condition and one part of the targets (`REAL_PARTS`). The pieces of a seed and condition share a store below
+`study-real` (git-ignored; it resumes by itself), and models are dropped when nothing starts from them any more. After each piece its compact
+results join those of the seed in the committed folder, in the form of the full study's: seed-N-blocks.parquet, seed-N-cells.parquet,
+seed-N-bins.parquet, seed-N-english.parquet, seed-N-runs.parquet and seed-N.json. A piece that is there is not run again, so a fresh clone
+with the data and the encoder (`scripts/e5_small.py --out build/e5-small`) goes on where the last run stopped. All pieces of a seed must
+have been trained in the same precision: the script refuses to add one of another.
 
-    python scripts/real_study.py --data DATA --seeds 0 --condition none,mnli
+    python scripts/real_study.py --data DATA --seeds 0,1,2 --condition none,mnli --part tags,inference
     python scripts/real_study.py --data DATA --plan"""
 import argparse
+import itertools
 import json
 import os
 from dataclasses import replace
@@ -18,10 +20,11 @@ import pandas as pd
 
 from xitcal.core.errors import XitcalError
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
-from xitcal.study.grid import make_plan
+from xitcal.study.grid import Study, make_plan
 from xitcal.study.plan_text import cost_text
-from xitcal.study.protocol import REAL
-from xitcal.study.runner import default_workers, run_study
+from xitcal.study.protocol import REAL, REAL_PARTS
+from xitcal.study.runner import default_workers, drop_used, run_study
+from xitcal.study.store import Store
 from xitcal.study.summarise import compact, record
 from xitcal.training.trainer import Options
 
@@ -43,33 +46,50 @@ def joined(old: dict[str, pd.DataFrame], new: dict[str, pd.DataFrame]) -> dict[s
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in tables.items()}
 
 
-def with_condition(about: dict, condition: str, made: dict) -> dict:
-    "The record of a seed with one condition more"
+def of_part(tables: dict[str, pd.DataFrame], part: str) -> dict[str, pd.DataFrame]:
+    "The rows of a part's targets"
+    return {kind: t[t.target.isin(REAL_PARTS[part])] for kind, t in tables.items()}
+
+
+def with_piece(about: dict, piece: str, made: dict) -> dict:
+    "The record of a seed with one piece more"
     used = made["precision"]["full"]
     if about and (known := about["precision"]["full"]) != used:
-        raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(known)} and {condition} in {', '.join(used)}; remove the store of that "
+        raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(known)} and {piece} in {', '.join(used)}; remove the store of that "
                           f"condition and run it again with --precision {known[0]}.")
-    conditions = about.get("conditions", {}) | {condition: {n: made[n] for n in ("date", "versions", "validation", "core_seconds")}}
+    pieces = about.get("pieces", {}) | {piece: {n: made[n] for n in ("date", "versions", "validation", "core_seconds")}}
     settings = made["settings"]["full"] | dict(precision=used[0])
-    planned = about.get("planned", {}).get("full", []) + made["planned"]["full"]
-    validation = about.get("validation", {}).get("full", []) + made["validation"]["full"]
+    planned = [*map(list, dict.fromkeys(map(tuple, about.get("planned", {}).get("full", []) + made["planned"]["full"])))]
+    validation = [v for p in pieces.values() for v in p["validation"]["full"]]
     return dict(command=made["command"], date=made["date"], seed=made["seed"], versions=made["versions"], settings=dict(full=settings), tuned=made["tuned"],
-                planned=dict(full=planned), validation=dict(full=validation), precision=made["precision"], conditions=conditions,
-                core_seconds=dict(full=sum(c["core_seconds"]["full"] for c in conditions.values())), notes=made["notes"])
+                planned=dict(full=planned), validation=dict(full=validation), precision=made["precision"], pieces=pieces,
+                core_seconds=dict(full=sum(p["core_seconds"]["full"] for p in pieces.values())), notes=made["notes"])
 
 
-def run_condition(seed: int, condition: str, args: argparse.Namespace) -> None:
-    "Run one condition of one seed and add its results, unless they are there"
-    tables, about = known_results(args.out, seed)
-    if condition in about.get("conditions", {}): return print(f"Seed {seed}, {condition}: in {args.out.name}.")
-    study = replace(REAL, seeds=(seed,), intermediates=(condition,), precision=args.precision)
-    store = args.folder / f"{seed}-{condition.replace(':', '-')}"
-    options = Options(drop_weights=True, save_seconds=120., budget=args.budget)
-    run_study(study, store, args.workers or default_workers(), options)
-    made = record({"full": store}, seed, f"python scripts/real_study.py --seeds {seed}")
-    about = with_condition(about, condition, made)
-    write_results(joined(tables, compact(store, "full")), about, args.out)
-    print(f"Seed {seed}, {condition}: done, {about['conditions'][condition]['core_seconds']['full'] / 60:.0f} core-minutes.", flush=True)
+def drop_all_used(study: Study, store: Store) -> None:
+    "Drop the weights that no part of the condition needs any more"
+    plan = make_plan(study)
+    for stage in plan.stages.values():
+        if store.published(stage.name): drop_used(plan, stage, store)
+
+
+def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace) -> None:
+    "Run one part of one condition of one seed and add its results, unless they are there"
+    piece, (tables, about) = f"{condition} {part}", known_results(args.out, seed)
+    if piece in about.get("pieces", {}): return print(f"Seed {seed}, {piece}: in {args.out.name}.")
+    whole = replace(REAL, seeds=(seed,), intermediates=(condition,), precision=args.precision)
+    study, store = replace(whole, targets=REAL_PARTS[part]), Store(args.folder / f"{seed}-{condition.replace(':', '-')}")
+    if not (plan := make_plan(study)).cells: return print(f"Seed {seed}, {piece}: nothing to do.")
+    before = sum(store.manifest(s)["seconds"] for s in plan.stages if store.published(s) and plan.stages[s].phase == "intermediate")
+    run_study(study, store.path, args.workers or default_workers(), Options(save_seconds=120., budget=args.budget))
+    made = record({"full": store.path}, seed, f"python scripts/real_study.py --seeds {seed}")
+    stages = [s.name for s in plan.stages.values() if s.phase != "pretrained"]
+    made["core_seconds"] = dict(full=round(sum(store.manifest(s)["seconds"] for s in stages) - before)) # a training that parts share counts once
+    made["planned"] = dict(full=[[i, t] for i, t in made["planned"]["full"] if t in REAL_PARTS[part]])
+    about = with_piece(about, piece, made)
+    write_results(joined(tables, of_part(compact(store.path, "full"), part)), about, args.out)
+    drop_all_used(whole, store)
+    print(f"Seed {seed}, {piece}: done, {about['pieces'][piece]['core_seconds']['full'] / 60:.0f} core-minutes.", flush=True)
 
 
 def main():
@@ -77,6 +97,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of the real data, as for `xitcal run --data`")
     parser.add_argument("--seeds", help="default: all of the study, in turn")
     parser.add_argument("--condition", help="default: all of the study, in turn")
+    parser.add_argument("--part", default=",".join(REAL_PARTS), help="default: %(default)s")
     parser.add_argument("--folder", type=Path, default=root / "study-real", help="where stores are")
     parser.add_argument("--out", type=Path, default=root / "studies" / "real", help="where compact results go")
     parser.add_argument("--workers", type=int)
@@ -87,8 +108,9 @@ def main():
     os.environ["XITCAL_DATA"] = str(Path(args.data).resolve())
     os.chdir(root) # the study names its encoder build/e5-small
     if args.plan: return print(cost_text(make_plan(replace(REAL, seeds=REAL.seeds[:1])), args.workers or default_workers(), None))
-    for seed in map(int, args.seeds.split(",")) if args.seeds else REAL.seeds:
-        for condition in args.condition.split(",") if args.condition else REAL.intermediates: run_condition(seed, condition, args)
+    conditions = args.condition.split(",") if args.condition else REAL.intermediates
+    seeds = [*map(int, args.seeds.split(","))] if args.seeds else REAL.seeds
+    for part, seed, condition in itertools.product(args.part.split(","), seeds, conditions): run_piece(seed, condition, part, args)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ import argparse
 import json
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,34 +17,52 @@ import real_study  # noqa: E402
 
 SMALL = Study(intermediates=("none", "mnli"), targets=("xnli", "tatoeba"), languages=("en", "sw"), seeds=(0, 1), intermediate_rows=32, target_rows=32,
               test_rows=8, calibration_rows=12)
+PARTS = {"pairs": ("xnli",), "retrieval": ("tatoeba",)}
 
 
-def test_conditions_join_one_by_one(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def args(tmp_path, monkeypatch):
+    "A small study in the place of the real one, and the script's arguments"
     monkeypatch.setattr(real_study, "REAL", SMALL)
-    args = argparse.Namespace(out=tmp_path / "out", folder=tmp_path / "stores", precision="fp32", workers=1, budget=4096)
-    real_study.run_condition(0, "none", args)
+    monkeypatch.setattr(real_study, "REAL_PARTS", PARTS)
+    return argparse.Namespace(out=tmp_path / "out", folder=tmp_path / "stores", precision="fp32", workers=1, budget=4096)
+
+
+def test_pieces_join_one_by_one(args):
+    real_study.run_piece(0, "none", "pairs", args)
     assert set(read_seeds(args.out).intermediate) == {"none"}
-    real_study.run_condition(0, "mnli", args)
+    real_study.run_piece(0, "mnli", "pairs", args)
+    assert list(args.folder.glob("*/stages/intermediate-*/*.safetensors")) # the other part starts from it
+    assert not list(args.folder.glob("*/stages/target-*/*.safetensors")) # nothing starts from these any more
+    results = read_results(args.out)
+    assert results.sums.targets == ["xnli"] and set(results.sums.arms) == set(SMALL.intermediates)
+
+
+def test_a_training_that_parts_share_is_done_and_counted_once(args, capsys):
+    for condition in SMALL.intermediates:
+        for part in PARTS: real_study.run_piece(0, condition, part, args)
     both = read_seeds(args.out)
     assert set(zip(both.intermediate, both.target)) == {(i, t) for i in SMALL.intermediates for t in SMALL.targets}
+    assert not both.drop(columns=[c for c in both if c not in ("intermediate", "target", "language", "event", "block")]).duplicated().any()
     results = read_results(args.out)
     assert (results.sums.values["n"][:, 0] > 0).any((2, 3)).all() # paired: every condition has every target
     assert len(results.runs) == 4 and results.sums.unpaired.empty and results.planned == {(i, t) for i in SMALL.intermediates for t in SMALL.targets}
     about = json.loads((args.out / "seed-0.json").read_text())
-    assert list(about["conditions"]) == ["none", "mnli"] and about["precision"] == {"full": ["fp32"]}
+    assert list(about["pieces"]) == ["none pairs", "none retrieval", "mnli pairs", "mnli retrieval"] and about["precision"] == {"full": ["fp32"]}
+    assert len(list(args.folder.glob("*/stages/intermediate-*"))) == 1 # one MNLI for both parts
+    spent = sum(json.loads(p.read_text())["seconds"] for p in args.folder.glob("*/stages/*/manifest.json"))
+    assert abs(about["core_seconds"]["full"] - spent) <= 4 * .5 # each of four pieces is rounded
     assert not list(args.folder.glob("*/stages/*/*.safetensors")) # weights are dropped
 
     shutil.rmtree(args.folder) # a fresh clone has the results alone
-    real_study.run_condition(0, "mnli", args)
-    assert "Seed 0, mnli: in out." in capsys.readouterr().out and not args.folder.exists()
+    real_study.run_piece(0, "mnli", "pairs", args)
+    assert "Seed 0, mnli pairs: in out." in capsys.readouterr().out and not args.folder.exists()
     for kind in real_study.KINDS: assert len(read_seeds(args.out, kind)) > 0
 
 
-def test_conditions_of_one_seed_have_one_precision(tmp_path, monkeypatch):
-    monkeypatch.setattr(real_study, "REAL", replace(SMALL, targets=("xnli",)))
-    args = argparse.Namespace(out=tmp_path / "out", folder=tmp_path / "stores", precision="fp32", workers=1, budget=4096)
-    real_study.run_condition(0, "none", args)
+def test_pieces_of_one_seed_have_one_precision(args):
+    real_study.run_piece(0, "none", "pairs", args)
     args.precision = "bf16"
-    with pytest.raises(XitcalError, match="Seed 0 was trained in fp32 and mnli in bf16; .* run it again with --precision fp32"):
-        real_study.run_condition(0, "mnli", args)
-    assert list(json.loads((args.out / "seed-0.json").read_text())["conditions"]) == ["none"]
+    with pytest.raises(XitcalError, match="Seed 0 was trained in fp32 and mnli pairs in bf16; .* run it again with --precision fp32"):
+        real_study.run_piece(0, "mnli", "pairs", args)
+    assert list(json.loads((args.out / "seed-0.json").read_text())["pieces"]) == ["none pairs"]

@@ -59,6 +59,7 @@ def default_study(
 def _limited(study: Study, recipe: Recipe, rows: int|None, rate: float|None) -> Recipe:
     "A recipe under the study's limits"
     smoothing = recipe.label_smoothing if study.label_smoothing is None else study.label_smoothing
+    rows = min((r for r in (rows, recipe.rows) if r is not None), default=None)
     return replace(recipe, rows=rows, learning_rate=recipe.learning_rate if rate is None else rate, label_smoothing=smoothing)
 
 # %% ../../nbs/study/01_grid.ipynb #1ebf6159
