@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from xitcal.core.errors import XitcalError
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
@@ -75,8 +76,8 @@ def drop_all_used(study: Study, store: Store) -> None:
 
 def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace) -> None:
     "Run one part of one condition of one seed and add its results, unless they are there"
-    piece, (tables, about) = f"{condition} {part}", known_results(args.out, seed)
-    if piece in about.get("pieces", {}): return print(f"Seed {seed}, {piece}: in {args.out.name}.")
+    piece = f"{condition} {part}"
+    if piece in known_results(args.out, seed)[1].get("pieces", {}): return print(f"Seed {seed}, {piece}: in {args.out.name}.")
     whole = replace(REAL, seeds=(seed,), intermediates=(condition,), precision=args.precision)
     study, store = replace(whole, targets=REAL_PARTS[part]), Store(args.folder / f"{seed}-{condition.replace(':', '-')}")
     if not (plan := make_plan(study)).cells: return print(f"Seed {seed}, {piece}: nothing to do.")
@@ -86,8 +87,10 @@ def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace) ->
     stages = [s.name for s in plan.stages.values() if s.phase != "pretrained"]
     made["core_seconds"] = dict(full=round(sum(store.manifest(s)["seconds"] for s in stages) - before)) # a training that parts share counts once
     made["planned"] = dict(full=[[i, t] for i, t in made["planned"]["full"] if t in REAL_PARTS[part]])
-    about = with_piece(about, piece, made)
-    write_results(joined(tables, of_part(compact(store.path, "full"), part)), about, args.out)
+    with FileLock(args.folder / f"seed-{seed}.lock"): # another call may have added a piece meanwhile
+        tables, about = known_results(args.out, seed)
+        about = with_piece(about, piece, made)
+        write_results(joined(tables, of_part(compact(store.path, "full"), part)), about, args.out)
     drop_all_used(whole, store)
     print(f"Seed {seed}, {piece}: done, {about['pieces'][piece]['core_seconds']['full'] / 60:.0f} core-minutes.", flush=True)
 
