@@ -66,3 +66,14 @@ def test_pieces_of_one_seed_have_one_precision(args):
     with pytest.raises(XitcalError, match="Seed 0 was trained in fp32 and mnli pairs in bf16; .* run it again with --precision fp32"):
         real_study.run_piece(0, "mnli", "pairs", args)
     assert list(json.loads((args.out / "seed-0.json").read_text())["pieces"]) == ["none pairs"]
+
+
+def test_an_english_temperature_on_the_pieces(args):
+    import real_recalibration
+    for condition in SMALL.intermediates: real_study.run_piece(0, condition, "pairs", args)
+    table = real_recalibration.recalibration(sorted(args.folder.glob("0-*")))
+    assert set(table.quantity) == {"gain", "gap_before", "gap"} and set(table.what) == {"level", "change"}
+    assert set(table.language.astype(str)) == {"en", "sw", "others"} and set(table.intermediate.astype(str)) == {"none", "mnli"}
+    changed = table[(table.what == "change") & (table.language == "sw")].set_index("quantity").value
+    levels = table[(table.what == "level") & (table.language == "sw")].pivot_table(index="quantity", columns="intermediate", values="value", observed=True)
+    assert abs(changed - (levels["mnli"] - levels["none"])).max() < 1e-12
