@@ -42,14 +42,14 @@ SMALLEST, CHUNK = 1e-6, 1_000_000 # confidences stay this far from 0 and 1 in th
 def scores(c: np.ndarray, smallest: float = SMALLEST) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     "Of decisions with confidence c, the value if right and if wrong, by estimate"
     kept = np.clip(c, smallest, 1 - smallest)
-    return {"signed_gap": (c - 1, c), "nll_confidence": (-np.log(kept), -np.log(1 - kept)), "brier_confidence": ((1 - c) ** 2, c ** 2)}
+    return {"signed_ce": (c - 1, c), "nll_confidence": (-np.log(kept), -np.log(1 - kept)), "brier_confidence": ((1 - c) ** 2, c ** 2)}
 
 
 def means(c, y, group, fold) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: mean_interval(np.where(y, *v), *v, group)[1:] for name, v in scores(c).items()}
 
 
-def debiased(c, y, group, fold): return {"debiased_rms_ce": debiased_rms(c, y, group)[1:]}
+def debiased(c, y, group, fold): return {"debiased_ce": debiased_rms(c, y, group)[1:]}
 
 
 def parts(c, y, group, fold):
@@ -68,7 +68,7 @@ def truths(c: np.ndarray, p: np.ndarray) -> dict[str, float]:
     "Population values"
     found = {name: float((p * right + (1 - p) * wrong).mean()) for name, (right, wrong) in scores(c).items()}
     one, kept = np.zeros(len(c), int), np.clip(c, 1e-12, 1 - 1e-12)
-    found |= {"debiased_rms_ce": float(np.sqrt(((c - p) ** 2).mean())), "smooth_ece": float(smooth_ece(c, p, one)[0])}
+    found |= {"debiased_ce": float(np.sqrt(((c - p) ** 2).mean())), "smooth_ece": float(smooth_ece(c, p, one)[0])}
     before = np.log(kept) - np.log1p(-kept)
     z = np.clip(before, -15, 15)
     a, b = fit_correction(z, p, one, np.ones(len(c)))[0]

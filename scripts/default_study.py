@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from xitcal.calibration.tables import calibration_table, reliability_table
+from xitcal.calibration.tables import estimate_table, reliability_table
 from xitcal.core.schema import EVENT_COLUMNS
 from xitcal.inference.paired import paired_change
 from xitcal.predictions.events import read_events
@@ -37,8 +37,8 @@ def main():
     if len(dropped):
         raise SystemExit(f"{len(dropped)} cells have no partner; run `make study` first.")
     parts = example_scores(events, tasks)
-    tables = dict(scores=score_table(parts, tasks=tasks), seen=scores_by_seen(events, parts, tasks), calibration=calibration_table(events), change=change,
-                  reliability=reliability_table(events, ["intermediate", "target", "language", "event"], 10))
+    tables = dict(scores=score_table(parts, tasks=tasks), seen=scores_by_seen(events, parts, tasks), calibration=estimate_table(events, levels=True),
+                  change=change, reliability=reliability_table(events, ["intermediate", "target", "language", "event"], 10))
     args.out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         table.to_csv(args.out / f"{name}.csv", index=False, float_format="%.5g")

@@ -22,7 +22,7 @@ def test_two_processes_train_one_model(tmp_path):
     a, b = (load_predictions(s).to_pandas() for s in (alone, together))
     keys = ["intermediate", "target", "language", "example"]
     assert (a[keys] == b[keys]).all(axis=None)
-    # Retrieval without phase 2 is the same computation; trained models differ by dropout alone.
+    # Retrieval without intermediate training is the same computation; trained models differ by dropout alone.
     same = (a["intermediate"] == "none") & (a["target"] == "tatoeba")
     np.testing.assert_allclose(a[same]["confidence"], b[same]["confidence"], rtol=1e-4)
     place = Store(together)

@@ -13,12 +13,15 @@ from xitcal.calibration.calibrate import compare, readable
 from xitcal.calibration.debiased import debiased_rms, smooth_ece, smooth_ece_interval
 from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.prediction_files import read_file
-from xitcal.calibration.tables import group_estimates, null_distances
+from xitcal.calibration.tables import Decisions, estimates_of, null_distances
 from xitcal.core.errors import XitcalError
+from xitcal.core.estimates import ESTIMATE_COLUMNS
 
-COLUMNS = {"language", "estimate", "value", "low", "high", "null_floor", "n"}
-ESTIMATES = {"signed_gap", "debiased_rms_ce", "ece_15", "smooth_ece", "nll", "brier"}
-MORE = {"nll_confidence", "brier_confidence", "accuracy", "mean_confidence", "share_above_99", "ece_15_mass", "mce", "nll_calibration", "nll_refinement",
+COLUMNS = {"language", *ESTIMATE_COLUMNS}
+ESTIMATES = {"signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll", "brier"}
+FOUR = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece")
+MORE = {"nll_confidence", "brier_confidence", "accuracy", "confidence", "above_99", "ece_15_mass", "mce_15", "mce_15_mass", "debiased_square_15",
+        "debiased_root_15", "nll_calibration", "nll_refinement",
         "brier_calibration", "brier_refinement", "auroc", "aurc", "excess_aurc", "calibration_p"}
 
 
@@ -46,13 +49,13 @@ def test_a_file_of_each_kind_gives_the_same_tidy_table(tmp_path):
     probs = table.assign(probs=[softmax(z) for z in table.logits]).drop(columns="logits")
     probs.to_json(tmp_path / "a.jsonl", orient="records", lines=True, double_precision=15)
     said = calibrate(tmp_path / "a.csv", "--out", tmp_path / "out.csv", "--fast")
-    assert "signed_gap" in said and "sw" in said
+    assert "signed calibration error" in said and "sw" in said
     found = {kind: make_table(read_file(tmp_path / f"a.{kind}"), smooth=False) for kind in ("parquet", "jsonl")}
-    found["csv"] = pd.read_csv(tmp_path / "out.csv")
+    found["csv"] = pd.read_csv(tmp_path / "out.csv").fillna({"why": ""})
     assert COLUMNS <= set(found["csv"]) and set(found["csv"].estimate) == ESTIMATES and len(found["csv"]) == 12
     for kind in ("csv", "jsonl"):
         pd.testing.assert_frame_equal(found[kind], found["parquet"], atol=1e-9)
-    gap = found["csv"].query("estimate == 'signed_gap'")
+    gap = found["csv"].query("estimate == 'signed_ce'")
     assert (gap.low > 0).all() and (gap.n == 400).all() # twice as loud is over-confident
 
 
@@ -62,7 +65,7 @@ def test_a_baseline_adds_paired_changes(tmp_path):
     said = calibrate(tmp_path / "loud.parquet", "--baseline", tmp_path / "plain.parquet", "--by", "language", "--out", tmp_path / "out.parquet", "--fast")
     assert "10 decisions without a partner left out" in said
     table = pd.read_parquet(tmp_path / "out.parquet").set_index(["language", "estimate"])
-    assert table.loc[("en", "change_nll"), "low"] > 0 and table.loc[("en", "change_signed_gap"), "n"] == 390
+    assert table.loc[("en", "change_nll"), "low"] > 0 and table.loc[("en", "change_signed_ce"), "n"] == 390
 
 
 def test_all_compares_the_parts_of_scores_too(tmp_path):
@@ -71,7 +74,7 @@ def test_all_compares_the_parts_of_scores_too(tmp_path):
     for name, table in dict(plain=plain, loud=loud).items(): table.to_parquet(tmp_path / f"{name}.parquet")
     said = calibrate(tmp_path / "loud.parquet", "--baseline", tmp_path / "plain.parquet", "--out", tmp_path / "out.parquet", "--fast", "--all")
     found = pd.read_parquet(tmp_path / "out.parquet").query("estimate.str.startswith('change_')").set_index(["language", "estimate"])
-    assert "nll_calibration" in said.split("Change against")[1]
+    assert "calibration term of NLL" in said.split("Change against")[1]
     for _, rows in found.groupby("language"):
         mine = rows.droplevel("language")
         assert len(mine) == 9 and mine.low["change_nll_calibration"] > 0 and mine.p["change_nll_calibration"] < .05
@@ -104,7 +107,7 @@ def test_groups_cannot_have_the_names_of_the_result(tmp_path):
     table = predictions(1., n=20)
     table.assign(n=1).to_parquet(tmp_path / "a.parquet")
     assert "cannot be told apart by a column 'n'" in calibrate(tmp_path / "a.parquet", "--by", "n", ok=False)
-    for name in ("estimate", "value", "low", "high", "null_floor", "examples", "baseline", "change", "p", "unpaired"):
+    for name in ("estimate", "value", "low", "high", "expected", "examples", "baseline", "change", "p", "unpaired"):
         for make in (make_table, lambda t, by: compare(t, t, by)):
             with pytest.raises(XitcalError, match=f"by a column '{name}': the table of estimates has one of that name; rename it") as error:
                 make(table.assign(**{name: "x"}), ["language", name])
@@ -145,20 +148,20 @@ def test_an_empty_cell_among_numbers_is_refused_with_its_row(tmp_path, rows, sen
 @pytest.mark.parametrize("everything", [False, True])
 def test_every_one_of_the_six_has_a_floor(everything):
     table = make_table(predictions(2., n=100), smooth=False, all_estimates=everything).set_index("estimate")
-    assert table.null_floor[list(ESTIMATES)].notna().all() and (table.null_floor["signed_gap"] == 0).all()
-    for name in ("debiased_rms_ce", "smooth_ece"):
-        assert ((0 < table.null_floor[name]) & (table.null_floor[name] < table.value[name])).all()  # twice as loud is above
+    assert table.expected[list(ESTIMATES)].notna().all() and (table.expected["signed_ce"] == 0).all()
+    for name in ("debiased_ce", "smooth_ece"):
+        assert ((0 < table.expected[name]) & (table.expected[name] < table.value[name])).all()  # twice as loud is above
 
 
 @pytest.mark.parametrize("tokens", [1, 4])
 def test_drawn_floors_are_the_mean_of_calibrated_models(tokens):
     rng = np.random.default_rng(tokens)
     c, group = rng.beta(6, 1.5, 300 * 200), np.repeat(np.arange(300), 200)
-    table = group_estimates(c, rng.random(len(c)) < c, group, np.arange(len(c)) // tokens, draws=80)
-    off = table.assign(off=table.value - table.null_floor).groupby("estimate").off
+    def made(right, **options): return estimates_of(Decisions(c, right, group, **options, smooth=False), FOUR)
+    table = made(rng.random(len(c)) < c, example=np.arange(len(c)) // tokens, draws=80)
+    off = table.assign(off=table.value - table.expected).groupby("estimate").off
     assert (off.mean().abs() < 4 * off.std() / np.sqrt(300) + 1e-4).all(), (off.mean() / off.std()).to_dict()
-    loud = group_estimates(c, rng.random(len(c)) < c - .1, group, draws=8)
-    pd.testing.assert_series_equal(loud.null_floor, group_estimates(c, np.ones(len(c)), group, draws=8).null_floor)  # of the confidences alone
+    pd.testing.assert_series_equal(made(rng.random(len(c)) < c - .1, draws=8).expected, made(np.ones(len(c)), draws=8).expected)  # of the confidences alone
 
 
 def test_a_drawn_error_is_that_of_the_estimates_themselves():
@@ -180,14 +183,14 @@ def test_all_estimates_keep_the_six_and_their_columns(tmp_path):
     table = predictions(2.)
     table.to_parquet(tmp_path / "a.parquet")
     said = calibrate(tmp_path / "a.parquet", "--all", "--fast", "--out", tmp_path / "out.csv")
-    assert "mce has none: it is a maximum over bins" in said and "excess_aurc" in said
-    found, six = pd.read_csv(tmp_path / "out.csv"), make_table(table, smooth=False)
-    assert list(found) == list(six) and set(found.estimate) == ESTIMATES | MORE | {"classwise_ece"} and len(found) == 44
+    assert "MCE-15 has none: it is a maximum over bins" in said and "excess AURC" in said
+    found, six = pd.read_csv(tmp_path / "out.csv").fillna({"why": ""}), make_table(table, smooth=False)
+    assert list(found) == list(six) and set(found.estimate) == ESTIMATES | MORE | {"classwise_ece_15"} and len(found) == 50
     pd.testing.assert_frame_equal(found[found.estimate.isin(ESTIMATES)].reset_index(drop=True), six, check_dtype=False, atol=1e-9)
     wide = found.set_index(["language", "estimate"])
-    assert wide.xs("mce", level="estimate")[["low", "high"]].isna().all(axis=None) and wide.xs("mce", level="estimate").null_floor.notna().all()
+    assert wide.xs("mce_15", level="estimate")[["low", "high"]].isna().all(axis=None) and wide.xs("mce_15", level="estimate").expected.notna().all()
     assert (wide.xs("calibration_p", level="estimate").value < .05).all() # twice as loud
-    assert wide.loc[("en", "classwise_ece"), "value"] > wide.loc[("en", "classwise_ece"), "null_floor"]
+    assert wide.loc[("en", "classwise_ece_15"), "value"] > wide.loc[("en", "classwise_ece_15"), "expected"]
 
 
 def test_each_of_all_is_what_its_definition_says():
@@ -199,19 +202,19 @@ def test_each_of_all_is_what_its_definition_says():
     own = table[table.language == "sw"]
     p = softmax(np.stack(own.logits), axis=1)
     c, y = p.max(1), p.argmax(1) == own.label
-    assert found["accuracy"] == pytest.approx(y.mean()) and found["mean_confidence"] == pytest.approx(c.mean())
-    assert found["share_above_99"] == pytest.approx((c > .99).mean()) and found["auroc"] == pytest.approx(roc_auc_score(y, c))
+    assert found["accuracy"] == pytest.approx(y.mean()) and found["confidence"] == pytest.approx(c.mean())
+    assert found["above_99"] == pytest.approx((c > .99).mean()) and found["auroc"] == pytest.approx(roc_auc_score(y, c))
     wrong = 1 - y.to_numpy(float)[np.argsort(-c)]
     assert found["aurc"] == pytest.approx((wrong.cumsum() / np.arange(1, 401)).mean())
     assert found["excess_aurc"] == pytest.approx(found["aurc"] - (np.sort(wrong).cumsum() / np.arange(1, 401)).mean())
     right, said = calibration_curve(y, c, n_bins=15)
-    assert found["mce"] == pytest.approx(np.abs(right - said).max())
+    assert found["mce_15"] == pytest.approx(np.abs(right - said).max())
     classes = []
     for k in range(3):
         right, said = calibration_curve(own.label == k, p[:, k], n_bins=15)
         size = np.histogram(p[:, k], np.linspace(0, 1, 16))[0]
         classes.append((np.abs(right - said) * size[size > 0]).sum() / 400)
-    assert found["classwise_ece"] == pytest.approx(np.mean(classes))
+    assert found["classwise_ece_15"] == pytest.approx(np.mean(classes))
     for score in ("nll", "brier"):
         assert found[f"{score}_calibration"] + found[f"{score}_refinement"] == pytest.approx(found[f"{score}_confidence"], abs=1e-5)
     assert found["brier_confidence"] == pytest.approx(((c - y) ** 2).mean())
@@ -234,29 +237,29 @@ def test_edges_have_a_meaning_or_are_empty(names, examples):
         warnings.simplefilter("error")
         found = make_table(table, ["who"], all_estimates=True)
         readable(found)
-    assert set(found.estimate) == ESTIMATES | MORE and len(found) == len(names) * len(ESTIMATES | MORE)
+    assert set(found.estimate) == set(FOUR) | MORE and len(found) == len(names) * len({*FOUR, *MORE})
     for name, part in found.groupby("who"):
-        parts = {f"{s}_{x}" for s in ("nll", "brier") for x in ("calibration", "refinement")}
+        parts = {f"{s}_{x}" for s in ("nll", "brier") for x in ("calibration", "refinement")} | {"debiased_square_15", "debiased_root_15"}
         undefined = (parts if name in SINGLE or examples == "one" else set()) | ({"auroc"} if len(set(EDGES[name][1])) == 1 else set())
         assert set(part.estimate[part.value.isna()]) == undefined
         value = part.set_index("estimate").value
-        assert value["accuracy"] == np.mean(EDGES[name][1]) and value["mean_confidence"] == pytest.approx(np.mean(EDGES[name][0]))
+        assert value["accuracy"] == np.mean(EDGES[name][1]) and value["confidence"] == pytest.approx(np.mean(EDGES[name][0]))
         held = part.dropna(subset=["value", "low"])
         assert (held.low <= held.value + 1e-9).all() and (held.value <= held.high + 1e-9).all()
-        assert part[part.estimate.isin(["mce", "ece_15", "ece_15_mass", "calibration_p"])][["low", "high"]].isna().all(axis=None)
+        assert part[part.estimate.isin(["mce_15", "ece_15", "ece_15_mass", "calibration_p"])][["low", "high"]].isna().all(axis=None)
 
 
 def test_class_wise_error_only_where_rows_have_the_same_classes():
     rng = np.random.default_rng(0)
     def rows(k, n, who): return pd.DataFrame(dict(logits=[rng.normal(size=k).tolist() for _ in range(n)], label=rng.integers(0, k, n), who=who))
     mixed = pd.concat([rows(2, 40, "two"), rows(4, 40, "four"), rows(3, 20, "mixed"), rows(2, 20, "mixed")], ignore_index=True).sample(frac=1, random_state=0)
-    found = make_table(mixed, ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece'").set_index("who")
+    found = make_table(mixed, ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece_15'").set_index("who")
     for who in ("two", "four"):
-        alone = make_table(mixed[mixed.who == who], ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece'")
-        assert found.value[who] == pytest.approx(alone.value.iloc[0], abs=1e-12) and 0 < found.null_floor[who] < 1
-    assert np.isnan(found.value["mixed"]) and np.isnan(found.null_floor["mixed"])
+        alone = make_table(mixed[mixed.who == who], ["who"], all_estimates=True, smooth=False).query("estimate == 'classwise_ece_15'")
+        assert found.value[who] == pytest.approx(alone.value.iloc[0], abs=1e-12) and 0 < found.expected[who] < 1
+    assert np.isnan(found.value["mixed"]) and np.isnan(found.expected["mixed"])
     one_label = make_table(rows(3, 30, "x").assign(label=1), all_estimates=True, smooth=False).set_index("estimate")
-    assert 0 < one_label.value["classwise_ece"] < 1
+    assert 0 < one_label.value["classwise_ece_15"] < 1
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -264,7 +267,7 @@ def test_the_floor_of_a_score_is_its_mean_for_calibrated_models(k):
     rng = np.random.default_rng(k)
     p = softmax(rng.normal(size=(200, k)) * 2, axis=1)
     def scored(label): return make_table(pd.DataFrame(dict(probs=list(p), label=label)), smooth=False).set_index("estimate")
-    floor = scored(p.argmax(1)).null_floor
+    floor = scored(p.argmax(1)).expected
     drawn = (p.cumsum(1)[:, None, :-1] <= rng.random((200, 3000, 1))).sum(2) # (rows, models)
     nll = -np.log(np.take_along_axis(p, drawn, 1)).mean(0)
     brier = ((p ** 2).sum(1)[:, None] - 2 * np.take_along_axis(p, drawn, 1) + 1).mean(0)
@@ -277,7 +280,7 @@ def test_all_estimates_are_read_downwards_and_the_six_across():
     table = predictions(2., n=40)
     assert len(readable(make_table(table, smooth=False))) == 2
     assert len(readable(make_table(table.drop(columns="language"), smooth=False))) == 6
-    assert len(readable(make_table(table, smooth=False, all_estimates=True))) == 44
+    assert len(readable(make_table(table, smooth=False, all_estimates=True))) == 50
 
 
 # --- intervals: the fast version; the full one is scripts/coverage.py ------------------------------------------------------
@@ -320,6 +323,6 @@ def test_three_hundred_groups_fit_into_memory_and_keep_their_order(tmp_path):
     table = pd.DataFrame(dict(confidence=rng.beta(6, 1.5, n), correct=rng.random(n) < .8, cell=np.repeat(np.arange(300), 200)))
     table.to_parquet(tmp_path / "many.parquet")
     calibrate(tmp_path / "many.parquet", "--by", "cell", "--out", tmp_path / "out.csv", "--fast")
-    found = pd.read_csv(tmp_path / "out.csv").query("estimate == 'signed_gap'").set_index("cell")
+    found = pd.read_csv(tmp_path / "out.csv").query("estimate == 'signed_ce'").set_index("cell")
     expected = table.groupby("cell").apply(lambda t: (t.confidence - t.correct).mean(), include_groups=False)
     np.testing.assert_allclose(found.value, expected, atol=1e-9)

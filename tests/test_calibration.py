@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xitcal.calibration.binned import binned_error, netcal_ece
+from xitcal.calibration.binned import binned_ece, netcal_ece
 from xitcal.calibration.decomposition import calibration_parts, corrected
 from xitcal.calibration.intervals import example_groups
 from xitcal.calibration.recalibrators import fit_temperature
-from xitcal.calibration.tables import calibration_table
+from xitcal.calibration.tables import estimate_table
 from xitcal.core.errors import XitcalError
 from xitcal.core.schema import KEYS
 from xitcal.inference.block_sums import block_table
@@ -49,13 +49,13 @@ def top(p, labels):
 def test_ece_equals_netcal_on_top_decisions(n, k):
     for seed in range(5):
         confidence, correct = top(softmax(draw(n, k, 2.0, seed)[0]), draw(n, k, 2.0, seed)[1])
-        assert binned_error(confidence, correct)[0] == pytest.approx(netcal_ece(confidence, correct), abs=1e-12)
+        assert binned_ece(confidence, correct)[0] == pytest.approx(netcal_ece(confidence, correct), abs=1e-12)
 
 
 def test_ece_equals_netcal_at_bin_edges_and_with_one_outcome():
     edges = np.linspace(0, 1, 16)
     for correct in (np.arange(16) % 2, np.ones(16), np.zeros(16)):
-        assert binned_error(edges, correct)[0] == pytest.approx(netcal_ece(edges, correct), abs=1e-12)
+        assert binned_ece(edges, correct)[0] == pytest.approx(netcal_ece(edges, correct), abs=1e-12)
 
 
 # --- netcal's faults (PEERS B2.1, B2.2): if one of these fails, netcal was mended and its guard can go ----------------
@@ -82,7 +82,7 @@ def test_netcal_reports_another_event_for_two_classes_and_ours_does_not():
     matrix = ECE(15).measure(p, labels)
     positive = netcal_ece(p[:, 1], labels)
     assert matrix == pytest.approx(positive, abs=1e-12)
-    assert abs(matrix - binned_error(confidence, correct)[0]) > 1e-4
+    assert abs(matrix - binned_ece(confidence, correct)[0]) > 1e-4
 
 
 def test_netcal_fails_on_a_slice_with_two_of_three_labels_and_ours_does_not():
@@ -117,12 +117,12 @@ def test_bad_events_are_named(change, sentence):
         events[column] = events[column].astype(type(value))
         events.loc[at, column] = value
     with pytest.raises(XitcalError, match=f"Event {at} \\(target xnli, language en, example xnli-7\\): .*{sentence}"):
-        calibration_table(events)
+        estimate_table(events, levels=True)
 
 
 def test_no_events_is_a_sentence():
     events = event_statistics(toy_predictions(["xnli"], n=10))
-    for make in (calibration_table, lambda e: paired_change(e)):
+    for make in (estimate_table, lambda e: paired_change(e)):
         with pytest.raises(XitcalError, match="There are no events"):
             make(events[:0])
 
@@ -136,9 +136,9 @@ def test_a_calibrated_model_stays_under_the_null_quantile():
     cell = np.repeat(np.arange(400), 500)
     for shift, low, high in ((0, .02, .09), (.08, .9, 1.01)):
         events = pd.DataFrame(dict(model=cell, confidence=confidence, correct=rng.random(len(cell)) < confidence - shift))
-        table = calibration_table(events, ["model"])
-        assert low < (table.ece > table.ece_null_95).mean() < high
-        assert table.ce_square.mean() == pytest.approx(shift ** 2, abs=4 * table.ce_square.std() / 20)
+        table = estimate_table(events, ["model"], levels=True)
+        assert low < (table.ece_15 > table.ece_15_expected_95).mean() < high
+        assert table.debiased_square_15.mean() == pytest.approx(shift ** 2, abs=4 * table.debiased_square_15.std() / 20)
 
 
 def test_interval_covers_for_tokens_that_come_in_sentences():
@@ -160,9 +160,9 @@ def test_seeds_are_not_averaged_over_different_sets():
     whole, none = paired_change(events, draws=20)
     part, dropped = paired_change(events[~((events.seed == 1) & (events.language == "sw"))], draws=20)
     assert none.empty and set(dropped.language) == {"sw"}
-    mean = lambda table: table.query("language == 'others' and statistic == 'gap'").iloc[0]
+    mean = lambda table: table.query("language == 'others' and statistic == 'signed_ce'").iloc[0]
     assert mean(whole).languages == 2 and mean(part).languages == 1
-    german = whole.query("language == 'de' and statistic == 'gap'").iloc[0]
+    german = whole.query("language == 'de' and statistic == 'signed_ce'").iloc[0]
     assert mean(part).change == pytest.approx(german.change, abs=1e-12)
 
 

@@ -131,7 +131,7 @@ def test_seeds_count_as_in_the_rest_of_the_study():
 
 def test_an_effect_is_the_mean_over_targets_and_missing_languages_do_not_bend_it(full):
     arms, targets = whole_arms(full), whole_targets(full)
-    codes, found = language_effects(full, "gap", arms)
+    codes, found = language_effects(full, "signed_ce", arms)
     sums = full.sums
     confidence, correct, n = (sums.values[c][..., 0] for c in ("confidence", "correct", "n"))
     gap = (confidence - correct) / n
@@ -141,8 +141,8 @@ def test_an_effect_is_the_mean_over_targets_and_missing_languages_do_not_bend_it
     for v in lost.values():
         v[:, :, sums.targets.index(targets[0]), sums.languages.index("sw")] = np.nan
     holes = Results(Sums(lost, sums.arms, sums.seeds, sums.targets, sums.languages), full.tasks, full.suite, full.about, full.planned, full.folder)
-    same, other = language_effects(holes, "gap", ["none"])
-    _, level = language_effects(full, "gap", ["none"])
+    same, other = language_effects(holes, "signed_ce", ["none"])
+    _, level = language_effects(full, "signed_ce", ["none"])
     at = [i for i, c in enumerate(codes) if c != "sw"]
     assert same == codes and np.abs((other - level)[at, :, 0]).max() < .01 < np.abs(level[..., 0]).max() # others move only through the target's mean
 

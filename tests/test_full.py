@@ -89,14 +89,14 @@ def cell_values(top, bottom="n", setting="full", away=True, folder=DATA):
     entities = {t for t in TARGETS if SUITE.tasks[t].options.get("entities")}
     blocks = blocks[[t not in entities or e == "entity" for t, e in zip(blocks.target, blocks.event)]]
     blocks = blocks[(blocks.language != "en") if away else (blocks.language == "en")]
-    blocks = blocks.assign(gap=blocks.confidence - blocks.correct).astype({c: str for c in ("target", "language", "intermediate")})
+    blocks = blocks.assign(signed_ce=blocks.confidence - blocks.correct).astype({c: str for c in ("target", "language", "intermediate")})
     sums = blocks.groupby(["target", "seed", "language", "intermediate"], observed=True, dropna=False)[[top, bottom]].sum()
     return (sums[top] / sums[bottom]).unstack("intermediate")
 
 
 def mean_change_of(top, bottom="n", arms=NINE, targets=TRAINED, setting="full", away=True, folder=DATA):
     "Mean change over arms, then languages, then targets"
-    values = cell_values(top, bottom, setting, away, folder).groupby(["target", "language"]).mean() # seeds first: retrieval without phase 2 has none
+    values = cell_values(top, bottom, setting, away, folder).groupby(["target", "language"]).mean() # seeds first: retrieval without a task has none
     change = values[arms].sub(values[NONE], axis=0).mean(axis=1)
     return change.groupby("target").mean()[targets].mean()
 
@@ -112,15 +112,16 @@ NUMBER = r"([+-]\d+\.\d+)"
 
 
 @pytest.mark.parametrize("name, pattern, value", [
-    ("answer/01_answer", rf"phase 2 moves this by \*\*{NUMBER} points\*\*", lambda: mean_change_of("gap")),
+    ("answer/01_answer", rf"intermediate training moves this by \*\*{NUMBER} points\*\*", lambda: mean_change_of("signed_ce")),
     ("answer/02_accuracy", rf"the score moves by \*\*{NUMBER}", lambda: mean_change_of("top", "bottom")),
     ("answer/02_accuracy", rf"and by {NUMBER} \[\S+ \S+ in English", lambda: mean_change_of("top", "bottom", away=False)),
     ("answer/03_confidence", rf"mean confidence in the other languages moves by \*\*{NUMBER}", lambda: mean_change_of("confidence")),
     ("answer/03_confidence", rf"right decisions moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
     ("answer/03_confidence", rf"99 % confidence moves by {NUMBER}", lambda: mean_change_of("above_99")),
-    ("answer/07_lora", rf"Phase 2 moves over-confidence by {NUMBER}", lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"])),
+    ("answer/07_lora", rf"Intermediate training moves over-confidence by {NUMBER}",
+     lambda: mean_change_of("signed_ce", arms=["mnli", "hellaswag"], targets=["xnli", "panx"])),
     ("answer/07_lora", rf"full fine-tuning and by {NUMBER}",
-     lambda: mean_change_of("gap", arms=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
+     lambda: mean_change_of("signed_ce", arms=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
 ], ids=lambda v: v if isinstance(v, str) and "/" in v else "")
 def test_headlines_are_what_the_tables_say(name, pattern, value):
     "Recomputed from the committed sums by another way than the page's"
@@ -129,23 +130,23 @@ def test_headlines_are_what_the_tables_say(name, pattern, value):
 
 @pytest.mark.parametrize("way, setting", [("Label smoothing", "smoothing"), ("Mean of checkpoints", "average")])
 def test_training_otherwise_moves_what_the_tables_say(way, setting):
-    plain, other = (cell_values("gap", setting=s)[NONE].groupby(["target", "language"]).mean().groupby("target").mean() for s in ("full", setting))
+    plain, other = (cell_values("signed_ce", setting=s)[NONE].groupby(["target", "language"]).mean().groupby("target").mean() for s in ("full", setting))
     found = said("answer/08_training", rf"\*\*{way}\*\* moves over-confidence by \*\*{NUMBER}")
     assert abs(found - 100 * (other - plain)[["xnli", "panx"]].mean()) < .0501
 
 
 def test_the_ensemble_moves_what_the_tables_say():
-    ensemble = mean_change_of("gap", targets=["xnli", "pawsx", "udpos"], folder=ENSEMBLES)
+    ensemble = mean_change_of("signed_ce", targets=["xnli", "pawsx", "udpos"], folder=ENSEMBLES)
     assert abs(said("answer/08_training", rf"that of the ensemble by \*\*{NUMBER}") - 100 * ensemble) < .0501
 
 
 @pytest.mark.parametrize("page_", ["trust/02_validity", "answer/01_answer"])
 def test_the_second_encoder_moves_what_the_tables_say(page_):
-    change = mean_change_of("gap", arms=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
+    change = mean_change_of("signed_ce", arms=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
     assert abs(said(page_, rf"With a second encoder, .*? by \*\*{NUMBER} ") - 100 * change) < .0501
 
 
-@pytest.mark.parametrize("top, pattern, digits", [("nll_calibration", rf"calibration part of NLL by {NUMBER} nats", 3),
+@pytest.mark.parametrize("top, pattern, digits", [("nll_calibration", rf"calibration term of NLL by {NUMBER} nats", 3),
                                                   ("brier_calibration", rf"that of Brier by {NUMBER} ", 4)])
 def test_the_primary_outcomes_are_what_the_tables_say(top, pattern, digits):
     assert abs(said("answer/01_answer", pattern) - mean_change_of(top)) < .501 * 10 ** -digits
@@ -153,20 +154,21 @@ def test_the_primary_outcomes_are_what_the_tables_say(top, pattern, digits):
 
 def test_the_readme_says_what_the_tables_say():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for arms, words in ((NINE, "phase 2 moves over-confidence in the other languages by"), ([f"{n}:mlm" for n in NINE], "masked language modelling mixed in:"),
+    for arms, words in ((NINE, "intermediate training moves over-confidence in the other languages by"),
+                        ([f"{n}:mlm" for n in NINE], "masked language modelling mixed in:"),
                         (["own"], "no intermediate task at all:"), (["mlm"], "Masked language modelling alone:")):
         number = re.search(re.escape(words) + r" \*\*([+-]\d+\.\d)\*\*", text)
-        assert number and abs(float(number[1]) - 100 * mean_change_of("gap", arms=arms)) < .0501, words
+        assert number and abs(float(number[1]) - 100 * mean_change_of("signed_ce", arms=arms)) < .0501, words
 
 
 def test_the_controls_are_what_the_tables_say():
     for arm, pattern in (("own", rf"the target's own data moves over-confidence by {NUMBER}"), ("mlm", rf"as many steps, moves it by {NUMBER}")):
-        assert abs(said("answer/06_controls", pattern) - 100 * mean_change_of("gap", arms=[arm])) < .0501
+        assert abs(said("answer/06_controls", pattern) - 100 * mean_change_of("signed_ce", arms=[arm])) < .0501
 
 
 def test_the_languages_that_change_are_counted():
     "Signs of the largest changes on the page agree with the tables"
-    values = cell_values("gap").loc[TRAINED]
+    values = cell_values("signed_ce").loc[TRAINED]
     change = values[NINE].sub(values[NONE], axis=0).mean(axis=1).groupby(["target", "language"]).mean()
     rises, falls = (int(said("answer/04_languages", rf"over-confidence \*\*{w}")) for w in (r"rises in (\d+)", r"rises in \d+ and falls in (\d+)"))
     assert rises <= (change > 0).sum() and falls <= (change < 0).sum() and rises + falls <= len(change)
@@ -183,9 +185,9 @@ def test_the_claims_are_counted_as_they_stand_in_their_table():
 
 
 def test_the_mean_over_arms_is_the_mean_of_changes(sums):
-    delta = others(changes(sums, "gap"), sums.languages)[..., 0]
+    delta = others(changes(sums, "signed_ce"), sums.languages)[..., 0]
     rows = [sums.arms.index(a) for a in INTERMEDIATES]
-    assert abs(delta[rows][:, :, [sums.targets.index(t) for t in TRAINED]].mean() - mean_change_of("gap")) < 1e-5
+    assert abs(delta[rows][:, :, [sums.targets.index(t) for t in TRAINED]].mean() - mean_change_of("signed_ce")) < 1e-5
 
 
 def test_shortcuts_stay_below_half_of_the_way():

@@ -9,12 +9,12 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 CERTAIN, BETA, UNIFORM, SPARSE = SHAPES = "60 % at 1", "Beta(6, 1.5)", "uniform on [.5, 1]", "Beta(50, 1)"
 SIZES, GAPS = (100, 500, 2490), (0, .02, .05, .1)
 SETTINGS = len(SIZES) * len(SHAPES) * len(GAPS)
-SCORES = ("signed_gap", "nll_confidence", "brier_confidence")
+SCORES = ("signed_ce", "nll_confidence", "brier_confidence")
 PARTS = [f"{score}_{part}" for score in ("nll", "brier") for part in ("calibration", "refinement")]
-NOT_NEGATIVE = ("debiased_rms_ce", "smooth_ece")
+NOT_NEGATIVE = ("debiased_ce", "smooth_ece")
 
 # what the library gives: estimate and method
-GIVEN = [(name, "") for name in (*SCORES, "nll of 3 classes", "brier of 3 classes", "change of signed_gap", "change of brier_confidence")]
+GIVEN = [(name, "") for name in (*SCORES, "nll of 3 classes", "brier of 3 classes", "change of signed_ce", "change of brier_confidence")]
 GIVEN += [(name, "exact limits") for name in (*PARTS, "change of nll_confidence")]
 GIVEN += [(f"change of {name}", "limits of both" if name == "nll_calibration" else "rows") for name in PARTS]
 
@@ -36,7 +36,7 @@ MISSES = {
 # too often by more than 97 %: (why, how many settings at most)
 NOTHING_SEEN = "confidences of 1 whose errors cannot be seen: limits are made for what could be"
 STEPS = "so few errors that one more or less decides: intervals made of steps, on the safe side"
-BOUNDARY = "a calibration part near 0, its boundary, where a calibrated model's correction is all noise"
+BOUNDARY = "a calibration term near 0, its boundary, where a calibrated model's correction is all noise"
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ TOO_OFTEN = {  # settings of each estimate; one that is not here, or more of the
     NOTHING_SEEN: {"nll_calibration": 5, "nll_refinement": 3, "brier_calibration": 4, "brier_refinement": 2, "nll_confidence": 1, "nll of 3 classes": 1,
                    "change of nll_confidence": 5, "change of brier_confidence": 1, "change of nll_calibration": 7, "change of nll_refinement": 7,
                    "change of brier_calibration": 4, "change of brier_refinement": 3},
-    STEPS: {"signed_gap": 2, "nll_confidence": 2, "brier_confidence": 2, "nll of 3 classes": 1, "brier of 3 classes": 2, "nll_calibration": 5,
-            "brier_calibration": 7, "change of signed_gap": 2, "change of nll_confidence": 8, "change of brier_confidence": 1,
+    STEPS: {"signed_ce": 2, "nll_confidence": 2, "brier_confidence": 2, "nll of 3 classes": 1, "brier of 3 classes": 2, "nll_calibration": 5,
+            "brier_calibration": 7, "change of signed_ce": 2, "change of nll_confidence": 8, "change of brier_confidence": 1,
             "change of nll_calibration": 7, "change of nll_refinement": 6, "change of brier_calibration": 5, "change of brier_refinement": 3},
     BOUNDARY: {"nll_calibration": 1, "brier_calibration": 6},
 }

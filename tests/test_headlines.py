@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from statsmodels.stats.multitest import multipletests
 from test_recalibration import shown_on, write_store
 
+from xitcal.core.estimates import current_names
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import INTERMEDIATES, MULTI, NONE, TARGETS
 from xitcal.inference.language_features import covariate_table
@@ -49,7 +50,7 @@ def html_rows(name, header):
 
 def default(name):
     "A table of the default study"
-    return pd.read_csv(FOLDERS["default"] / f"{name}.csv", keep_default_na=False, na_values=[""])
+    return current_names(pd.read_csv(FOLDERS["default"] / f"{name}.csv", keep_default_na=False, na_values=[""]))
 
 
 def one_event(table):
@@ -75,11 +76,11 @@ def test_scores():
 def test_calibration():
     table = one_event(default("calibration").query("intermediate == 'none'"))
     table = table[table.event != "neighbour"]
-    gap = 100 * table.groupby([table.language == "en", "target", "language"]).gap.mean().groupby(level=[0, 1]).mean().groupby(level=0).mean()
+    gap = 100 * table.groupby([table.language == "en", "target", "language"]).signed_ce.mean().groupby(level=[0, 1]).mean().groupby(level=0).mean()
     english, others, over, cells = said("results/default/02_calibration", r"([\d.]+) points too confident in English and ([\d.]+) points too confident in the "
                                         r"other languages.*? In (\d+) of (\d+) cells")
     assert abs(float(english) - gap[True]) < .051 and abs(float(others) - gap[False]) < .051
-    assert (int(over), int(cells)) == ((table.ece > table.ece_null_95).sum(), len(table))
+    assert (int(over), int(cells)) == ((table.ece_15 > table.ece_15_expected_95).sum(), len(table))
 
 
 def verdicts(arm, statistic):
@@ -92,7 +93,7 @@ def verdicts(arm, statistic):
 
 
 @pytest.mark.parametrize("arm, title", [("mnli", "MNLI"), ("hellaswag", "HellaSwag")])
-@pytest.mark.parametrize("statistic, words, scale", [("gap", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
+@pytest.mark.parametrize("statistic, words, scale", [("signed_ce", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
 def test_change(arm, title, statistic, words, scale):
     line = said("results/default/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
     part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points)?\)", line)
@@ -105,11 +106,11 @@ def test_change(arm, title, statistic, words, scale):
 def test_the_first_page_on_the_default_study():
     table = one_event(default("calibration").query("intermediate == 'none'"))
     table = table[table.target.isin(TRAINED)]
-    gap = 100 * table.groupby([table.language == "en", "target"]).gap.mean().groupby(level=0).mean()
+    gap = 100 * table.groupby([table.language == "en", "target"]).signed_ce.mean().groupby(level=0).mean()
     others, english = said("index", r"exceeds its accuracy by \*\*(\d+) percentage points\*\*.*?\(English: (\d+);")
     assert abs(float(others) - gap[False]) < .51 and abs(float(english) - gap[True]) < .51
     rows = one_event(default("change"))
-    rows = rows[(rows.language == "others") & (rows.statistic == "gap") & rows.target.isin(TRAINED)]
+    rows = rows[(rows.language == "others") & (rows.statistic == "signed_ce") & rows.target.isin(TRAINED)]
     sure = multipletests(rows.p, method="holm")[1] < .05
     count, up, down = map(int, said("index", r"Of (\d+) pairs of intermediate and target task, over-confidence rose in (\d+) and fell in (\d+)"))
     assert (count, up, down) == (len(rows), (sure & (rows.change > 0)).sum(), (sure & (rows.change < 0)).sum())
@@ -119,12 +120,12 @@ def test_the_first_page_on_the_default_study():
 
 @pytest.fixture(scope="module")
 def values():
-    "Over-confidence, calibration part of NLL and score of every cell of the shown event: rows (target, language), columns arms, mean over seeds"
+    "Over-confidence, calibration term of NLL and score of every cell of the shown event: rows (target, language), columns arms, mean over seeds"
     blocks = pd.concat([pd.read_parquet(p) for p in sorted(FOLDERS["full"].glob("seed-*-blocks.parquet"))])
     blocks = one_event(blocks[blocks.setting == "full"].astype({c: str for c in ("target", "language", "intermediate", "event")}))
-    blocks = blocks.assign(gap=blocks.confidence - blocks.correct)
-    sums = blocks.groupby(["target", "language", "intermediate", "seed"], dropna=False)[["gap", "nll_calibration", "top", "bottom", "n", "correct"]].sum()
-    ratio = sums[["gap", "nll_calibration"]].div(sums.n, axis=0).assign(score=sums.top / sums.bottom, accuracy=sums.correct / sums.n)
+    blocks = blocks.assign(signed_ce=blocks.confidence - blocks.correct)
+    sums = blocks.groupby(["target", "language", "intermediate", "seed"], dropna=False)[["signed_ce", "nll_calibration", "top", "bottom", "n", "correct"]].sum()
+    ratio = sums[["signed_ce", "nll_calibration"]].div(sums.n, axis=0).assign(score=sums.top / sums.bottom, accuracy=sums.correct / sums.n)
     return ratio.groupby(["target", "language", "intermediate"]).mean()
 
 
@@ -144,27 +145,27 @@ def test_arms(values):
     assert set(rows) == set(sets)
     for title, arms in sets.items():
         gap, nll, _, score = (float(text.split()[0]) for text in rows[title])
-        assert abs(gap - 100 * change_of(values, "gap", arms)) < .0501, title
+        assert abs(gap - 100 * change_of(values, "signed_ce", arms)) < .0501, title
         assert abs(nll - change_of(values, "nll_calibration", arms)) < .000501, title
         assert abs(score - 100 * change_of(values, "score", arms)) < .0501, title
 
 
 def test_hypotheses(values):
     "Estimates of those that are means, straight from the tables; Holm's correction over all eight and the verdicts from the page's own p"
-    rows = {r[0][:2]: r[1:] for r in html_rows("results/answer/01_answer", "H3 the calibration part grows")}
-    wide = values.gap.unstack("intermediate").query("language == 'en'")
+    rows = {r[0][:2]: r[1:] for r in html_rows("results/answer/01_answer", "H3 the calibration term grows")}
+    wide = values.signed_ce.unstack("intermediate").query("language == 'en'")
     english = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[TRAINED].mean()
     mixed = [f"{a}:mlm" for a in (*NINE, MULTI)]
     def nll(*arms): return change_of(values, "nll_calibration", list(arms))
-    expected = {"H1": change_of(values, "gap", NINE), "H2": change_of(values, "gap", NINE) - english, "H3": nll(*NINE),
+    expected = {"H1": change_of(values, "signed_ce", NINE), "H2": change_of(values, "signed_ce", NINE) - english, "H3": nll(*NINE),
                 "H4": nll(*mixed) - nll(*NINE, MULTI), "H7": nll(*NINE) - (nll("own") + nll("mlm") + nll("mnli:shuffled", "hellaswag:shuffled")) / 3}
     for name, value in expected.items():
         assert abs(float(rows[name][0]) - value) < .000051, name
-    p, sign = [float(rows[f"H{i}"][4]) for i in range(1, 9)], [1, 1, 1, -1, -1, -1, 0, 1]
+    p, sign = [float(rows[f"H{i}"][3]) for i in range(1, 9)], [1, 1, 1, -1, -1, -1, 0, 1]
     held = multipletests(p, method="holm")[1]
     for i, (row, corrected) in enumerate(zip((rows[f"H{i}"] for i in range(1, 9)), held)):
-        assert abs(float(row[5]) - corrected) < .00051
-        assert row[6] == ("not shown" if corrected >= .05 else "held" if not sign[i] or sign[i] * float(row[0]) > 0 else "the opposite")
+        assert abs(float(row[4]) - corrected) < .00051
+        assert row[5] == ("not shown" if corrected >= .05 else "held" if not sign[i] or sign[i] * float(row[0]) > 0 else "opposite")
 
 
 def test_estimators(values):
@@ -177,7 +178,7 @@ def test_estimators(values):
     asked, same, listed = said("results/trust/01_robustness", r"Of (\d+) questions .*?, (\d+) (?:has|have) the same answer with every estimator of "
                                r"calibration \(([^)]*)\)")
     assert (int(asked), int(same), listed) == (7, len(names), "; ".join(names))
-    assert abs(float(rows["signed gap"][0].split()[0]) - change_of(values, "gap", NINE)) < .000051
+    assert abs(float(rows["signed calibration error"][0].split()[0]) - change_of(values, "signed_ce", NINE)) < .000051
 
 
 def test_claims(values):
@@ -198,7 +199,7 @@ def test_claims(values):
         "masked LM": variant("mlm"), "machine-translated": variant("translated")}
     assert len(rows) == len(expected)
     for (start, value), (text, score, gap) in zip(expected.items(), rows):
-        assert text.startswith(start) and abs(score - 100 * value("score")) < .0501 and abs(gap - 100 * value("gap")) < .0501, text
+        assert text.startswith(start) and abs(score - 100 * value("score")) < .0501 and abs(gap - 100 * value("signed_ce")) < .0501, text
 
 
 @pytest.fixture(scope="module")
@@ -208,21 +209,21 @@ def results():
 
 def test_languages(values, results):
     page, away = "results/answer/04_languages", values.query("language != 'en' and target in @TRAINED")
-    wide, right = away.gap.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
+    wide, right = away.signed_ce.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
     change = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1)
-    for words, column in (("over-confidence without phase 2 with the share right", wide[NONE]), ("the change with the share right", change)):
+    for words, column in (("over-confidence without intermediate training with the accuracy", wide[NONE]), ("the change with the accuracy", change)):
         line = said(page, rf"[Oo]f {words}: ([^.]*(?:\.\d+[^.]*)*)")[0]
         for target in TRAINED:
             found = re.search(rf"{TARGETS[target].title} ([+-]\d\.\d\d)", line)
             assert abs(float(found[1]) - spearmanr(column.loc[target], right.loc[target]).statistic) < .0101, (words, target)
-    for name, pattern in (("gap", r"(\d+) pairs of a language and a trained target, over-confidence \*\*rises in (\d+) and falls in (\d+)\*\*"
+    for name, pattern in (("signed_ce", r"(\d+) pairs of a language and a trained target, over-confidence \*\*rises in (\d+) and falls in (\d+)\*\*"
                                   r".*?Hochberg: (\d+) and (\d+)"),
-                          ("nll_calibration", r"part of NLL\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)"),
-                          ("brier_calibration", r"part of Brier\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)")):
+                          ("nll_calibration", r"term of NLL\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)"),
+                          ("brier_calibration", r"term of Brier\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)")):
         table = language_changes(results.sums, name, NINE, TRAINED)
         table = table[table.target.isin(TRAINED) & (table.language != "en")]
         counts = [((multipletests(table.p, method=m)[1] < .05) & (sign * table.change > 0)).sum() for m in ("holm", "fdr_bh") for sign in (1, -1)]
-        first = [len(table), *counts[:2]] if name == "gap" else [*counts[:2], len(table)]
+        first = [len(table), *counts[:2]] if name == "signed_ce" else [*counts[:2], len(table)]
         assert [int(x) for x in said(page, pattern)] == [*first, *counts[2:]]
 
 
@@ -233,7 +234,8 @@ def test_explanations(values, results):
     by = wide.unstack("intermediate").swaplevel(axis=1).groupby("language").mean().loc[codes]
     change = lambda name: by[[(a, name) for a in NINE]].sub(by[NONE, name], axis=0).mean(axis=1)
     tokens = covariate_table(results).query("covariate == 'tokens'").set_index("language").value
-    outcomes = {"share right, without phase 2": by[NONE, "accuracy"], "over-confidence, without phase 2": by[NONE, "gap"], "Δ over-confidence": change("gap")}
+    outcomes = {"accuracy, without intermediate training": by[NONE, "accuracy"], "over-confidence, without intermediate training": by[NONE, "signed_ce"],
+                "Δ over-confidence": change("signed_ce")}
     for words, column in outcomes.items():
         found = said("results/answer/05_explanations", rf"\*\*{words}\*\*.*?tokens for the same text[^ρ]*ρ ([+-]\d\.\d\d)")[0]
         assert abs(float(found) - spearmanr(column, tokens[codes]).statistic) < .0101, words
@@ -274,7 +276,7 @@ def test_speed():
             assert abs(low - ratio.min()) < .051 and abs(high - ratio.max()) < .051, (part, contestant)
 
 
-# ---- pages of a store with logits, on one small enough to be recomputed here: classes of XNLI, without phase 2
+# ---- pages of a store with logits, on one small enough to be recomputed here: classes of XNLI, without intermediate training
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
@@ -283,7 +285,7 @@ def toy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def decisions(toy):
-    "Logits, labels, languages of XNLI without phase 2, by seed and split"
+    "Logits, labels, languages of XNLI without intermediate training, by seed and split"
     found = {}
     for split in ("test", "calibration"):
         table = load_predictions(toy, split=split).to_pandas()
@@ -331,7 +333,7 @@ def test_decisions(toy, decisions, monkeypatch):
         return 100 * sets[np.arange(len(y)), y].mean(), sets.sum(1).mean()
     coverage, size = over_languages(decisions, covered)
     words = shown_on("use/02_decisions.ipynb", toy, monkeypatch)
-    found = re.search(r"- without phase 2: XNLI ([\d.]+) % with ([\d.]+) answers", words)
+    found = re.search(r"- without intermediate training: XNLI ([\d.]+) % with ([\d.]+) answers", words)
     assert abs(float(found[1]) - coverage) < .051 and abs(float(found[2]) - size) < .0051
 
 

@@ -116,7 +116,7 @@ def one_task(tmp_path_factory):
 @pytest.mark.parametrize("name", [p for p in PAGES if "lora" not in p])
 def test_pages_of_the_smallest_study(name, one_task, monkeypatch):
     shown = run_page(name, one_task, monkeypatch)
-    assert "2 arms, 2 targets, 3 languages, seed 2" in shown and "Not whole yet" not in shown and "nan [" not in shown
+    assert "2 conditions, 2 targets, 3 languages, seed 2" in shown and "Not whole yet" not in shown and "nan [" not in shown
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +146,8 @@ def test_pages_of_real_data_whose_posterior_nobody_knows(name, real_data, monkey
 
 def test_nothing_to_compare_with_is_one_sentence(tmp_path, monkeypatch):
     study(tmp_path, lambda t, setting, seed: (t.intermediate == "mnli") & (t.language == "en"), settings=("full",))
-    with pytest.raises(XitcalError, match="no model without phase 2"):
+    with pytest.raises(XitcalError, match="no baseline"):
         read_results(tmp_path)
-    with pytest.raises(XitcalError, match="no model without phase 2"):
+    with pytest.raises(XitcalError, match="no baseline"):
         run_page(PAGES[0], tmp_path, monkeypatch)
     assert os.environ["XITCAL_FULL"] == str(tmp_path)

@@ -82,7 +82,7 @@ def test_the_rest_of_an_empty_store_is_the_grid_under_its_settings(empty):
     assert len(rest.pairs) == len(WHOLE.intermediates) * len(TARGETS) and list(rest.absent) == ["ccg"]
     assert rest.plan.study == replace(SMALL, intermediates=tuple(i for i in WHOLE.intermediates if i != "ccg"))
     assert rest.stages == {s.name for s in rest.plan.stages.values() if s.phase != "pretrained"}
-    assert rest_words(rest, priced=False).startswith("The whole grid with 1 seed is 9 trainings of phase 2,")
+    assert rest_words(rest, priced=False).startswith("The whole grid with 1 seed is 9 intermediate trainings,")
 
 
 def test_the_rest_of_a_partial_store_is_cheaper_and_names_every_pair(empty, partial):
@@ -90,7 +90,7 @@ def test_the_rest_of_a_partial_store_is_cheaper_and_names_every_pair(empty, part
     assert set(all_of_it.pairs) - set(rest.pairs) == {(a, t) for a in ("none", "mnli") for t in ("xnli", "panx")}
     kinds = lambda r, phase: sum(r.plan.stages[s].phase == phase for s in r.stages)
     assert kinds(rest, "intermediate") == kinds(all_of_it, "intermediate") - 1 and kinds(rest, "prediction") == kinds(all_of_it, "prediction") - 4
-    assert rest_words(rest, priced=False).startswith("The rest with 1 seed is 8 trainings of phase 2,")
+    assert rest_words(rest, priced=False).startswith("The rest with 1 seed is 8 intermediate trainings,")
     assert stored_study(partial).seeds == (2,) and rest.left.targets == WHOLE.targets
 
 

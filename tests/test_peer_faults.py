@@ -19,7 +19,7 @@ from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.other_procedures import slow_temperature
 from xitcal.calibration.prediction_files import read_file
 from xitcal.calibration.recalibrators import Beta, Dirichlet, GaussianProcess, Platt, Temperature, VectorScaling, fit_temperature
-from xitcal.calibration.tables import calibration_table, measure_table
+from xitcal.calibration.tables import estimate_table
 from xitcal.calibration.trials import GRID, grid_temperatures, nll_grid
 from xitcal.core.errors import XitcalError
 from xitcal.data.suites import find_suite
@@ -67,7 +67,7 @@ def fitted(scaling, p, y, kind):
 # --- netcal's calibrators (PEERS B2.1, B2.4, B2.5) --------------------------------------------------------------------
 
 def shares(levels, n=1000):
-    "n decisions for each (confidence, share right)"
+    "n decisions for each (confidence, accuracy)"
     return np.repeat([c for c, _ in levels], n), np.concatenate([np.arange(n) < round(share * n) for _, share in levels]).astype(int)
 
 
@@ -263,8 +263,8 @@ def test_no_row_is_perfect_for_relplot_and_a_sentence_here():
     from relplot.metrics import smECE
     assert smECE(np.array([]), np.array([])) == 0
     events = pd.DataFrame(dict(confidence=np.array([]), correct=np.array([], bool), model=np.array([], str)))
-    for make in (calibration_table, measure_table):
-        with pytest.raises(XitcalError, match="There are no events"): make(events, ["model"])
+    for levels in (True, False):
+        with pytest.raises(XitcalError, match="There are no events"): estimate_table(events, ["model"], levels=levels)
 
 
 def test_lists_stop_relplot_and_not_ours():
@@ -272,7 +272,7 @@ def test_lists_stop_relplot_and_not_ours():
     from relplot.metrics import smECE
     with pytest.raises(TypeError): smECE([.9, .8], [1, 0])
     found = value_of(dict(confidence=[.9, .8], correct=[1, 0]))
-    assert found["signed_gap"] == pytest.approx((-.1 + .8) / 2, abs=1e-12) and found["ece_15"] == pytest.approx((.1 + .8) / 2, abs=1e-12)
+    assert found["signed_ce"] == pytest.approx((-.1 + .8) / 2, abs=1e-12) and found["ece_15"] == pytest.approx((.1 + .8) / 2, abs=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:Passing a dict")
@@ -281,9 +281,9 @@ def test_one_decision_stops_relplots_diagram_and_not_our_estimates():
     import relplot
     with pytest.raises(ValueError, match="two or more observations"): relplot.prepare_rel_diagram(np.array([.9]), np.array([1.]), num_bootstrap=2)
     found = calibrate(pd.DataFrame(dict(confidence=[.9], correct=[1]))).set_index("estimate")
-    assert found.value["signed_gap"] == pytest.approx(-.1, abs=1e-12) and found.value["brier"] == pytest.approx(.01, abs=1e-12)
-    assert found.value["nll"] == pytest.approx(-math.log(.9), abs=1e-12) and found.value["smooth_ece"] == pytest.approx(.1, abs=1e-4)
-    assert found.low["signed_gap"] < -.3 and found.high["signed_gap"] > .9 # one decision says next to nothing
+    assert found.value["signed_ce"] == pytest.approx(-.1, abs=1e-12) and found.value["brier_confidence"] == pytest.approx(.01, abs=1e-12)
+    assert found.value["nll_confidence"] == pytest.approx(-math.log(.9), abs=1e-12) and found.value["smooth_ece"] == pytest.approx(.1, abs=1e-4)
+    assert found.low["signed_ce"] < -.3 and found.high["signed_ce"] > .9 # one decision says next to nothing
 
 
 # --- ways of computing intervals and means (PEERS B2.12, B2.14 to B2.16) ----------------------------------------------
@@ -307,7 +307,7 @@ def test_pooling_languages_hides_errors_of_opposite_sign():
     table = pd.DataFrame(dict(language=np.repeat(["de", "sw"], 100), confidence=.8, correct=np.r_[np.arange(100) < 86, np.arange(100) < 74]))
     assert ECE(15).measure(table.confidence.to_numpy(), table.correct.astype(int).to_numpy()) == pytest.approx(0, abs=1e-12)
     found = calibrate(table, smooth=False).set_index(["language", "estimate"]).value
-    assert found["de", "signed_gap"] == pytest.approx(-.06, abs=1e-12) and found["sw", "signed_gap"] == pytest.approx(.06, abs=1e-12)
+    assert found["de", "signed_ce"] == pytest.approx(-.06, abs=1e-12) and found["sw", "signed_ce"] == pytest.approx(.06, abs=1e-12)
     for code in ("de", "sw"): assert found[code, "ece_15"] == pytest.approx(.06, abs=1e-12)
 
 
@@ -356,7 +356,7 @@ def test_word_classes_read_as_spans_say_another_thing_than_their_tokens():
     zero = np.zeros(3, int)
     assert entity_counts(np.array(gold), np.array(said), zero, zero, names).sum(0).tolist() == [0, 2, 2] # matching, predicted, gold
     found = value_of(dict(confidence=[2 / 3] * 3, correct=[a == b for a, b in zip(gold, said)]))
-    assert found["signed_gap"] == pytest.approx(0, abs=1e-12) # against the F1 it would be 2/3
+    assert found["signed_ce"] == pytest.approx(0, abs=1e-12) # against the F1 it would be 2/3
 
 
 # --- Jiang et al., by the description of their code (PEERS B3) ---------------------------------------------------------
@@ -469,7 +469,7 @@ def test_the_chosen_label_alone_tells_nothing_of_confidence():
     labels = [p.argmax(1).tolist() for p in models.values()]
     assert labels[0] == labels[1]
     with pytest.raises(XitcalError, match="needs logits or probs with label, or confidence and correct"): value_of(dict(prediction=labels[0], label=y))
-    for c, p in models.items(): assert value_of(dict(probs=p.tolist(), label=y))["signed_gap"] == pytest.approx(c - .75, abs=1e-12)
+    for c, p in models.items(): assert value_of(dict(probs=p.tolist(), label=y))["signed_ce"] == pytest.approx(c - .75, abs=1e-12)
 
 
 def test_languages_are_those_of_the_data(monkeypatch):

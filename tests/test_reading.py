@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xitcal.calibration.tables import calibration_table, measure_table
+from xitcal.calibration.tables import estimate_table
 from xitcal.inference.seeds import STATISTICS
 from xitcal.predictions.events import event_statistics, toy_predictions
 
@@ -84,15 +84,15 @@ def test_every_function_of_the_table_exists():
 @pytest.mark.parametrize("third", ["[`mean_intervals`](../calibration/00_intervals.ipynb)", "[`mean_interval`](../calibration/01_binned.ipynb)",
                                    "[`mean_interval`](../calibration/99_none.ipynb)", "`mean_interval`"])
 def test_a_function_that_is_not_there_is_found(third):
-    assert faults_of_row(["gap", "E(c − y)", third, "never"])
-    assert not faults_of_row(["gap", "E(c − y)", "[`mean_interval`](../calibration/00_intervals.ipynb)", "never"])
+    assert faults_of_row(["signed_ce", "E(c − y)", third, "never"])
+    assert not faults_of_row(["signed_ce", "E(c − y)", "[`mean_interval`](../calibration/00_intervals.ipynb)", "never"])
 
 
 def test_every_estimate_has_a_row():
     named = set(re.findall(r"`(\w+)`", " ".join(row[0] for row in estimates(prose(PAGE)))))
     events = event_statistics(toy_predictions(["xnli"], languages=["en"], n=30, seeds=(0,)))
-    columns = set(calibration_table(events, ["language"], draws=2)) - {"language"} - KEYS
-    assert columns | set(measure_table(events, ["language"], draws=2).estimate) | set(STATISTICS) <= named
+    columns = set(estimate_table(events, ["language"], levels=True, draws=2)) - {"language"} - KEYS
+    assert columns | set(estimate_table(events, ["language"], draws=2).estimate) | set(STATISTICS) <= named
 
 
 def test_every_figure_has_an_entry_and_the_right_pages():

@@ -192,11 +192,11 @@ def test_other_families_have_all_regimes_by_the_same_call_and_never_see_what_jud
     test, english = toy
     def made(frame): return recalibrate(table_of(frame), table_of(english), sizes=[20], draws=1, recalibrator=name).table
     before = made(test)
-    assert set(before.recalibrator) == {name} and set(before.estimate) == {"nll_confidence", "brier_confidence", "signed_gap", "debiased_rms_ce"}
+    assert set(before.recalibrator) == {name} and set(before.estimate) == {"nll_confidence", "brier_confidence", "signed_ce", "debiased_root_15"}
     assert set(zip(before.regime, before.n)) == {("english", 0), ("pooled", 0), ("own", 20), ("own, shrunken", 20)}
-    assert before[["before", "after", "english"]][before.estimate != "debiased_rms_ce"].notna().all().all()
+    assert before[["before", "after", "english"]][before.estimate != "debiased_root_15"].notna().all().all()
     assert (before.zero_shot == (before.regime == "english")).all() and before.temperature.isna().all()
-    same = lambda t, regime: t[(t.regime == regime) & (t.language == "sw") & (t.estimate == "signed_gap") & (t.intermediate == "none")]
+    same = lambda t, regime: t[(t.regime == regime) & (t.language == "sw") & (t.estimate == "signed_ce") & (t.intermediate == "none")]
     if name == "vector": return  # weighs classes: with other labels other decisions are right, and the confidence cannot be read off the gap
     wrong = judged(test, label=np.where(test.language == "sw", (test.label + 1) % 3, test.label))  # every label of the language is another
     after = made(wrong)
@@ -365,16 +365,16 @@ def shown_on(page, store, monkeypatch):
     return "\n".join(o.data for o in shown if isinstance(o, Markdown))
 
 
-@pytest.mark.parametrize("arms, seeds, sentence", [(("none", "mnli"), (0, 1), "Phase 2 makes the English temperature worth"),
-                                                   (("mnli",), (0,), "no pair of models with and without phase 2")])
+@pytest.mark.parametrize("arms, seeds, sentence", [(("none", "mnli"), (0, 1), "Intermediate training makes the English temperature worth"),
+                                                   (("mnli",), (0,), "no pair of models with and without intermediate training")])
 def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seeds, sentence):
     store = write_store(tmp_path, arms, seeds=seeds)
     words = shown_on("use/01_recalibration.ipynb", store, monkeypatch)
     assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
     assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
-    assert ("There is one arm here" in words) == (arms == ("mnli",))
+    assert ("There is one condition here" in words) == (arms == ("mnli",))
     assert "one target for each sort of event with English labels, if any has them (XNLI, XQuAD)" in words
-    assert ("pairs of target and regime the family with the lowest NLL is the same without phase 2 and after MNLI" in words) == (len(arms) == 2)
+    assert ("pairs of target and regime the family with the lowest NLL is the same without intermediate training and after MNLI" in words) == (len(arms) == 2)
     for labels in ("English labels", "labels of other languages", "20 labels of the language", "20 of the language drawn towards English"):
         assert re.search(rf"^- \*{labels}\*: XNLI \*\*.*; XQuAD \*\*", words, re.M)
     words = shown_on("use/02_decisions.ipynb", store, monkeypatch)

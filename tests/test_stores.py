@@ -48,7 +48,7 @@ def test_a_store_of_one_target(target, tmp_path, monkeypatch):
         assert f"this study has only {TARGETS[target].title}; add such a target" in said["answer/01_answer.ipynb"]
     else:
         assert "H8 is not tested: it compares learning rates with MNLI and HellaSwag on XNLI and PAN-X" in said["answer/01_answer.ipynb"]
-        assert "**What" not in said["answer/01_answer.ipynb"] and "2 arms, 1 targets, 3 languages, seed 0" in said["answer/02_accuracy.ipynb"]
+        assert "**What" not in said["answer/01_answer.ipynb"] and "2 conditions, 1 targets, 3 languages, seed 0" in said["answer/02_accuracy.ipynb"]
 
 
 STUDIES = {
@@ -68,7 +68,7 @@ WORDS = {
     "a sweep with LoRA": ("answer/07_lora.ipynb", "run it with --method full,lora and without --learning-rate"),
     "one language": ("answer/04_languages.ipynb", "languages other than English, and this study has none"),
     "one language that is not English": ("answer/02_accuracy.ipynb", "'en' is not among these results (sw); add it"),
-    "without none": ("answer/01_answer.ipynb", "no model without phase 2 to compare with; run one with `--intermediate none`"),
+    "without none": ("answer/01_answer.ipynb", "no baseline to compare with; run one with `--intermediate none`"),
     "none alone": ("answer/02_accuracy.ipynb", "this study has no single one; add one"),
     "no rows for recalibration": ("answer/02_accuracy.ipynb", "no scores on English validation rows"),
 }
@@ -88,7 +88,7 @@ def test_the_pages_of_predictions(name, tmp_path, monkeypatch):
     said = report(STUDIES[name], tmp_path, monkeypatch, ["default/01_scores.ipynb", "default/02_calibration.ipynb", "default/03_change.ipynb"], n=20)
     assert "How it was made" in said["default/01_scores.ipynb"]
     if name == "without none":
-        assert "There is no model without phase 2 to compare with" in said["default/02_calibration.ipynb"]
+        assert "There is no baseline to compare with" in said["default/02_calibration.ipynb"]
 
 
 def test_the_pages_are_those_of_the_repository():

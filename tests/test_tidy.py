@@ -18,12 +18,12 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(store):
-    return tidy_results(store, ("gap", "nll_calibration"), draws=5, progress=False)
+    return tidy_results(store, ("signed_ce", "nll_calibration"), draws=5, progress=False)
 
 
 def test_a_store_and_its_events_say_the_same(store, table):
     events = read_events(load_predictions(store))
-    same = tidy_results(events, ("gap", "nll_calibration"), draws=5, tasks=study_tasks(store), progress=False)
+    same = tidy_results(events, ("signed_ce", "nll_calibration"), draws=5, tasks=study_tasks(store), progress=False)
     keys = ["what", "scope", "intermediate", "target", "language", "seed", "event", "estimate", "inference"]
     one, two = (t.sort_values(keys).reset_index(drop=True)[[*keys, "value"]] for t in (table, same))
     pd.testing.assert_frame_equal(one, two)
@@ -41,8 +41,8 @@ def test_every_cell_is_estimated_and_every_change_made(store, table):
     for row in rows.itertuples():
         mine = theirs.loc[("others", row.target, row.intermediate)]
         assert (row.value, row.low, row.high, row.p) == pytest.approx((mine.change, mine.low, mine.high, mine.p))
-    overall = table[(table.scope == "overall") & (table.estimate == "gap") & (table.inference == "seeds and examples")].set_index("intermediate")
-    parts = table[(table.scope == "target") & (table.estimate == "gap")]
+    overall = table[(table.scope == "overall") & (table.estimate == "signed_ce") & (table.inference == "seeds and examples")].set_index("intermediate")
+    parts = table[(table.scope == "target") & (table.estimate == "signed_ce")]
     assert overall.value["mnli"] == pytest.approx(parts[parts.intermediate == "mnli"].value.mean())
     assert overall.value["all"] == pytest.approx(parts.value.mean())
 

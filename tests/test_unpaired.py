@@ -74,15 +74,15 @@ def test_blocks_of_other_examples_are_left_out_of_all_arms_and_counted(toy):
     place = 1, cut.targets.index("xnli"), cut.languages.index("sw")
     assert same[:, 0].all() and (~same[(slice(None), *place)]).any()
     assert f"**{row.examples} examples**" in unpaired_words(cut) and "mnli → xnli in sw, seed 1" in unpaired_words(cut)
-    table = change_over_seeds(cut, "gap").query("target == 'xnli'").set_index(["intermediate", "language"])
+    table = change_over_seeds(cut, "signed_ce").query("target == 'xnli'").set_index(["intermediate", "language"])
     assert table.unpaired.to_dict() == {("mnli", "others"): row.examples, ("qqp", "others"): row.examples, ("mnli", "en"): 0, ("qqp", "en"): 0}
     assert (table.missing_seeds == "").all()
 
 
 def test_an_arm_that_saw_half_the_examples_loses_that_seed_and_the_others_do_not(toy):
     half = sums_of(block_table(less(toy, [f"xnli-{i}" for i in range(45)], seed=1)))
-    assert half.unpaired.left_out.tolist() == ["the arm"]
-    table = change_over_seeds(half, "gap").query("target == 'xnli' and language == 'others'").set_index("intermediate")
+    assert half.unpaired.left_out.tolist() == ["the condition"]
+    table = change_over_seeds(half, "signed_ce").query("target == 'xnli' and language == 'others'").set_index("intermediate")
     assert table.missing_seeds.to_dict() == {"mnli": "1", "qqp": ""} and table.seeds.to_dict() == {"mnli": "0", "qqp": "0, 1"}
     assert table.unpaired.to_dict() == {"mnli": 90, "qqp": 0}
 
@@ -96,7 +96,7 @@ def test_a_missing_seed_is_named_and_the_change_is_that_of_the_others(toy):
     for column in ("change", "low", "high", "without"):
         assert row[column] == pytest.approx(alone[column])
     assert (fewer.missing_seeds == "").sum() == len(fewer) - 2
-    each = language_changes(sums_of(lost), "gap", ["qqp"])
+    each = language_changes(sums_of(lost), "signed_ce", ["qqp"])
     assert set(each.missing_seeds[each.target == "udpos"]) == {"0"} and set(each.missing_seeds[each.target == "xnli"]) == {""}
 
 
@@ -123,5 +123,5 @@ def test_the_committed_results_are_read_as_they_are():
     assert len(blocks) and blocks.seed.dropna().nunique() >= 4
     sums = read_results(FULL).sums
     assert sums.unpaired.empty and np.isfinite(sums.values["n"]).any()
-    table = change_over_seeds(sums, "gap")
+    table = change_over_seeds(sums, "signed_ce")
     assert (table.missing_seeds == "").mean() > .5 and (table.unpaired == 0).all()

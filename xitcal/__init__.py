@@ -12,7 +12,7 @@ _HOMES = {
     "data.suites": ["find_suite"],
     "predictions.events": ["event_statistics", "read_events"],
     "predictions.scores": ["example_scores", "score_table"],
-    "calibration.tables": ["calibration_table", "reliability_table"],
+    "calibration.tables": ["estimate_table", "reliability_table"],
     "calibration.recalibrators": ["RECALIBRATORS", "fit_temperature"],
     "calibration.regimes": ["recalibrate"],
     "calibration.prediction_files": ["read_file"],

@@ -41,10 +41,10 @@ _Data = Annotated[Path|None, typer.Option(help="Folder of your own data files; w
 _Revision = Annotated[str|None, typer.Option(help="Revisions of hub repositories of data, ID=COMMIT, comma-separated. Default: those that xitcal names. "
                                                   "Also XITCAL_REVISIONS.")]
 _Model = Annotated[str|None, typer.Option(help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
-_Intermediate = Annotated[str|None, typer.Option(help="Phase 2: task names, `none`, `multi` (all at once), `own` (the target's data), `mlm`; "
+_Intermediate = Annotated[str|None, typer.Option(help="Intermediate tasks (phase 2): names, `none`, `multi` (all at once), `own` (the target's data), `mlm`; "
                                                  "variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
                                                  autocompletion=_names("intermediate"))]
-_Target = Annotated[str|None, typer.Option(help="Phase 3 and evaluation: task names, comma-separated.", autocompletion=_names("target"))]
+_Target = Annotated[str|None, typer.Option(help="Target fine-tuning (phase 3) and evaluation: task names, comma-separated.", autocompletion=_names("target"))]
 _Language = Annotated[str|None, typer.Option(help="Evaluation languages: codes or names, comma-separated. Default: all.",
                                              autocompletion=_names("language"))]
 _Seeds = Annotated[str|None, typer.Option(help="Seeds: 0,1,2 or 0-4.")]
@@ -58,8 +58,8 @@ _Without = Annotated[str|None, typer.Option(help="Pairs of target and language t
 _Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
 _Passes = Annotated[int|None, typer.Option(help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass without.")]
 _Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
-_Phase2 = Annotated[str|None, typer.Option(help="Most training rows of phase 2, or all.")]
-_Phase3 = Annotated[str|None, typer.Option(help="Most training rows of phase 3, or all.")]
+_Phase2 = Annotated[str|None, typer.Option(help="Most training rows of intermediate training, or all.")]
+_Phase3 = Annotated[str|None, typer.Option(help="Most training rows of target fine-tuning, or all.")]
 _Test = Annotated[str|None, typer.Option(help="Most evaluation rows a language, or all.")]
 _Kept = Annotated[str|None, typer.Option(help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
@@ -96,6 +96,7 @@ _FIELDS = dict(suite="suite", model="models", intermediate="intermediates", targ
                method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
                test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
                mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", without="without", precision="precision")
+_STUDY = ("config", *_FIELDS, "task_file", "data", "revision") # options of `plan` and `run` that make a study
 
 # %% ../nbs/cli.ipynb #21b31d7c
 def read_config(
@@ -106,7 +107,7 @@ def read_config(
     try: options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error: raise XitcalError(f"The configuration {str(path)!r} cannot be read ({error.strerror}).") from None
     except tomllib.TOMLDecodeError as error: raise XitcalError(f"The configuration {str(path)!r} is no TOML: {error}.") from None
-    return {check_name(name.replace("-", "_"), [*_FIELDS, "task_file", "data", "revision"], f"option in {path}"): value for name, value in options.items()}
+    return {check_name(name.replace("-", "_"), [*_STUDY[1:]], f"option in {path}"): value for name, value in options.items()}
 
 # %% ../nbs/cli.ipynb #c960900c
 def _set_data(folder, revisions=None):
@@ -220,15 +221,11 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
          flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the recipes and stages of a study and what they cost; runs nothing."
+    study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
     from xitcal.study.plan_text import cost_text
     from xitcal.study.runner import default_workers
     from xitcal.study.grid import make_plan
     from xitcal.study.plan_text import recipe_text
-    study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
-                       method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
-                       precision=precision, task_file=task_file, data=data, revision=revision)
     stages = make_plan(_without_headless(study))
     typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
 
@@ -247,11 +244,7 @@ def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = Non
         budget: Annotated[int, typer.Option(help="Most tokens in a training's micro-batch; a smaller number needs less memory.")] = 4096,
         save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
     "Run a study, or what is missing of it; call it again after any interruption."
-    study = make_study(config, suite=suite, model=model, intermediate=intermediate, target=target, language=language, seeds=seeds,
-                       method=method, learning_rate=learning_rate, intermediate_rows=intermediate_rows, target_rows=target_rows,
-                       test_rows=test_rows, calibration_rows=calibration_rows, recipes=recipes, label_smoothing=label_smoothing, average=average,
-                       mc_dropout=mc_dropout, sampling=sampling, lora_rank=lora_rank, lora_targets=lora_targets, without=without,
-                       precision=precision, task_file=task_file, data=data, revision=revision)
+    study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
     options = Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights, budget=budget)
@@ -291,8 +284,8 @@ def calibrate_file(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JS
               baseline: Annotated[Path|None, typer.Option(help="Predictions of another system on the same examples, to be compared with.")] = None,
               fast: Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")] = False,
               everything: Annotated[bool, typer.Option("--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, "
-                                                                     "parts of NLL and Brier, AUROC, AURC, p of the test of calibration.")] = False):
-    "How calibrated are these predictions? Estimates with intervals and null floors, and paired changes against a baseline."
+                                                                     "terms of NLL and Brier, AUROC, AURC, p of the test of calibration.")] = False):
+    "How calibrated are these predictions? Estimates with intervals and expected values, and paired changes against a baseline."
     from xitcal.calibration.calibrate import NOTES, calibrate, compare, degenerate_note, judge_groups, readable
     from xitcal.calibration.prediction_files import check_out, read_file, write_estimates
     from xitcal.core.errors import disk_errors
@@ -357,7 +350,7 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
            labels: Annotated[Path|None, typer.Option(help="Folder for the right labels in the same layout, new or empty.")] = None,
            model: Annotated[str|None, typer.Option(help="Which model, if the store has several.")] = None,
            method: Annotated[str|None, typer.Option(help="Which method: full or lora.")] = None,
-           intermediate: Annotated[str|None, typer.Option(help="Which phase 2.", autocompletion=_names("intermediate"))] = None,
+           intermediate: Annotated[str|None, typer.Option(help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
            seed: Annotated[int|None, typer.Option(help="Which seed.")] = None):
     "Write one model's predictions as a submission: a folder a task, a file a language."
     from xitcal.study.export import EXPORTS

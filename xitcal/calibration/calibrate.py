@@ -9,17 +9,16 @@ __all__ = ['NOTES', 'calibrate', 'compare', 'judge_groups', 'degenerate_note', '
 import numpy as np
 import pandas as pd
 
-from .binned import binned_ece, largest_error, null_bins
 from .decomposition import score_parts
-from .intervals import example_groups, mean_interval
-from .prediction_files import binary_scores, decisions_and_classes, read_decisions
+from .prediction_files import decisions_and_classes, read_decisions
 from .significance import calibration_test, paired_means, paired_parts
-from .tables import classwise_rows, group_estimates, part_rows, ranking_rows, tidy_estimates
+from .tables import TERMS, Decisions, binary_scores, cross_fitted, estimates_of, on_some
 from ..core.errors import XitcalError, check_name
+from ..core.estimates import ESTIMATE_COLUMNS, in_words
 from ..predictions.degenerate import degenerate_sentence, judge_decisions
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #e7de996f
-_NUMBERS = ("estimate", "value", "low", "high", "null_floor", "n", "examples", "baseline", "change", "p", "unpaired")
+_NUMBERS = (*ESTIMATE_COLUMNS, "baseline", "change", "p", "unpaired")
 
 def _check_by(by):
     "The columns once each; refuse names that the table of estimates has itself"
@@ -39,54 +38,6 @@ def _examples(table):
     "Number of the example of each row; each row for itself where there is no such column"
     return pd.factorize(table["example"])[0] if "example" in table else np.arange(len(table))
 
-# %% ../../nbs/calibration/15_calibrate.ipynb #e33a761b
-def _whole(found, known_groups, n):
-    "Estimates of some groups as those of all, NaN in the others; `known_groups` marks the n groups they are of"
-    def spread(x):
-        out = np.full(n, np.nan)
-        out[known_groups] = x
-        return out
-    return {name: tuple(spread(x) for x in values) for name, values in found.items()}
-
-# %% ../../nbs/calibration/15_calibrate.ipynb #ab48a02b
-_PARTS = [f"{score}_{part}" for score in ("nll", "brier") for part in ("calibration", "refinement")]
-
-def _crossed(group, names):
-    "Groups whose examples are in two folds at least (others cannot be cross-fitted), their rows, the new number of each group, and the rows' folds"
-    fold = example_groups(names, 5)
-    chosen = np.bincount(np.unique(group * 5 + fold) // 5, minlength=group.max() + 1) > 1
-    return chosen, chosen[group], np.cumsum(chosen) - 1, fold
-
-def _parts(c, y, group, cluster, names, draws, seed=0):
-    "Parts of the proper scores"
-    n, (chosen, keep, number, fold) = group.max() + 1, _crossed(group, names)
-    if not chosen.any(): return {name: (np.full(n, np.nan),) * 4 for name in _PARTS}
-    return _whole(part_rows(c[keep], y[keep], number[group[keep]], cluster[keep], fold[keep], draws, seed), chosen, n)
-
-def _share(value, if_right, if_wrong, group, cluster, floor):
-    "Mean of what lies in [0, 1]: value, low, high, floor"
-    mean, low, high = mean_interval(value, if_right, if_wrong, group, cluster)
-    return mean, np.maximum(low, 0), np.minimum(high, 1), floor
-
-# %% ../../nbs/calibration/15_calibrate.ipynb #4eed6be3
-def _more_estimates(decisions, classes, group, draws=200):
-    "All that is not among the six, as a table like that of `group_estimates`"
-    c, y, cluster = decisions.confidence.to_numpy(float), decisions.correct.to_numpy(float), _examples(decisions)
-    size, (one, zero), none = np.bincount(group), (np.ones(len(c)), np.zeros(len(c))), np.full(group.max() + 1, np.nan)
-    said, many = np.bincount(group, c) / size, np.bincount(np.unique(group * len(c) + cluster) // len(c)) > 1
-    found = dict(accuracy=_share(y, one, zero, group, cluster, said))
-    mean, low, high, floor = _share(c, c, c, group, cluster, none)
-    found["mean_confidence"] = mean, np.where(many, low, np.nan), np.where(many, high, np.nan), floor
-    found["share_above_99"] = _share((c > .99).astype(float), one, zero, group, cluster, none)
-    found["ece_15_mass"] = binned_ece(c, y, group, mass=True), none, none, null_bins(c, group, mass=True, draws=draws)[0].mean(1)
-    found["mce"] = largest_error(c, y, group), none, none, null_bins(c, group, draws=draws)[1].mean(1)
-    if classes is not None: found["classwise_ece"] = classwise_rows(*classes, group, draws // 2)
-    names = decisions.example if "example" in decisions else pd.Series(np.arange(len(c)))
-    found |= _parts(c, y, group, cluster, names.astype(str), draws)
-    found |= ranking_rows(c, y, group, cluster, draws, 0)
-    found["calibration_p"] = calibration_test(c, y, group, cluster), none, none, none
-    return tidy_estimates(found, group, cluster)
-
 # %% ../../nbs/calibration/15_calibrate.ipynb #1bd7ae46
 def calibrate(
     table: pd.DataFrame,   # Predictions, in either form
@@ -94,15 +45,18 @@ def calibrate(
     name: str = "predictions", # What errors call it
     smooth: bool = True,   # Whether smooth ECE gets its interval (half of the time)
     all_estimates: bool = False, # Whether to give all estimates and not the six (ten times the time)
-) -> pd.DataFrame: # The `by` columns, estimate, value, low, high, null_floor, n, examples
+) -> pd.DataFrame: # The `by` columns, then `ESTIMATE_COLUMNS`
     "Calibration estimates of every group, tidy: one row an estimate"
     decisions, scores, classes = decisions_and_classes(table, name)
     by = [c for c in ("language",) if c in decisions] if by is None else _check_by(by)
     group, keys = _groups(decisions, by)
-    c, y, cluster = decisions.confidence.to_numpy(), decisions.correct.to_numpy(), _examples(decisions)
-    if all_estimates: scores |= {f"{k}_confidence": v for k, v in binary_scores(c, y, 1e-12).items()}
-    found = group_estimates(c, y, group, cluster, scores, smooth)
-    if all_estimates: found = pd.concat([found, _more_estimates(decisions, classes, group)]).sort_values("group", kind="stable", ignore_index=True)
+    d = Decisions(decisions.confidence, decisions.correct, group, decisions.get("example"), scores, classes=classes, smooth=smooth)
+    six = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece", *(scores or ("nll_confidence", "brier_confidence")))
+    found = estimates_of(d, None if all_estimates else six)
+    if all_estimates:
+        test = dict(estimate="calibration_p", value=calibration_test(*d.decided, d.cluster), why="no interval: a p-value has none")
+        test |= dict.fromkeys(("low", "high", "expected"), np.nan)
+        found = pd.concat([found, found[found.estimate == "accuracy"].assign(**test)]).sort_values("group", kind="stable", ignore_index=True)
     return pd.concat([keys.loc[found.group].reset_index(drop=True), found.drop(columns="group")], axis=1)
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #262d098b
@@ -132,13 +86,14 @@ def _mean_changes(scores, others, decided, group, cluster):
     return found
 
 def _part_changes(decided, group, cluster, names):
-    "The same of parts of the proper scores; NaN for groups that cannot be cross-fitted"
-    chosen, keep, number, fold = _crossed(group, names)
-    if not chosen.any(): return {name: (np.full(len(chosen), np.nan),) * 6 for name in _PARTS}
-    mine, theirs = [tuple(x[keep] for x in side) for side in decided]
-    where = number[group[keep]], fold[keep], cluster[keep]
-    values, found = score_parts(*mine, *where), paired_parts(mine, theirs, *where)
-    return _whole({k: (values[k][0], values[k][0] - v[0], *v) for k, v in found.items()}, chosen, len(chosen))
+    "The same of the terms of the proper scores; NaN for groups that cannot be cross-fitted"
+    fold, crossed = cross_fitted(group, names)
+    def make(keep, number):
+        mine, theirs = ([x[keep] for x in side] for side in decided)
+        where = number, fold[keep], cluster[keep]
+        values, found = score_parts(*mine, *where), paired_parts(mine, theirs, *where)
+        return [x for name in TERMS for x in (values[name][0], values[name][0] - found[name][0], *found[name])]
+    return dict(zip(TERMS, on_some(crossed, group, make, 24).reshape(4, 6, -1)))
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #0cd24ff4
 def compare(
@@ -147,7 +102,7 @@ def compare(
     by: list[str]|None = None, # Columns that tell groups apart; None for `language` where both have it
     names: tuple[str, str] = ("predictions", "baseline"), # What errors call them
     all_estimates: bool = False, # Whether to compare NLL and Brier score of (confidence, correct) and their parts too
-) -> pd.DataFrame: # by, estimate (signed_gap, nll, brier, ...), value, baseline, change, low, high, p, n (paired decisions), unpaired
+) -> pd.DataFrame: # by, estimate (signed_ce, nll, brier, ...), value, baseline, change, low, high, p, n (paired decisions), unpaired
     "Paired changes of scores and of their parts; `XitcalError` when nothing can be paired"
     (mine, scores), (theirs, others) = (read_decisions(t, n) for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
@@ -162,11 +117,11 @@ def compare(
     (group, groups), cluster, sides = _groups(pairs, by), _examples(pairs), []
     for d, extra, i in ((mine, scores, at), (theirs, others, other)):
         c, y = d.confidence.to_numpy(float)[i], d.correct.to_numpy(float)[i]
-        more = {f"{k}_confidence": v for k, v in binary_scores(c, y, 1e-12).items()} if all_estimates else {}
-        sides.append(((c, y), dict(signed_gap=(c - y, c - 1, c)) | {k: [x[i] for x in v] for k, v in extra.items()} | more))
+        more = {k: v[:3] for k, v in binary_scores(c, y).items()} if all_estimates or not extra else {}
+        sides.append(((c, y), dict(signed_ce=(c - y, c - 1, c)) | {k: [x[i] for x in v[:3]] for k, v in extra.items()} | more))
     (decided, scores), (their_own, others) = sides
     found = _mean_changes(scores, others, (decided, their_own), group, cluster)
-    if all_estimates: found |= _part_changes((decided, their_own), group, cluster, pairs.example.astype(str))
+    if all_estimates: found |= _part_changes((decided, their_own), group, cluster, pairs.example)
     columns = "value", "baseline", "change", "low", "high", "p"
     rows = [groups.reset_index(drop=True).assign(estimate=k, **dict(zip(columns, v)), n=np.bincount(group)) for k, v in found.items()]
     return pd.concat(rows, ignore_index=True).assign(unpaired=len(mine) + len(theirs) - 2 * len(at))
@@ -202,40 +157,40 @@ def degenerate_note(
     return f"{name}: {told}" if told else ""
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #60063712
-_FIRST = ("95 % intervals in square brackets. A null floor (in round brackets where a group has one line) is what an estimate would be were the model "
-          "calibrated. Smooth ECE's interval is cautious.")
+_FIRST = ("95 % intervals in square brackets. The expected value (in round brackets where a group has one line) is what an estimate would be on average were "
+          "the model calibrated. Smooth ECE's interval is cautious.")
 NOTES = dict(six=_FIRST, all=_FIRST + """
-ece_15, ece_15_mass and classwise_ece have no interval: they are biased by an amount that is known only on average; see debiased_rms_ce.
-mce has none: it is a maximum over bins, which a nearly empty bin decides.
-A score's calibration and refinement add up to its value for (confidence, correct); a single example has no parts.
-auroc is empty where all decisions are right or all are wrong; classwise_ece where rows have different numbers of classes.
-calibration_p is the p-value of the exact test that each decision is right with the chance its confidence names.""")
+ECE-15, also by mass and by class, has no interval: it is biased by an amount that is known only on average; see the debiased calibration error.
+MCE-15 has none: it is a maximum over bins, which a nearly empty bin decides.
+A score's calibration and refinement terms add up to its value for (confidence, correct); a single example has no terms.
+AUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows have different numbers of classes.
+The last p-value is that of the exact test that each decision is right with the chance its confidence names.""")
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #d8262db1
 def _long(table, first, number, sign):
-    "A row an estimate, with its number, interval, floor and p-value as text where there are such"
+    "A row an estimate, with its number, interval, expected value and p-value as text where there are such"
     def text(x, plus=""): return "" if np.isnan(x) else f"{round(x, 3) + 0:{plus}.3f}" # + 0: no minus before 0.000
     def interval(low, high, plus): return "" if np.isnan(low) else f"[{text(low, plus)}, {text(high, plus)}]"
     shown = table[[*first, "estimate"]].assign(**{number: [text(*x) for x in zip(table[number], sign)]})
     shown["95 % interval"] = [interval(*x) for x in zip(table.low, table.high, sign)]
-    if "null_floor" in table: shown["null floor"] = [text(x) for x in table.null_floor]
+    if "expected" in table: shown["expected"] = [text(x) for x in table.expected]
     if "p" in table: shown["p"] = ["<.001" if x < .0005 else text(x) for x in table.p]
     return shown.assign(n=table.n).set_index([*first, "estimate"])
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #a1f6581d
 def readable(
     table: pd.DataFrame, # From `calibrate` or `compare`
-) -> pd.DataFrame: # Text: a row a group, a column an estimate, null floors in round brackets
-    "Numbers with their intervals and null floors; a row an estimate where there is one group or more than six estimates"
+) -> pd.DataFrame: # Text: a row a group, a column an estimate in words, expected values in round brackets
+    "Numbers with their intervals and expected values; a row an estimate where there is one group or more than six estimates"
     first = [c for c in table if c not in _NUMBERS]
     number = "change" if "change" in table else "value"
-    sign = ["+" if number == "change" or name == "signed_gap" else "" for name in table.estimate]
-    kinds = table.estimate.nunique()
+    sign = ["+" if number == "change" or name == "signed_ce" else "" for name in table.estimate]
+    table, kinds = table.assign(estimate=table.estimate.map(in_words)), table.estimate.nunique()
     if kinds > 6 or kinds == len(table): return _long(table, first, number, sign)
     def cell(row, sign):
         text = f"{row[number]:{sign}.3f}" + ("" if np.isnan(row.low) else f" [{row.low:{sign}.3f}, {row.high:{sign}.3f}]")
-        floor = row.get("null_floor", np.nan)
-        return text + ("" if np.isnan(floor) else f" ({floor:.3f})") + (" *" if row.get("p", 1) < .05 else "")
+        expected = row.get("expected", np.nan)
+        return text + ("" if np.isnan(expected) else f" ({expected:.3f})") + (" *" if row.get("p", 1) < .05 else "")
     shown = table.assign(value=[cell(row, s) for (_, row), s in zip(table.iterrows(), sign)])
     wide = shown.pivot(index=[*first, "n"], columns="estimate", values="value")[list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
     return wide.reset_index("n")

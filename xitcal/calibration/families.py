@@ -53,7 +53,7 @@ def _binary(confidence, correct, model, decided):
     square = debiased_square(confidence, correct.astype(float), model.language, model.example)
     nll = -np.log(np.where(correct, c, 1 - c))
     return pd.DataFrame(dict(language=model.languages, nll_confidence=mean(nll), brier_confidence=mean((confidence - correct) ** 2),
-                             signed_gap=mean(confidence - correct), debiased_rms_ce=np.sqrt(np.maximum(square, 0)),
+                             signed_ce=mean(confidence - correct), debiased_root_15=np.sqrt(np.maximum(square, 0)),
                              ece_10=binned_ece(confidence, correct.astype(float), model.language, 10), accuracy=mean(correct),
                              changed=mean(correct != decided)))
 
@@ -140,13 +140,13 @@ def _own_method(name, model, inputs, n, rank, english):
     return found, labelled
 
 # %% ../../nbs/calibration/09_families.ipynb #78adc1a7
-BINARY = ("nll_confidence", "brier_confidence", "signed_gap")
+BINARY = ("nll_confidence", "brier_confidence", "signed_ce")
 
 def recalibrated_scores(model, said):
     "Which events a trial judges, and their scores of (confidence, correct)"
     rows = ~np.isnan(said.confidence)
     c, y = np.clip(said.confidence[rows], 1e-7, 1 - 1e-7), said.correct[rows]
-    return rows, dict(nll_confidence=-np.log(np.where(y, c, 1 - c)), brier_confidence=(said.confidence[rows] - y) ** 2, signed_gap=said.confidence[rows] - y,
+    return rows, dict(nll_confidence=-np.log(np.where(y, c, 1 - c)), brier_confidence=(said.confidence[rows] - y) ** 2, signed_ce=said.confidence[rows] - y,
                       confidence=said.confidence[rows], correct=y)
 
 def family_trials(name, model, test, calibration, sizes, draws):

@@ -90,7 +90,7 @@ def _log_probabilities(table, column, name, at):
 SMALLEST = 1e-7 # a probability below counts as this in the NLL: what float32 can tell from 0 beside 1
 
 def _proper_scores(logs, top, gold):
-    "NLL and Brier of the full distribution: value, value if right, expected value if wrong, by the model's own word"
+    "NLL and Brier of the full distribution: value, value if right, expected value if wrong, and expected of a calibrated model, by the model's own word"
     p, rows = np.exp(logs), np.arange(len(logs))
     logs = np.maximum(logs, np.log(SMALLEST))
     squares, c = (p ** 2).sum(1), p[rows, top]
@@ -98,13 +98,7 @@ def _proper_scores(logs, top, gold):
     wrong = -(xlogy(p, np.maximum(p, SMALLEST)).sum(1) - xlogy(c, np.maximum(c, SMALLEST))) / rest
     nll = -logs[rows, gold], -logs[rows, top], np.maximum(wrong, -np.log1p(-np.minimum(c, 1 - SMALLEST)))
     brier = squares - 2 * p[rows, gold] + 1, squares - 2 * c + 1, squares - 2 * (squares - c ** 2) / rest + 1
-    return dict(nll=nll, brier=brier)
-
-# %% ../../nbs/calibration/14_prediction_files.ipynb #6a70c29e
-def binary_scores(c, y, smallest=SMALLEST):
-    "NLL and Brier of (confidence, correct): value, value if right, value if wrong"
-    right, wrong = -np.log(np.maximum(c, smallest)), -np.log(np.maximum(1 - c, smallest))
-    return dict(nll=(np.where(y, right, wrong), right, wrong), brier=((c - y) ** 2, (1 - c) ** 2, c ** 2))
+    return {name: (*score, c * score[1] + (1 - c) * score[2]) for name, score in dict(nll=nll, brier=brier).items()}
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #ec9ab4c6
 def _from_classes(table, column, name):
@@ -124,13 +118,13 @@ def _from_classes(table, column, name):
 _TRUTH = {"true": 1., "false": 0., "1": 1., "0": 0., "1.0": 1., "0.0": 0.}
 
 def _from_decisions(table, name):
-    "Confidence and correctness as they stand, scores of the two, all rows, and no classes"
+    "Confidence and correctness as they stand, no scores of a full distribution, all rows, and no classes"
     c = pd.to_numeric(table["confidence"], errors="coerce").to_numpy(float)
     y = table["correct"].astype(str).str.lower().map(_TRUTH).to_numpy(float)
     _refuse(np.isnan(c), name, lambda i: f"confidence {str(table['confidence'].iloc[i])!r} is no number.")
     _refuse((c < 0) | (c > 1), name, lambda i: f"confidence {c[i]:g} is not in [0, 1]{'; percentages must be divided by 100' if 1 < c[i] <= 100 else ''}.")
     _refuse(np.isnan(y), name, lambda i: f"correct {str(table['correct'].iloc[i])!r} is neither true nor false.")
-    return c, y > 0, binary_scores(c, y > 0), np.ones(len(c), bool), None
+    return c, y > 0, {}, np.ones(len(c), bool), None
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #b307b440
 def decisions_and_classes(table, name):
@@ -147,7 +141,7 @@ def decisions_and_classes(table, name):
 def read_decisions(
     table: pd.DataFrame, # Rows of a file (`read_file`), or made by hand
     name: str = "predictions", # What errors call it
-) -> tuple[pd.DataFrame, dict[str, tuple]]: # All other columns with `confidence` and `correct`, one row a scored decision; scores for `group_estimates`
+) -> tuple[pd.DataFrame, dict[str, tuple]]: # All other columns, confidence, correct; one row a scored decision; scores of the full distribution
     "Check predictions and bring both forms into one; `XitcalError` names the row that cannot be meant"
     return decisions_and_classes(table, name)[:2]
 
@@ -172,6 +166,6 @@ def write_estimates(
     "One tidy table; changes are rows whose estimate begins with `change_`, with their p-value"
     check_out(path)
     if changes is not None:
-        rows = changes.assign(estimate="change_" + changes.estimate, value=changes.change, null_floor=np.nan)
+        rows = changes.assign(estimate="change_" + changes.estimate, value=changes.change)
         table = pd.concat([table, rows.drop(columns=["change", "baseline"])], ignore_index=True)
     _WRITERS[Path(path).suffix](table, path)

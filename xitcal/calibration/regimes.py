@@ -69,7 +69,7 @@ def _tidy(model, language, sums, squares, temperatures, labelled, means=MEANS):
     kept = np.array([~np.isnan(t) for t in temperatures])
     logs = np.array([np.bincount(model.language[k], np.log(t[k]), n) for t, k in zip(temperatures, kept)]).sum(0)
     with np.errstate(invalid="ignore", divide="ignore"): mean = np.exp(logs / sum(np.bincount(model.language[k], minlength=n) for k in kept))
-    names = [*means, "debiased_rms_ce"]
+    names = [*means, "debiased_root_15"]
     shared = dict(language=pd.Categorical(model.languages), temperature=mean, labelled=labelled, examples=examples, draws=len(temperatures))
     table = pd.DataFrame(shared).iloc[np.tile(np.arange(n), len(names))].reset_index(drop=True)
     values = zip(("before", "english", "after", "change", "low", "high"), np.concatenate(found, axis=1))

@@ -21,7 +21,7 @@ from ..data.tasks import NONE
 
 # %% ../../nbs/calibration/11_transfer.ipynb #3634c7f2
 QUANTITIES = {"gain": ("english", "nll_before", "nll_english", "rows_nll"), "left": ("own, shrunken", "nll_english", "nll_after", "rows_nll"),
-              "gap": ("english", "signed_gap_english", None, "rows"), "gap_before": ("english", "signed_gap_before", None, "rows")}
+              "signed_ce": ("english", "signed_ce_english", None, "rows"), "signed_ce_before": ("english", "signed_ce_before", None, "rows")}
 CARRIED = ("model", "method", "target", "intermediate", "language", "what", "value", "low", "high", "p", "languages", "seeds", "n")
 
 # %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9

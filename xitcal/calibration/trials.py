@@ -106,7 +106,7 @@ def _scores(model, rows, temperature):
     "NLL, Brier score, signed gap and confidence of the events `rows` (bool) at their temperatures (n,)"
     logits = model.logits[rows] / temperature[rows, None]
     found = distribution_scores(logits, model.gold[rows], model.prediction[rows], model.correct[rows])
-    return dict(nll=np.where(model.known[rows], found["nll"], 0), brier=found["brier"], signed_gap=found["confidence"] - model.correct[rows],
+    return dict(nll=np.where(model.known[rows], found["nll"], 0), brier=found["brier"], signed_ce=found["confidence"] - model.correct[rows],
                 confidence=found["confidence"], correct=model.correct[rows])
 
 # %% ../../nbs/calibration/08_trials.ipynb #c28f5baa
@@ -153,7 +153,7 @@ def temperature_trials(model, english, sizes, draws):
     return found, centre
 
 # %% ../../nbs/calibration/08_trials.ipynb #7c6aca4e
-MEANS = ("nll", "brier", "signed_gap")
+MEANS = ("nll", "brier", "signed_ce")
 
 def heated_scores(model, temperature):
     "Which events a trial judges, and their scores"

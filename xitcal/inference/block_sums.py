@@ -14,14 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..calibration.binned import binned_ece, largest_error
-from ..calibration.tables import calibration_table, reliability_table
+from ..calibration.tables import estimate_table, reliability_table
 from ..core.schema import KEYS
 from ..predictions.events import cells, shown_event
-from ..calibration.debiased import smooth_ece
 from ..calibration.decomposition import calibration_parts
 from ..calibration.intervals import example_groups
-from ..calibration.ranking import aurc, excess_aurc
 from ..predictions.scores import example_scores
 from ..data.tasks import INTERMEDIATES, TARGETS, Task
 
@@ -93,23 +90,15 @@ def block_table(
     return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64", "examples": "Int32", "fingerprint": "Int32"} | {k: "category" for k in text})
 
 # %% ../../nbs/inference/01_block_sums.ipynb #16c4d8ef
-CELL_COLUMNS = (*_CELL, "n", "examples", "ece", "ece_null", "ece_null_95", "ce_square", "smooth_ece", "auroc", "true_ce", "unlisted",
-                "ece_mass", "mce", "aurc", "excess_aurc")
-
-# %% ../../nbs/inference/01_block_sums.ipynb #8d820b78
-def _unsummed(events):
-    "Keys and estimates that no table of xitcal.calibration.cells has: smooth ECE, bins of equal mass, largest error, areas under the risk-coverage curve"
-    number, table = cells(events, _CELL)
-    c, y = events.confidence.to_numpy(float), events.correct.to_numpy(float)
-    return table.assign(smooth_ece=smooth_ece(c, y, number), ece_mass=binned_ece(c, y, number, 15, True), mce=largest_error(c, y, number, 15),
-                        aurc=aurc(c, y, number), excess_aurc=excess_aurc(c, y, number))
+_KEPT = ("ece_15", "debiased_square_15", "smooth_ece", "auroc", "true_ce", "unlisted", "ece_15_mass", "mce_15", "aurc", "excess_aurc")
+CELL_COLUMNS = (*_CELL, "n", "examples", "ece_15", "ece_15_expected", "ece_15_expected_95", *_KEPT[1:])
 
 # %% ../../nbs/inference/01_block_sums.ipynb #09fd5cb6
 def cell_table(
     events: pd.DataFrame, # Events
 ) -> pd.DataFrame: # `CELL_COLUMNS`
     "Estimates of each cell that are not sums"
-    found = calibration_table(events).merge(_unsummed(events), how="left", on=list(_CELL))
+    found = estimate_table(events, _CELL, _KEPT, levels=True)
     numbers = {k: np.float32 for k in CELL_COLUMNS[len(_CELL):]}
     return found.reindex(columns=CELL_COLUMNS).astype(numbers | {k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
 

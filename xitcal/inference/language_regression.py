@@ -34,9 +34,9 @@ def _language_weights(there):
 def language_effects(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without phase 2
+    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without intermediate training
 ) -> tuple[list[str], np.ndarray]: # Codes of the languages but English; (languages, seeds, 1 + blocks)
-    "Change of a statistic in each language, or its level without phase 2, over all whole targets; `XitcalError` where there is none"
+    "Change of a statistic in each language, or its level without intermediate training, over all whole targets; `XitcalError` where there is none"
     sums, targets = results.sums, whole_targets(results)
     at = [sums.targets.index(target) for target in targets]
     found = (statistic if require_any(arms) == [NONE] else changes)(sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 from scipy.stats import norm
 
-from ..calibration.binned import binned_error
+from ..calibration.binned import binned_ece
 from ..calibration.debiased import debiased_square
 from ..predictions.events import cells, shown_event
 from ..predictions.scores import example_scores
@@ -41,7 +41,7 @@ def ratio_draws(
     return np.divide(weights @ top, below, out=np.full(below.shape, np.nan), where=below != 0)
 
 # %% ../../nbs/inference/00_paired.ipynb #c4aae12d
-RESAMPLED = ("score", "accuracy", "confidence", "gap", "nll", "brier", "nll_confidence", "brier_confidence", "above_99",
+RESAMPLED = ("score", "accuracy", "confidence", "signed_ce", "nll", "brier", "nll_confidence", "brier_confidence", "above_99",
              "posterior_error")
 
 # %% ../../nbs/inference/00_paired.ipynb #abedec64
@@ -51,7 +51,7 @@ _CELL = ("model", "method", "intermediate", "seed", "language", "event")
 def _values(events):
     "Value of each resampled statistic for each event; NaN where an event has none"
     confidence, correct = events.confidence.to_numpy(float), events.correct.to_numpy(float)
-    found = dict(accuracy=correct, confidence=confidence, gap=confidence - correct, above_99=(confidence > .99).astype(float))
+    found = dict(accuracy=correct, confidence=confidence, signed_ce=confidence - correct, above_99=(confidence > .99).astype(float))
     found |= {k: events[k].to_numpy(float) for k in ("nll", "brier", "nll_confidence", "brier_confidence") if k in events}
     if "p_prediction" in events: found["posterior_error"] = np.abs(confidence - events.p_prediction.to_numpy(float))
     return {k: v for k, v in found.items() if not np.isnan(v).all()}
@@ -75,8 +75,8 @@ def _resample(keys, index, cell, parts, weights):
 def _errors(events, keys, cell, example, draws):
     "Long keys, estimates and empty draws of the binned errors"
     confidence, correct = events.confidence.to_numpy(float), events.correct.to_numpy(float)
-    values = [binned_error(confidence, correct, cell), debiased_square(confidence, correct, cell, example)]
-    long = pd.concat([keys.assign(statistic=name) for name in ("ece", "ce_square")], ignore_index=True)
+    values = [binned_ece(confidence, correct, cell), debiased_square(confidence, correct, cell, example)]
+    long = pd.concat([keys.assign(statistic=name) for name in ("ece_15", "debiased_square_15")], ignore_index=True)
     return long, np.concatenate(values), np.full((draws, len(long)), np.nan, np.float32)
 
 # %% ../../nbs/inference/00_paired.ipynb #9840f49e
@@ -120,11 +120,11 @@ def _reasons(keys, pairs):
     def drop(frame, reason):
         if len(frame): lost.append(frame[[*columns, "examples"]].astype({"intermediate": str, "language": str}).assign(reason=reason))
     treated = keys[keys.intermediate.astype(str) != NONE]
-    drop(treated[~treated.index.isin(pairs.a)], "no model without phase 2 for this seed and language")
+    drop(treated[~treated.index.isin(pairs.a)], "no baseline for this seed and language")
     base = keys[keys.intermediate.astype(str) == NONE]
     for arm in treated.intermediate.astype(str).unique():
         used = pairs.b[pairs.intermediate.astype(str) == arm]
-        drop(base[~base.index.isin(used)].assign(intermediate=arm), "no model with phase 2 for this seed and language")
+        drop(base[~base.index.isin(used)].assign(intermediate=arm), "no model with intermediate training for this seed and language")
     other = (pairs.fingerprint != pairs.fingerprint_base) & (pairs.event.astype(str) != "entity")
     drop(pairs[other], "the two models saw different examples")
     pairs = pairs[~other]
@@ -148,7 +148,7 @@ def _rows(keys, values, draws):
     known = ~np.isnan(draws).any(axis=1)
     low, high = np.full((2, len(keys)), np.nan)
     if known.any(): low[known], high[known] = np.quantile(draws[known], [.025, .975], axis=1)
-    return keys.assign(without_phase_2=values[:, 0], with_phase_2=values[:, 1], change=values[:, 1] - values[:, 0],
+    return keys.assign(without=values[:, 0], after=values[:, 1], change=values[:, 1] - values[:, 0],
                        low=low, high=high, standard_error=spread)
 
 # %% ../../nbs/inference/00_paired.ipynb #4f2402c1
@@ -239,7 +239,7 @@ def _same_examples(events, parts, task, draws, seed):
     return change.assign(target=task.name), dropped.assign(target=task.name)
 
 # %% ../../nbs/inference/00_paired.ipynb #8d948c27
-CHANGE = ("model", "method", "intermediate", "target", "event", "language", "statistic", "without_phase_2", "with_phase_2",
+CHANGE = ("model", "method", "intermediate", "target", "event", "language", "statistic", "without", "after",
           "change", "low", "high", "standard_error", "p", "examples", "languages", "seeds", "conditional_on", "unpaired")
 
 # %% ../../nbs/inference/00_paired.ipynb #ca3dce37
@@ -249,7 +249,7 @@ def paired_change(
     seed: int = 0,        # Of the resamples
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # Changes with columns `CHANGE`; and what was dropped: arm, target, seed, language, examples, reason
-    "Change of every statistic from without to with phase 2, with 95 % intervals that resample examples, given the seeds"
+    "Change of every statistic from without to with intermediate training, with 95 % intervals that resample examples, given the seeds"
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     scores = example_scores(events, tasks)
     changes, dropped = [], []

@@ -18,12 +18,13 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from ..core.errors import XitcalError
+from ..core.estimates import current_names
 from ..core.schema import OTHERS
 from ..data.suites import find_suite
 from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, tasks_of
 from .block_sums import BINS, write_sums
 from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
-from ..predictions.events import shown_event
+from ..predictions.events import headline_events
 
 # %% ../../nbs/inference/04_results.ipynb #42bc38ef
 KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "event", "setting") # categories in every table
@@ -64,7 +65,7 @@ def read_seeds(
         raise XitcalError(_ABSENT.get(kind, f"These results were made without the table {kind!r}; make them again."))
     tables = [t[t.setting == setting].drop(columns="setting") for t in map(pd.read_parquet, filter(Path.exists, paths))]
     if not any(map(len, tables)): raise XitcalError(f"There are no results of the setting {setting!r} in {str(folder)!r}.")
-    table = _together([t for t in tables if len(t)])
+    table = current_names(_together([t for t in tables if len(t)]))
     return table.assign(**{c: table[c].cat.remove_unused_categories() for c in table.select_dtypes("category")})
 
 # %% ../../nbs/inference/04_results.ipynb #e18d3fd1
@@ -95,7 +96,7 @@ def read_results(
     folder: str|Path|None = None, # Folder of results; None for the environment's XITCAL_FULL, else the committed full study
     setting: str = "full",        # Name of a setting
 ) -> Results:
-    "Read one setting; `XitcalError` when it is not there or has no model without phase 2"
+    "Read one setting; `XitcalError` when it is not there or has no baseline"
     folder = Path(folder or os.environ.get("XITCAL_FULL") or "../../../studies/full")
     about = [json.loads(p.read_text()) for p in sorted(folder.glob("seed-*.json"))]
     blocks, about = read_seeds(folder, "blocks", setting), [a for a in about if setting in a["settings"]]
@@ -145,7 +146,7 @@ def _nothing_to_compare(results):
     if results and not any(_is_single(a) for a in {*results.sums.arms, *(a for a, _ in results.planned)}):
         return ("This page compares single intermediate tasks with no intermediate task, and this study has no single one; "
                 "add one, for example mnli, to --intermediate.")
-    return "No kind of phase 2 has all targets, seeds and languages of the models without it; let the study run to its end."
+    return "No condition has all targets, seeds and languages of the baseline; let the study run to its end."
 
 # %% ../../nbs/inference/04_results.ipynb #7d7a5d3f
 def require_any(
@@ -175,7 +176,7 @@ def level_without(
     targets: list[str]|None = None, # Targets, each once; None for `whole_targets`
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> np.ndarray: # (seeds, 1 + blocks)
-    "Value of a statistic without phase 2, mean over targets"
+    "Value of a statistic without intermediate training, mean over targets"
     sums, targets = results.sums, whole_targets(results) if targets is None else targets
     found = in_language(language, statistic(sums, name)[sums.arms.index(NONE)][None], sums.languages)[0]
     return found[:, [sums.targets.index(t) for t in targets]].mean(1)
@@ -196,7 +197,7 @@ def both_encoders(
     results: Results, # Of the first encoder
     other: Results,   # Of another one
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-) -> tuple: # Arms and targets (lists of names); levels without phase 2 and changes by it (pairs of (seeds, 1 + blocks): of the first and the other)
+) -> tuple: # Conditions and targets (lists of names); levels of the baseline and changes (pairs of (seeds, 1 + blocks): of the first and the other)
     "A statistic in the languages but English on the arms, targets and seeds that both encoders have; no arms and NaN where none is whole in both"
     targets = [t for t in whole_targets(other) if t in whole_targets(results)]
     arms = [a for a in whole_arms(other, targets=targets) if a in whole_arms(results, targets=targets)]
@@ -209,9 +210,9 @@ def both_encoders(
 def change_rows(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    parts: dict[str, tuple[list[str], list[str]]], # What each row is called, and its kinds of phase 2 and targets
+    parts: dict[str, tuple[list[str], list[str]]], # What each row is called, and its conditions and targets
     scale: float = 100, # What numbers are multiplied by; 100 for percentage points
-) -> pd.DataFrame: # name, value, low, high; a part without any kind of phase 2 is left out
+) -> pd.DataFrame: # name, value, low, high; a part without any condition is left out
     "Change of a statistic in the languages but English, mean over the arms and targets of each part, with 95 % intervals"
     found = {words: over_seeds(mean_change(results, name, arms, targets)) for words, (arms, targets) in parts.items() if arms and targets}
     return pd.DataFrame([dict(name=words) | {k: scale * float(v[k]) for k in ("value", "low", "high")} for words, v in found.items()])
@@ -227,7 +228,7 @@ def pooled_bins(
     bins = read_seeds(results.folder, "bins", results.setting)
     bins = bins[bins.intermediate.isin([NONE, *arms]) & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))].astype({k: str for k in ("intermediate", "target", "language", "event")})
     bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets)]
-    bins = bins[bins.event == bins.target.map(lambda t: shown_event(results.tasks[t]))]
+    bins = headline_events(bins, results.tasks)
     bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called), confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)
     bins = pd.concat([bins, bins[bins.language != "en"].assign(language=OTHERS)])
     sums = bins.groupby(["intermediate", "target", "language", "event", "bin"], sort=False)[["n", "confidence", "accuracy"]].sum().reset_index()

@@ -15,7 +15,7 @@ from scipy.optimize.elementwise import find_root
 from scipy.stats import false_discovery_control, t
 
 from .block_sums import BLOCKS
-from ..predictions.events import shown_event
+from ..predictions.events import headline_events
 from ..core.schema import OTHERS
 from .paired import holm_values
 from ..core.errors import XitcalError, check_name
@@ -70,12 +70,6 @@ class Sums:
     languages: list[str]          # Codes, "en" first
     unpaired: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(UNPAIRED))) # What was left out since two models saw different examples
 
-# %% ../../nbs/inference/02_seeds.ipynb #9916a2cd
-def _shown(blocks, tasks):
-    "Rows of the event that each target shows, summed nowhere"
-    event = blocks.target.astype(str).map({name: shown_event(task) for name, task in tasks.items()})
-    return blocks[(blocks.event.astype(str) == event)]
-
 # %% ../../nbs/inference/02_seeds.ipynb #219d7246
 def _order(names, first): return [n for n in first if n in names] + sorted(n for n in names if n not in first)
 
@@ -95,7 +89,7 @@ def _pair_up(values, names, seeds):
         arm, seed, target, language = place
         lost = counted[tuple(place)][differ[tuple(place)]] if not most[tuple(place)] else counted[tuple(place)]
         rows.append((names["intermediate"][arm], seeds[seed], names["target"][target], names["language"][language], int(differ[tuple(place)].sum()),
-                     int(lost.sum()), "the arm" if most[tuple(place)] else "these blocks, of all arms"))
+                     int(lost.sum()), "the condition" if most[tuple(place)] else "these blocks, of all conditions"))
     return pd.DataFrame(rows, columns=list(UNPAIRED))
 
 # %% ../../nbs/inference/02_seeds.ipynb #8d798d04
@@ -103,12 +97,12 @@ def sums_of(
     blocks: pd.DataFrame, # From `block_table`, of one model, method and setting; of one seed or several
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> Sums:
-    "Arrange the sums of a study; an arm without phase 2 and without a seed serves every seed"
-    rows = _shown(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
+    "Arrange the sums of a study; an arm without intermediate training and without a seed serves every seed"
+    rows = headline_events(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
     text = lambda column, first: _order(set(rows[column].astype(str)), first)
-    seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0] # a store of retrieval without phase 2 alone has none
+    seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0] # a store of retrieval without intermediate training alone has none
     names = dict(intermediate=text("intermediate", (NONE, *INTERMEDIATES)), target=text("target", tuple(TARGETS)), language=text("language", ("en",)))
-    if NONE not in names["intermediate"]: raise XitcalError("There is no model without phase 2 to compare with; run one with `--intermediate none`.")
+    if NONE not in names["intermediate"]: raise XitcalError("There is no baseline to compare with; run one with `--intermediate none`.")
     at = [pd.Index(n).get_indexer(rows[c].astype(str)) for c, n in names.items()]
     place = pd.Index(seeds).get_indexer(rows.seed.astype("float").fillna(seeds[0] if seeds else 0))
     shape = (len(names["intermediate"]), len(seeds), len(names["target"]), len(names["language"]), BLOCKS)
@@ -136,7 +130,7 @@ def _without_each(sums):
 
 # %% ../../nbs/inference/02_seeds.ipynb #554c53f6
 STATISTICS = {
-    "score": ("top", "bottom"), "accuracy": ("correct", "n"), "confidence": ("confidence", "n"), "gap": ("gap", "n"),
+    "score": ("top", "bottom"), "accuracy": ("correct", "n"), "confidence": ("confidence", "n"), "signed_ce": ("signed_ce", "n"),
     "above_99": ("above_99", "n"), "nll": ("nll", "with_nll"), "brier": ("brier", "n"),
     "nll_confidence": ("nll_confidence", "n"), "brier_confidence": ("brier_confidence", "n"),
     "nll_calibration": ("nll_calibration", "n"), "brier_calibration": ("brier_calibration", "n"),
@@ -148,7 +142,7 @@ STATISTICS = {
 
 # %% ../../nbs/inference/02_seeds.ipynb #198d5ec1
 _MADE = { # differences of two sums
-    "gap": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"),
+    "signed_ce": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"),
     "nll_refinement": ("nll_confidence", "nll_calibration"), "brier_refinement": ("brier_confidence", "brier_calibration"),
 }
 
@@ -167,7 +161,7 @@ def changes(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
 ) -> np.ndarray: # (arms, seeds, targets, languages, 1 + blocks); the first arm's are 0
-    "With minus without phase 2, same seed, same examples"
+    "With minus without intermediate training, same seed, same examples"
     found = statistic(sums, name)
     return found - found[sums.arms.index(NONE)]
 
@@ -216,7 +210,7 @@ def _left_out(sums, frame):
     lost, english = sums.unpaired, sums.unpaired.language == "en"
     def count(row):
         where = (lost.target == row.target) & (english if row.language == "en" else ~english if row.language == OTHERS else lost.language == row.language)
-        mine = where & ((lost.intermediate == row.intermediate) | (lost.left_out != "the arm")) if "intermediate" in frame else where
+        mine = where & ((lost.intermediate == row.intermediate) | (lost.left_out != "the condition")) if "intermediate" in frame else where
         return int(lost.examples[mine].sum())
     return [count(row) for row in frame.itertuples()] if len(lost) else [0] * len(frame)
 

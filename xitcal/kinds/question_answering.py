@@ -150,10 +150,6 @@ def span_scores(
     return spans[first], scores[first], null
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #6b7acbe3
-def _lse(x):
-    "log-sum-exp of an array, minus infinity when it is empty"
-    return np.logaddexp.reduce(x) if len(x) else -np.inf
-
 def _listed(texts, scores, words):
     "Decisions by normalised text: {words: [log-score, text of the best span]}"
     found = {}
@@ -181,7 +177,7 @@ def answer_decisions(
         if i not in texts and words(text := context[spans[i, 0]:spans[i, 1]]) in gold: texts[i] = text
     order = sorted(texts, key=lambda i: -scores[i])
     found = _listed([""] + [texts[i] for i in order], np.r_[null, scores[order]], words)
-    rest = _lse(np.delete(scores, order))
+    rest = np.logaddexp.reduce(np.delete(scores, order)) # minus infinity where nothing is left
     return [t for _, t in found.values()], list(found), np.array([s for s, _ in found.values()] + [max(rest, -1e4)])
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #9074732e

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['toy_predictions', 'distribution_scores', 'check_events', 'event_statistics', 'join_events', 'read_events',
-           'shown_event', 'cells', 'inexpressible']
+           'shown_event', 'headline_events', 'cells', 'inexpressible']
 
 # %% ../../nbs/predictions/00_events.ipynb #c1c041b0
 import json
@@ -239,6 +239,16 @@ def shown_event(
 ) -> str: # Its event in figures
     "The event of a task that figures show: entities where the task has them, else that of its kind"
     return "entity" if task.options.get("entities") else EVENT[task.kind]
+
+# %% ../../nbs/predictions/00_events.ipynb #b59b18bb
+def headline_events(
+    table: pd.DataFrame, # With columns target and event
+    tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's
+) -> pd.DataFrame: # The rows of one event a target
+    "Rows of the event that figures show: entities for PAN-X, words for UD-POS, and the only one elsewhere"
+    tasks = TARGETS if tasks is None else tasks
+    wanted = {target: shown_event(task) for target, task in tasks.items()}
+    return table[table.target.astype(str).map(wanted) == table.event.astype(str)]
 
 # %% ../../nbs/predictions/00_events.ipynb #128514b8
 def cells(

@@ -50,7 +50,7 @@ def arm_look(
     intermediate: str, # Intermediate task, or "none"
 ) -> dict: # color, marker and label for matplotlib
     "Colour, marker and name of one arm, the same in every figure"
-    if intermediate == NONE: return dict(color="#222222", marker="o", label="without phase 2")
+    if intermediate == NONE: return dict(color="#222222", marker="o", label="without intermediate training")
     base = intermediate.partition(":")[0]
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
     colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1] # tasks that are often drawn together are far apart
@@ -155,13 +155,13 @@ def reliability_figure(
         else: axis.text(.5, .5, "no rows", ha="center", color="0.5")
         axis.set_title(title, fontsize=8)
         axis.label_outer()
-    for axis in axes[:, 0]: axis.set_ylabel("share right")
+    for axis in axes[:, 0]: axis.set_ylabel("accuracy")
     figure_legend(figure, next(a for a in axes.flat if a.get_legend_handles_labels()[0]))
     return figure
 
 # %% ../../nbs/report/00_figures.ipynb #608697d4
 def _confidence_accuracy(axis, table):
-    "Languages of one target: accuracy and mean confidence, a line from without to with phase 2"
+    "Languages of one target: accuracy and mean confidence, a line from without to with intermediate training"
     names = arms(table)
     wide = {arm: part.groupby("language", observed=True)[["accuracy", "confidence"]].mean()
             for arm, part in table.groupby(table.intermediate.astype(str))}
@@ -179,14 +179,14 @@ def _confidence_accuracy(axis, table):
 # %% ../../nbs/report/00_figures.ipynb #3a942ab3
 @styled
 def confidence_accuracy_figure(
-    table: pd.DataFrame, # `calibration_table` by at least intermediate, target and language, one event a target
+    table: pd.DataFrame, # `estimate_table` (levels) by at least intermediate, target and language, one event a target
 ) -> Figure: # A panel a target
     "Mean confidence against accuracy of every language; the mean over seeds; above the diagonal is over-confidence"
     targets = [t for t in TARGETS if t in set(require_rows(table, "calibration").target.astype(str))] or list(table.target.unique())
     figure, axes = plt.subplots(1, len(targets), figsize=(1.95 * len(targets) + .5, 2.7), squeeze=False, sharey=True)
     for axis, target in zip(axes[0], targets):
         _confidence_accuracy(axis, table[table.target == target])
-        axis.set(title=target_title(target), xlabel="share right", xlim=(0, 1), ylim=(0, 1), xticks=[0, .5, 1], aspect="equal")
+        axis.set(title=target_title(target), xlabel="accuracy", xlim=(0, 1), ylim=(0, 1), xticks=[0, .5, 1], aspect="equal")
     axes[0, 0].set_ylabel("mean confidence")
     figure_legend(figure, axes[0, 0])
     return figure

@@ -141,7 +141,7 @@ def rest_words(
     if not len(phases): return ""
     seeds = f"{len(rest.plan.study.seeds)} seed{'s' if len(rest.plan.study.seeds) > 1 else ''}"
     part = "whole grid" if len(rest.stages) == sum(s.phase != "pretrained" for s in rest.plan.stages.values()) else "rest"
-    text = (f"The {part} with {seeds} is {phases.get('intermediate', 0)} trainings of phase 2, {phases.get('target', 0)} of phase 3 and "
+    text = (f"The {part} with {seeds} is {phases.get('intermediate', 0)} intermediate trainings, {phases.get('target', 0)} of target fine-tuning and "
             f"{phases.get('prediction', 0)} sets of predictions")
     if not priced: return f"{text}; `xitcal plan --suite {rest.plan.study.suite}` reckons the time, for which it loads a few rows of each task."
     costs = estimate(rest.plan, flops, rest.stages)

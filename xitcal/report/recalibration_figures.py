@@ -107,7 +107,7 @@ def families_figure(
     table: pd.DataFrame, # From `family_means`
     words: str,          # What its values are, with their unit
 ) -> Figure: # A row a target, a column a regime
-    "What each family of recalibrators leaves in each regime, without and with phase 2, with intervals over languages"
+    "What each family of recalibrators leaves in each regime, without and with intermediate training, with intervals over languages"
     if table.empty: raise XitcalError("There is nothing to draw: no language but English was recalibrated.")
     table = table.astype({"intermediate": str, "target": str})
     targets, regimes = [t for t in TARGETS if t in set(table.target)], _regimes_in_order(table)

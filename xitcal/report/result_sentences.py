@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.errors import check_name
+from ..core.estimates import in_words
 from ..core.schema import OTHERS
 from ..data.tasks import NONE
 from ..inference.block_sums import BLOCKS
-from ..inference.hypotheses import ESTIMATORS, QUESTIONS, RANKING, main_inference
+from ..inference.hypotheses import COMPARED, QUESTIONS, RANKING, main_inference
 from ..inference.language_features import COVARIATES
 from ..inference.results import Results, both_encoders, is_whole, level_without, mean_change
 from ..inference.seeds import Sums, over_seeds
@@ -33,7 +34,7 @@ def unpaired_words(
         return f"{r.intermediate} → {r.target} in {r.language}, seed {r.seed} ({r.examples} examples, {r.blocks} of {BLOCKS} blocks; left out: {r.left_out})"
     where = "; ".join(said(r) for r in lost.head(5).itertuples())
     more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
-    return f"**Unpaired**: with and without phase 2 other examples were seen, so **{int(lost.examples.sum())} examples** are left out: {where}{more}."
+    return f"**Unpaired**: a condition and the baseline saw other examples, so **{int(lost.examples.sum())} examples** are left out: {where}{more}."
 
 # %% ../../nbs/report/04_result_sentences.ipynb #75e5bd9c
 def missing_pairs_words(
@@ -55,7 +56,7 @@ def seeds_words(
     "How many arms, targets, languages and seeds there are, what intervals are over, whose labels were used, which runs are degenerate, and what is missing"
     sums = results.sums
     seeds = f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}" if sums.seeds else "no seeds"
-    text = f"{len(sums.arms)} arms, {len(sums.targets)} targets, {len(sums.languages)} languages, {seeds}. "
+    text = f"{len(sums.arms)} conditions, {len(sums.targets)} targets, {len(sums.languages)} languages, {seeds}. "
     text += ("Intervals are over seeds and examples." if len(sums.seeds) > 1 else
              "One seed: every interval resamples examples alone, is **conditional on this seed**, and says nothing of the next.")
     more = list(dict.fromkeys(s for a in results.about for s in a["settings"] if s != results.setting))
@@ -81,7 +82,7 @@ def sound_pairs(
     arms: list[str],    # Names of phase 2
     targets: list[str], # Targets
 ) -> list[tuple[str, str]]: # (arm, target)
-    "Pairs without a degenerate run in any seed, with and without phase 2"
+    "Pairs without a degenerate run in any seed, with and without intermediate training"
     bad = set() if results.runs is None else degenerate_pairs(results.runs)
     return [(a, t) for a in arms for t in targets if not {(a, t), (NONE, t)} & bad]
 
@@ -110,9 +111,9 @@ def without_degenerate(
     if not pairs: return f"**{left.replace('0 of', 'none of')}**, so nothing here is a finding about calibration."
     def said(make): return ", ".join(f"{words} by {interval_words(make(name), *form)}{unit}" for words, (name, *form, unit) in parts.items())
     level = [t for t in targets if (NONE, t) not in degenerate_pairs(results.runs)]
-    base = f" Over-confidence without phase 2: {{}} points with and {{}} without degenerate runs, over {len(targets)} and {len(level)} targets."
-    levels = [f"{100 * level_without(results, 'gap', names)[:, 0].mean():.1f}" for names in (targets, level)]
-    return (f"**{left}: there phase 2 moves {said(lambda name: pair_change(results, name, pairs))}.** "
+    base = f" Over-confidence without intermediate training: {{}} points with and {{}} without degenerate runs, over {len(targets)} and {len(level)} targets."
+    levels = [f"{100 * level_without(results, 'signed_ce', names)[:, 0].mean():.1f}" for names in (targets, level)]
+    return (f"**{left}: there intermediate training moves {said(lambda name: pair_change(results, name, pairs))}.** "
             f"With all runs it moves {said(lambda name: mean_change(results, name, arms, targets))}." + base.format(*levels) * (len(level) < len(targets)))
 
 # %% ../../nbs/report/04_result_sentences.ipynb #82aa832a
@@ -121,16 +122,16 @@ def encoder_words(
     name: str,        # What the other one is called
     other: Results,   # Of the other one
 ) -> str: # Markdown
-    "What phase 2 does to over-confidence with another encoder, and with the first one on the same part of the study"
-    arms, targets, _, (first, second) = both_encoders(results, other, "gap")
-    if not arms: return f"With {name} no kind of phase 2 is whole yet."
+    "What intermediate training does to over-confidence with another encoder, and with the first one on the same part of the study"
+    arms, targets, _, (first, second) = both_encoders(results, other, "signed_ce")
+    if not arms: return f"With {name} no condition is whole yet."
     nll = both_encoders(results, other, "nll_calibration")[-1]
-    there, here = (f"{interval_words(gap)} points (calibration part of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
+    there, here = (f"{interval_words(gap)} points (calibration term of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
     sizes = {"intermediate task": len(arms), "target": len(targets), "seed": len(other.sums.seeds)}
     part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
     size = over_seeds(second)
-    told = ", which is not told from no change" if size["low"] < 0 < size["high"] else ""
-    return (f"With {name}, on {part}, phase 2 moves over-confidence in the other languages by **{here}**{told}; "
+    told = ", whose 95 % interval includes 0" if size["low"] < 0 < size["high"] else ""
+    return (f"With {name}, on {part}, intermediate training moves over-confidence in the other languages by **{here}**{told}; "
             f"with the first encoder, on the same part, by {there}.")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #ff452f7d
@@ -154,7 +155,7 @@ def explained_words(
     ranked = tested[(tested.p_holm >= .05) & ((tested.rho_low > 0) | (tested.rho_high < 0))].sort_values("rho", key=np.abs, ascending=False)
     found = "; ".join(_slope_words(r, scale, unit, digits) for r in sure.itertuples())
     text = f"**{outcome}** goes along with {found} (p < .05, Holm over {len(tested)} covariates)." if len(sure) else (
-        f"**{outcome}**: no slope is told from chance (Holm over {len(tested)}; smallest p {tested.p_holm.min():.2f}).")
+        f"**{outcome}**: no slope is significant (Holm over {len(tested)}; smallest p {tested.p_holm.min():.2f}).")
     weak = [r for r in sure.itertuples() if r.least * r.greatest <= 0]
     if weak: text += " The sign hangs on a single family for " + ", ".join(f"{COVARIATES[r.covariate]} ({r.most})" for r in weak) + "."
     named = ", ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, {r.rho_high:+.2f}])" for r in ranked.itertuples())
@@ -166,13 +167,13 @@ def _listed(names): return ", ".join(names)
 
 def _by_verdict(rows):
     "Estimators by verdict, in words"
-    groups = {v: [ESTIMATORS[e] for e in ESTIMATORS if e in set(rows.estimator[rows.verdict == v])] for v in ("held", "opposite", "not shown")}
+    groups = {v: [in_words(e) for e in COMPARED if e in set(rows.estimate[rows.verdict == v])] for v in ("held", "opposite", "not shown")}
     return groups, "; ".join(f"**{v}** with {_listed(names)}" for v, names in groups.items() if names)
 
 # %% ../../nbs/report/04_result_sentences.ipynb #d53d5e83
 def _side_words(main):
     "Whether the sign is the same with every estimator"
-    below, above = (_listed(ESTIMATORS[e] for e in main.estimator[side]) for side in (main.value < 0, main.value > 0))
+    below, above = (_listed(in_words(e) for e in main.estimate[side]) for side in (main.value < 0, main.value > 0))
     if not below or not above: return "The sign is the same with all of them."
     fewer_below = (main.value < 0).sum() <= (main.value > 0).sum()
     return f"The sign is below 0 with {below}, above with the others." if fewer_below else f"The sign is above 0 with {above}, below with the others."
@@ -188,9 +189,9 @@ def _estimator_words(main):
 def _way_words(rows, stated):
     "Where the way of inference changes the verdict of the stated estimators"
     found = []
-    for estimator in (e for e in stated if e in set(rows.estimator)):
-        verdicts = rows[rows.estimator == estimator].set_index("inference").verdict
-        if verdicts.nunique() > 1: found.append(f"with {ESTIMATORS[estimator]}, as stated, " + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
+    for estimator in (e for e in stated if e in set(rows.estimate)):
+        verdicts = rows[rows.estimate == estimator].set_index("inference").verdict
+        if verdicts.nunique() > 1: found.append(f"with {in_words(estimator)}, as stated, " + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
     return f" The way of inference matters: {'; '.join(found)}." if found else ""
 
 # %% ../../nbs/report/04_result_sentences.ipynb #dcd201e9
@@ -202,6 +203,6 @@ def dependence_words(
     q, rows = QUESTIONS[check_name(question, QUESTIONS, "question")], table[table.question == question]
     if rows.empty: return f"**{question}** ({q.claim}): these results do not allow it to be asked."
     main = main_inference(rows)
-    ranks = main.estimator.isin(RANKING)
+    ranks = main.estimate.isin(RANKING)
     ranking = f" Ranking: {_by_verdict(main[ranks])[1]}." if ranks.any() else ""
     return f"**{question}** ({q.claim}): {_estimator_words(main[~ranks])} {_side_words(main[~ranks])}{_way_words(rows, q.stated)}{ranking}"

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from ..core.estimates import OLD_NAMES
 from ..core.schema import EVENT_COLUMNS
 from ..inference.block_sums import CELL_COLUMNS, bin_table, block_table, cell_table
 from ..inference.results import KEYS_OF_RESULTS, write_results
@@ -109,7 +110,8 @@ def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
     tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins", "runs")] for s in seeds}
-    whole = all(all(map(Path.exists, t)) and set(CELL_COLUMNS) <= set(pq.read_schema(t[0]).names) for t in tables.values()) # all that is kept today
+    def kept(path): return {OLD_NAMES.get(name, name) for name in pq.read_schema(path).names}
+    whole = all(all(map(Path.exists, t)) and set(CELL_COLUMNS) <= kept(t[0]) for t in tables.values()) # all that is kept today
     return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
 
 # %% ../../nbs/study/08_summarise.ipynb #58f26272

@@ -12,37 +12,30 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..calibration.intervals import example_groups
-from ..calibration.prediction_files import binary_scores
-from ..calibration.tables import group_estimates, part_rows, tidy_estimates
+from ..calibration.tables import TERMS, estimate_table
 from ..core.errors import XitcalError, check_name
-from ..core.schema import EVENT_COLUMNS, KEYS
+from ..core.schema import EVENT_COLUMNS, KEYS, OTHERS
 from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
-from ..inference.block_sums import FOLDS, block_table
+from ..inference.block_sums import block_table
 from ..inference.hypotheses import crossed_mean
-from ..core.schema import OTHERS
 from ..inference.seeds import (STATISTICS, arm_means, change_over_seeds, changes, corrected_for_many, language_changes, others,
     over_seeds_there, sums_of)
-from ..predictions.events import cells, read_events
+from ..predictions.events import read_events
 from .ledger import prediction_tables, study_cells, study_tasks
 
 # %% ../../nbs/study/09_tidy.ipynb #09768fa0
-TIDY = ("what", "scope", "model", "method", "intermediate", "target", "language", "seed", "event", "estimate", "value", "low", "high", "null_floor", "without",
+TIDY = ("what", "scope", "model", "method", "intermediate", "target", "language", "seed", "event", "estimate", "value", "low", "high", "expected", "without",
         "p", "p_holm", "q", "n", "examples", "seeds", "missing_seeds", "unpaired", "inference")
-ASKED = ("gap", "nll_calibration", "brier_calibration", "nll_refinement", "brier_refinement", "nll", "brier", "accuracy", "confidence", "score")
+ASKED = ("signed_ce", "nll_calibration", "brier_calibration", "nll_refinement", "brier_refinement", "nll", "brier", "accuracy", "confidence", "score")
 
 # %% ../../nbs/study/09_tidy.ipynb #ffc6861f
+_OF_CELLS = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll_confidence", "brier_confidence", *TERMS)
+
 def _estimates(events, draws):
     "Estimates of every cell of some events"
-    group, table = cells(events, (*KEYS, "language", "event"))
-    c, y, cluster = events.confidence.to_numpy(float), events.correct.to_numpy(bool), pd.factorize(events.example)[0]
-    scores = {f"{k}_confidence": v for k, v in binary_scores(c, y, 1e-12).items()}
-    found = group_estimates(c, y, group, cluster, scores, draws=draws)
-    fold = example_groups(events.example.astype(str), FOLDS)
-    parts = tidy_estimates(part_rows(c, y.astype(float), group, cluster, fold, min(draws, 10), 0), group, cluster)
-    found = pd.concat([found, parts]).sort_values("group", kind="stable", ignore_index=True)
-    keys = table.iloc[found.group].astype({k: str for k in table if k != "seed"}).reset_index(drop=True)
-    return pd.concat([keys, found.drop(columns="group")], axis=1).assign(what="estimate", scope="cell", inference="examples of one model")
+    found = estimate_table(events, (*KEYS, "language", "event"), _OF_CELLS, draws=draws, smooth=False)
+    text = {k: str for k in (*KEYS, "language", "event") if k != "seed"}
+    return found.astype(text).assign(what="estimate", scope="cell", inference="examples of one model")
 
 # %% ../../nbs/study/09_tidy.ipynb #beb7e870
 BOTH, RANDOM = "seeds and examples", "tasks and targets too"
@@ -92,11 +85,11 @@ def _blocks_changed(blocks, tasks, names):
 def tidy_results(
     source: str|Path|pd.DataFrame, # Folder of a store, or events (`read_events`) with `prediction_text` if answers are among them
     statistics: tuple[str, ...] = ASKED, # Whose changes: of `xitcal.inference.seeds.STATISTICS`
-    draws: int = 100,      # Calibrated models drawn for the null floors
+    draws: int = 100,      # Calibrated models drawn for the expected values
     tasks: dict[str, Task]|None = None, # Tasks by name, for events; None for XTREME's and the intermediate ones
     progress: bool = True, # Whether to show a bar
 ) -> pd.DataFrame: # Columns `TIDY`
-    "Estimates of every cell, and changes in every language, target and overall; estimates alone where there is no model without phase 2"
+    "Estimates of every cell, and changes in every language, target and overall; estimates alone where there is no baseline"
     for name in statistics: check_name(name, STATISTICS, "statistic")
     if isinstance(source, pd.DataFrame):
         tables = (part.reset_index(drop=True) for _, part in source.groupby("target", observed=True))
