@@ -51,8 +51,9 @@ def clean(path: Path):
     "Drop execution counts, metadata and memory addresses, as `nbdev_clean` does"
     from execnb.nbio import read_nb, write_nb
     from nbdev.clean import clean_nb
+    from nbdev.config import get_config
     notebook = read_nb(path)
-    clean_nb(notebook)
+    clean_nb(notebook, allowed_cell_metadata_keys=get_config(path=path.parent).allowed_cell_metadata_keys.split())
     write_nb(notebook, path)
 
 
