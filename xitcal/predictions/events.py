@@ -188,8 +188,8 @@ def check_events(
     _first(~np.isfinite(confidence), keys,
            lambda i: f"its confidence is {confidence[i]}: the model's output was no number")
     _first((confidence < 0) | (confidence > 1), keys,
-           lambda i: f"its confidence is {confidence[i]:g}, but a probability lies in [0, "
-           "1] (not a percentage, not a logit)")
+           lambda i: f"its confidence is {confidence[i]:g}, but a probability "
+           "lies in [0, 1] (not a percentage, not a logit)")
     _first((correct != 0) & (correct != 1), keys,
            lambda i: f"correct is {correct[i]}, it must be true or false")
     if label is not None:
