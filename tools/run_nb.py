@@ -29,8 +29,8 @@ def execute(path: Path):
     runnable = nbformat.from_dict(notebook)
     for i in skipped:
         runnable.cells[i] = nbformat.v4.new_raw_cell("")
-    NotebookClient(runnable, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-                   ).execute()
+    NotebookClient(runnable, timeout=600, kernel_name="python3", coalesce_streams=True, # however slowly lines come
+                   resources={"metadata": {"path": str(path.parent)}}).execute()
     for i, cell in skipped.items():
         runnable.cells[i] = cell
     return runnable
