@@ -126,8 +126,8 @@ def _check_own(task: Task) -> Task:
         raise XitcalError(f"An intermediate task cannot be called {task.name!r}: "
                           + ("there is one of that name; choose another." if task.name in taken
                              else "a name has at least one letter and no colon, comma or space."))
-    if not {"label", "tags",
-            "answers"} & set(COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]):
+    columns = COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]
+    if not {"label", "tags", "answers"} & set(columns):
         raise XitcalError(f"Task {task.name} is of kind {task.kind!r}, "
                           "which has no labels to learn from.")
     check_recipe(task.recipe, f"recipe of {task.name}")

@@ -38,9 +38,9 @@ class Recipe:
     head_rate: float = 1.0          # Rate of the fresh head, as a multiple of `learning_rate`
 
 # %% ../../nbs/data/01_tasks.ipynb #993e753f
-JIANT = Recipe(evaluate_every=1000, patience=30, keep_best=True,
-               source="jiant X-STILTs guide (public recipe; not proven identical to Phang et al. "
-               "2020)")
+JIANT = Recipe(
+    evaluate_every=1000, patience=30, keep_best=True,
+    source="jiant X-STILTs guide (public recipe; not proven identical to Phang et al. 2020)")
 
 # %% ../../nbs/data/01_tasks.ipynb #d22ea50e
 def check_recipe(
@@ -255,17 +255,18 @@ _SPANS = replace(_XTREME, learning_rate=3e-5, epochs=3, max_length=384, warmup=5
                  weight_decay=1e-4)
 _SENTENCES = replace(_XTREME, max_length=512)
 
-_SCRIPTS = RecipeSet("XTREME's scripts", _PHANG.recipes | dict(
-    mnli=_NLI, xnli=_NLI, pawsx=replace(_XTREME, evaluate_every=200, evaluate_rows=2000,
-                                        keep_best=True), udpos=_TAGS, panx=_TAGS,
-    squad=_SPANS, xquad=_SPANS, mlqa=_SPANS, tydiqa=_SPANS, bucc=_SENTENCES, tatoeba=_SENTENCES),
-                     {"bucc": {"layer": 8 / 24, "pooling": "first"}, "tatoeba": _MIDDLE},
-                     "XNLI's learning rate of 3e-5 is the scripts' for XLM-R Large, "
-                     "they take 2e-5 for smaller encoders (--learning-rate); "
-                     "its five epochs are the scripts', the paper is said to have two (issue 65). "
-                     "They choose the best step on the 2,490 rows of XNLI's English development "
-                     "set; here it is chosen on as many rows of MNLI's validation set, since MNLI "
-                     "is what XNLI is trained on, and XNLI's own rows are left for recalibration.")
+_PAIRS = replace(_XTREME, evaluate_every=200, evaluate_rows=2000, keep_best=True)
+
+_SCRIPTS = RecipeSet(
+    "XTREME's scripts", _PHANG.recipes | dict(
+        mnli=_NLI, xnli=_NLI, pawsx=_PAIRS, udpos=_TAGS, panx=_TAGS, squad=_SPANS, xquad=_SPANS,
+        mlqa=_SPANS, tydiqa=_SPANS, bucc=_SENTENCES, tatoeba=_SENTENCES),
+    {"bucc": {"layer": 8 / 24, "pooling": "first"}, "tatoeba": _MIDDLE},
+    "XNLI's learning rate of 3e-5 is the scripts' for XLM-R Large, they take 2e-5 for smaller "
+    "encoders (--learning-rate); its five epochs are the scripts', the paper is said to have two "
+    "(issue 65). They choose the best step on the 2,490 rows of XNLI's English development set; "
+    "here it is chosen on as many rows of MNLI's validation set, since MNLI is what XNLI is "
+    "trained on, and XNLI's own rows are left for recalibration.")
 
 # %% ../../nbs/data/01_tasks.ipynb #dea8f1eb
 _SAME = Recipe(learning_rate=1e-5, batch_size=32, epochs=2,
