@@ -331,8 +331,8 @@ def _lines(part: Part) -> list[int|None]:
     if not part.source.ranked: return [None] * len(part.table)
     values = [v.strip() if isinstance(v, str) else v
               for v in part.table[part.source.ranked].to_pylist()]
-    return np.argsort(sorted(range(len(values)), key=lambda i: (
-        values[i] is None, 0 if values[i] is None else values[i]))).tolist()
+    rank = lambda i: (values[i] is None, 0 if values[i] is None else values[i])
+    return np.argsort(sorted(range(len(values)), key=rank)).tolist()
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #931f4c8f
 def _mapped(parts: list[Part], order: list, task: Task, code: str,

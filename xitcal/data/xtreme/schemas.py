@@ -29,7 +29,7 @@ FEATURES = {kind: Features(_COMMON | columns) for kind, columns in {
     "answers": {"question": _TEXT, "context": _TEXT,
                 "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)}},
     "retrieval": {"text": _TEXT, "side": _TEXT, "gold": _TEXT},
-    "masked": {"text": _TEXT},}.items()}
+    "masked": {"text": _TEXT}}.items()}
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #3edac549
 class Fault(Exception):
@@ -172,8 +172,8 @@ def answer_rows(
     at: At,                  # Where it stands
 ) -> list[dict]: # One row; none where the answers were taken out
     "Extractive questions"
-    context, texts, starts, found = (record["context"],
-                                     *(record["answers"][c] for c in ("text", "answer_start")), [])
+    context, found = record["context"], []
+    texts, starts = (record["answers"][c] for c in ("text", "answer_start"))
     if texts is None or texts and not any(texts): return []
     _text(record, "context")
     if empty := [i for i, t in enumerate(texts) if not t]:
@@ -227,13 +227,13 @@ def pool_rows(
              for code, ids, pool in zip(("en", at.language), ("id2", "id1"), pools)]
     empty = [{i for i, text in enumerate(pool) if not (text or "").strip()} for pool in pools]
     gold = [{}, {}]
-    at.parts, at.lost = (sum(map(len, pools)),
-                         [f"sentence {ids[i]} is empty" for ids, gone in zip(names, empty)
-                          for i in sorted(gone)])
+    at.parts = sum(map(len, pools))
+    lost = [ids[i] for ids, gone in zip(names, empty) for i in sorted(gone)]
+    at.lost = [f"sentence {id} is empty" for id in lost]
     for english, other in pairs:
         if english - 1 in empty[0] or other - 1 in empty[1]: continue
-        (gold[0].setdefault(english - 1, names[1][other - 1]),
-         gold[1].setdefault(other - 1, names[0][english - 1]))
+        gold[0].setdefault(english - 1, names[1][other - 1])
+        gold[1].setdefault(other - 1, names[0][english - 1])
     return [dict(example=ids[i], language=at.language,
                  text=text.strip(), side=side, gold=answers.get(i, ""))
             for side, ids, pool, gone, answers in zip(("query", "pool"), names, pools, empty, gold)

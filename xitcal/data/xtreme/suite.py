@@ -56,8 +56,8 @@ def chosen_revisions(
     """Revisions that the user set; `XitcalError` for a repository that no task is read from,
     or a revision that the hub could not find"""
     chosen, sources = {}, {s.at for found in HUB.values() for s in found} | {WIKIPEDIA.at}
-    for item in filter(None, (part.strip() for part in (os.environ.get("XITCAL_REVISIONS", "")
-                                                        if text is None else text).split(","))):
+    given = os.environ.get("XITCAL_REVISIONS", "") if text is None else text
+    for item in filter(None, (part.strip() for part in given.split(","))):
         at, mark, revision = (part.strip() for part in item.partition("="))
         if not revision:
             raise XitcalError(f"{item!r} is no revision; write --revision ID=COMMIT, "
@@ -65,8 +65,8 @@ def chosen_revisions(
         if re.fullmatch("[0-9a-f]{7,39}", revision):
             raise XitcalError(f"{revision!r} is a part of a commit; "
                               f"the hub wants all of its 40 digits (--revision {at}=COMMIT).")
-        if at not in sources and not get_close_matches(
-            at.rpartition("/")[2].lower(), {s.rpartition("/")[2].lower() for s in sources}, 1):
+        last = lambda id: id.rpartition("/")[2].lower()
+        if at not in sources and not get_close_matches(last(at), set(map(last, sources)), 1):
             raise XitcalError(f"{at!r} is no data set that is read here, so --revision cannot set "
                               f"it; of a model, download that commit (hf download {at} --revision "
                               f"{revision} --local-dir FOLDER) and give the folder as the model.")
@@ -81,11 +81,10 @@ def _suited(task: Task, data: Path|None, hub: dict = HUB) -> Task:
     if sample := "mining" in options and local_languages(data, task.name, "validation"):
         options["sample"] = sample
     files = data and local_identity(data, LOCAL[task.name])
-    places = dict.fromkeys(f"{s.at}@{s.revision}"
-                           for s, usual in zip(hub[task.name], HUB[task.name]) if not files
-                           or s != usual)
-    labels = (task.labels or (supertags(data) if data and not HUB[task.name]
-                              and task.kind == "tagging" else ()))
+    pairs = zip(hub[task.name], HUB[task.name])
+    places = dict.fromkeys(f"{s.at}@{s.revision}" for s, usual in pairs if not files or s != usual)
+    own = data and not HUB[task.name] and task.kind == "tagging"
+    labels = task.labels or (supertags(data) if own else ())
     return replace(task, labels=labels, options=options
                    | {"source": ", ".join([f"files {files}"] * bool(files) + [*places])})
 
@@ -122,9 +121,9 @@ def _translated(suite, name: str, codes: list[str], n: int|None) -> Dataset:
             raise XitcalError(f"Task {name} has no translated rows "
                               f"in language {code!r} in {str(suite.data)!r}; "
                               f"there are {', '.join(suite.translated[name])}.")
-        rows, suite.tallies[name, "translated",
-                            code] = make_rows(parts, suite.tasks[name], "train", code,
-                                              None if n is None else -(-n // len(codes)))
+        most = None if n is None else -(-n // len(codes))
+        rows, tally = make_rows(parts, suite.tasks[name], "train", code, most)
+        suite.tallies[name, "translated", code] = tally
         found.append(rows)
     rows = round_robin(concatenate_datasets(found), codes)
     return rows if n is None else rows.select(range(min(n, len(rows))))

@@ -217,8 +217,8 @@ def translated_source(
     place = _PLACES[task]
     if HUB[task][0].rows is answer_rows: rows, columns = answer_rows, HUB[task][0].columns
     else:
-        rows, columns = (partial(pair_rows, id="id"),
-                         dict(id="string", sentence1="string", sentence2="string", label="string"))
+        rows = partial(pair_rows, id="id")
+        columns = dict.fromkeys(("id", "sentence1", "sentence2", "label"), "string")
     # English stands in every translated file
     beside = {"en": next(c for c in languages if c != "en")}
     return Source("", (place.pattern, f"xtreme_translations/{place.pattern}"), {"train": "train"},
