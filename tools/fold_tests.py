@@ -1,8 +1,8 @@
 """Fold the tests of the notebooks: `python tools/fold_tests.py [--check] [PATH...]` (all of nbs without a path)
 
-A reader who has seen an example wants the next idea, not four lines of `test_eq`. A cell is folded when it shows nothing and
-does nothing but test: calls of `test_...` and assertions, also within loops, and names for them that no later cell uses.
-It stays open where it is all that a reader gets to see of the definition before it.
+A reader who has seen an example wants the next idea, not four lines of `test_eq`. A cell is folded when it shows nothing, ends in
+a test (a call of `test_...` or an assertion, perhaps within a loop), and does nothing but test and prepare tests: no later cell
+uses a name that it gives. It stays open where it is all that a reader gets to see of the definition before it.
 
 A folded cell begins with two lines that Quarto reads, so that the site shows "Tests" in its place, and its metadata say the
 same to JupyterLab (settings.ini lets nbdev_clean keep them). `--check` changes nothing and fails where something would change."""
@@ -18,9 +18,36 @@ SUMMARY, FOLD = '#| code-summary: "Tests"', "#| code-fold: true"
 HIDDEN = {"source_hidden": True}
 
 
-def names(node, kind=ast.Load) -> set[str]:
-    "Names that a piece of code uses, or binds"
+def names(node, kind) -> set[str]:
+    "Names that a piece of code uses (ast.Load) or gives (ast.Store)"
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)}
+
+
+def inner(node) -> set[str]:
+    "Names that live only within a statement: of comprehensions, functions, loops"
+    scopes = [n for n in ast.walk(node) if isinstance(n, (ast.comprehension, ast.FunctionDef, ast.For, ast.withitem))]
+    targets = [getattr(n, "target", getattr(n, "optional_vars", n)) or n for n in scopes]
+    arguments = {a.arg for n in ast.walk(node) if isinstance(n, ast.arguments) for a in (*n.posonlyargs, *n.args, *n.kwonlyargs)}
+    return arguments.union(*(names(t, ast.Store) for t in targets))
+
+
+def given(node) -> set[str]:
+    "Names that a statement gives to those behind it"
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {a.asname or a.name.partition(".")[0] for a in node.names}
+    return names(node, ast.Store) - inner(node)
+
+
+def used(source: str) -> set[str]:
+    "Names that a cell has from the cells before it"
+    found, own = set(), set()
+    for node in ast.parse(source).body:
+        again = {n.target.id for n in ast.walk(node) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+        found |= (names(node, ast.Load) | again) - inner(node) - own
+        own |= given(node)
+    return found
 
 
 def statements(body) -> list:
@@ -40,21 +67,15 @@ def is_test(node) -> bool:
 
 
 def prepares(node) -> bool:
-    "Whether a statement only gives names to what tests need"
-    plain = isinstance(node, ast.Assign) and all(isinstance(t, (ast.Name, ast.Tuple)) for t in node.targets)
-    return plain or isinstance(node, (ast.FunctionDef, ast.ClassDef))
-
-
-def bound(tree) -> set[str]:
-    "Names that a cell gives"
-    return names(tree, ast.Store) | {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    "Whether a statement may stand before a test: it makes what the test needs"
+    return isinstance(node, (ast.Assign, ast.AugAssign, ast.FunctionDef, ast.ClassDef)) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
 
 
 def only_tests(source: str, later: set[str]) -> bool:
-    "Whether a cell only tests, and leaves nothing behind that the names used `later` need"
+    "Whether a cell ends in a test, and leaves nothing behind that the names used `later` need"
     tree = ast.parse(source)
-    body = statements(tree.body)
-    return bool(body) and is_test(body[-1]) and all(is_test(n) or prepares(n) for n in body) and not bound(tree) & later
+    body, left = statements(tree.body), set().union(*map(given, tree.body))
+    return bool(body) and is_test(body[-1]) and all(is_test(n) or prepares(n) for n in body) and not left & later
 
 
 def only_example(cells, i: int) -> bool:
@@ -62,7 +83,7 @@ def only_example(cells, i: int) -> bool:
     for at in range(max(0, i - 3), i):
         for name in public_definitions(cells[at]):
             between = [c for c in cells[at + 1:i + 1] if c.cell_type == "code" and not exported(c)]
-            users = [c for c in between if name in names(ast.parse(c.source))]
+            users = [c for c in between if name in used(c.source)]
             if users[:1] == [cells[i]] and not shown(cells, at, name):
                 return True
     return False
@@ -78,7 +99,7 @@ def tests(notebook) -> set[int]:
         quiet = not cells[i].outputs and not exported(cells[i]) and "eval:" not in flags(cells[i])
         if quiet and only_tests(source, later) and not only_example(cells, i):
             found.add(i)
-        later |= names(ast.parse(source))
+        later |= used(source)
     return found
 
 
