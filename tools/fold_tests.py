@@ -106,7 +106,7 @@ def tests(notebook) -> set[int]:
 def set_folded(cell, wanted: bool) -> bool:
     "Fold or open a cell; whether that changed it"
     before = cell.source, dict(cell.metadata)
-    source = "\n".join(line for line in cell.source.splitlines() if line not in (SUMMARY, FOLD))
+    source = "".join(line for line in cell.source.splitlines(keepends=True) if line.strip() not in (SUMMARY, FOLD))
     seen = "hide" not in flags(cell) # on the site
     cell.source = f"{SUMMARY}\n{FOLD}\n{source}" if wanted and seen else source
     cell.metadata.pop("jupyter", None)
