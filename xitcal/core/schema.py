@@ -88,7 +88,7 @@ def padded_logits(
 
 # %% ../../nbs/core/01_schema.ipynb #296552ea
 def events_table(
-    columns: dict[str, Sequence], # Columns of `EVENT_SCHEMA`; confidence and correct may miss
+    columns: dict[str, Sequence], # `EVENT_SCHEMA`'s but confidence; correct if labels do not say
 ) -> pa.Table: # One row an event, in `EVENT_SCHEMA`
     "Add `confidence` (and `correct`) to decisions and give them their types"
     logits = [np.asarray(row, np.float32) for row in columns["logits"]]

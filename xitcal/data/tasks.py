@@ -74,7 +74,7 @@ class Task:
     trained_on: str|None = None          # Task whose English rows train it; None: never trained
     parallel: bool = False               # Whether languages share example ids
     recipe: Recipe = JIANT               # Default recipe of a suite without its own
-    options: dict = field(default_factory=dict, hash=False) # What its kind reads
+    options: dict = field(default_factory=dict, hash=False) # What only its kind reads
 
     @property
     def test_only(self) -> bool:

@@ -251,7 +251,7 @@ def join_events(
 
 # %% ../../nbs/predictions/00_events.ipynb #5a2eefb9
 def read_events(
-    predictions: pa.Table|Iterable[pa.Table], # `EVENT_COLUMNS` but `MINED`; texts of answers
+    predictions: pa.Table|Iterable[pa.Table], # `EVENT_COLUMNS` but `MINED`; texts, to score answers
 ) -> pd.DataFrame: # Events of every model, target and language; see `event_statistics`
     """All events of some predictions, one table after another;
     `XitcalError` if a column is missing or there are none"""

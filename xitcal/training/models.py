@@ -170,7 +170,7 @@ class Architecture:
 # %% ../../nbs/training/01_models.ipynb #18b66a5a
 ARCHITECTURES = {
     "rembert": Architecture(lora=("query", "value")),
-    "modernbert": Architecture(lora=("Wqkv",), norm="final_norm"), # mmBERT; all three in one
+    "modernbert": Architecture(lora=("Wqkv",), norm="final_norm"), # mmBERT; one matrix for q, k, v
     "eurobert": Architecture(lora=("q_proj", "v_proj"), norm="norm"),
 }
 

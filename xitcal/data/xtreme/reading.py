@@ -286,7 +286,7 @@ class Tally:
     "What became of the records of a split in one language"
     records: int = 0                         # Records that were seen; of two pools, their sentences
     whole: int = 0                                       # Records of the whole split in this copy
-    items: dict[str, tuple[int, int|None]] = field(default_factory=dict) # Of `held_items`
+    items: dict[str, tuple[int, int|None]] = field(default_factory=dict) # As from `held_items`
     rows: int = 0                                        # Rows made of them
     left_out: Counter = field(default_factory=Counter)   # Records without a row, by reason
     repaired: Counter = field(default_factory=Counter)   # Records put right, by reason

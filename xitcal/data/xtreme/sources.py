@@ -25,10 +25,10 @@ class Source:
     splits: dict[str, str]     # What each split of the suite is made of, see `parse_split`
     rows: Callable             # (record, At) -> rows, see xitcal.data.xtreme.schemas
     columns: dict[str, str]    # Type of each column: string, int, list[string], ...; several with |
-    labels: dict[str, tuple[str, ...]] = field(default_factory=dict) # Names by column
-    configs: dict[str, str] = field(default_factory=dict)            # Languages by its own names
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict) # By column: names in id order
+    configs: dict[str, str] = field(default_factory=dict) # Its names for languages, if not codes
     counts: dict[str, int] = field(default_factory=dict)      # Records by "split" or "config/split"
-    lengths: dict[str, dict[str, int]] = field(default_factory=dict) # Items a column
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict) # By column of lists: its items
     only: tuple[str, dict[str, str]]|None = None # Column, and by language how its values begin
     ranked: str = ""          # Column whose sorted order numbers the lines (`At.line`); "" for none
     numbers_need_names: bool = False # Whether numbers as labels need stored names
