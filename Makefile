@@ -62,6 +62,7 @@ readme: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/python tools/lint_nb.py
+	$(BIN)/python tools/fold_tests.py --check
 
 check: export readme
 	git diff --exit-code --stat

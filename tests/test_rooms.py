@@ -104,7 +104,8 @@ def test_no_name_is_exported_twice():
 
 
 def test_no_module_is_long():
-    assert [(p.name, n) for p in MODULES if (n := len(p.read_text().splitlines())) > 400] == []
+    "Of lines that have at most 100 characters"
+    assert [(p.name, n) for p in MODULES if (n := len(p.read_text().splitlines())) > 450] == []
 
 
 # ---- what an import costs

@@ -4,7 +4,11 @@ Library notebooks: title and description; imports alone in their cell; one publi
 that are not blank; a docstring and a comment on every parameter; an example or test close behind (a docstring is enough for what
 modules share among themselves, in cells marked exporti); imports of xitcal from
 lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, no word in
-prose that the field does not have (WORDS), under 500 KB (results: 1 MB)."""
+prose that the field does not have (WORDS), under 500 KB (results: 1 MB). Rooms that are FINISHED: lines of code of at most 100
+characters, and no exported cell of more than 30 lines.
+
+`python tools/lint_nb.py --examples` counts the public definitions that have an example with an output within three cells, and names
+the others. tools/fold_tests.py folds what only tests."""
 import ast
 import re
 import sys
@@ -14,6 +18,9 @@ import nbformat
 
 root = Path(__file__).parents[1]
 LONGEST = 30
+CLOSE = 3    # cells behind a definition in which its example stands
+WIDEST = 100 # characters of a line of code
+FINISHED = ("core", "data", "kinds", "training", "predictions", "tutorials") # rooms that keep to it
 KINDS = (ast.FunctionDef, ast.ClassDef)
 
 
@@ -46,12 +53,45 @@ def undocumented(source: str, node) -> list[str]:
     return [a.arg for a in args if a.arg not in ("self", "cls") and "#" not in lines[a.end_lineno - 1]]
 
 
+def public_definitions(cell) -> list[str]:
+    "Names of functions and classes that a cell exports to everybody"
+    public = exported(cell) and "exporti" not in flags(cell)
+    nodes = ast.parse(cell.source).body if public else []
+    return [n.name for n in nodes if isinstance(n, KINDS) and not n.name.startswith("_")]
+
+
+def shown(cells, at: int, name: str) -> bool:
+    "Whether one of the cells close behind a definition uses it and shows its output"
+    close = [c for c in cells[at + 1:at + 1 + CLOSE] if c.cell_type == "code" and not exported(c)]
+    return any(c.outputs and re.search(rf"\b{name}\b", c.source) for c in close)
+
+
+def examples(notebook) -> dict[str, bool]:
+    "Public definitions of a notebook, and whether an example close behind each shows what it does"
+    cells = notebook.cells
+    return {name: shown(cells, i, name) for i, c in enumerate(cells) for name in public_definitions(c)}
+
+
+def too_wide(source: str) -> list[str]:
+    "Lines of code that have too many characters; Quarto wants each of its directives on one line"
+    return [line for line in source.splitlines() if len(line) > WIDEST and not line.startswith("#|")]
+
+
+def finished(path: Path) -> bool:
+    "Whether a notebook is in a room that keeps to the width"
+    return path.relative_to(root / "nbs").parts[0] in FINISHED
+
+
+def length(cell) -> int:
+    "Lines of a cell that are not blank"
+    return len([line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")])
+
+
 def check_definition(cell, node) -> list[str]:
     "Faults of one exported definition"
     faults = []
-    body = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
-    if len(body) > LONGEST:
-        faults.append(f"{node.name} has {len(body)} lines, at most {LONGEST}")
+    if length(cell) > LONGEST:
+        faults.append(f"{node.name} has {length(cell)} lines, at most {LONGEST}")
     if node.name.startswith("_"):
         return faults
     if not ast.get_docstring(node):
@@ -79,13 +119,13 @@ def check_cell(cell, later, paths, own) -> list[str]:
             faults.append(f"imports {name}, which does not come before it")
         if name.split(".")[0] in ("fastcore", "nbdev"):
             faults.append(f"exports an import of {name}")
-    public = [n for n in tree.body if isinstance(n, KINDS) and not n.name.startswith("_") and "exporti" not in flags(cell)]
+    public = public_definitions(cell)
     if len(public) > 1:
-        faults.append("defines " + " and ".join(n.name for n in public) + " in one cell")
+        faults.append("defines " + " and ".join(public) + " in one cell")
     for node in (n for n in tree.body if isinstance(n, KINDS)):
         faults += check_definition(cell, node)
     if public and not any(c.cell_type == "code" and not exported(c) and "hide" not in flags(c) for c in later):
-        faults.append(f"{public[0].name} has no example or test behind it")
+        faults.append(f"{public[0]} has no example or test behind it")
     return faults
 
 
@@ -127,6 +167,10 @@ def check_any(path, notebook) -> list[str]:
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown" and path.name != REGISTERED:
             faults += [f"cell {i} {f}" for f in check_words(cell.source)]
+        if cell.cell_type == "code" and finished(path):
+            faults += [f"cell {i} has a line of {len(line)} characters" for line in too_wide(cell.source)]
+            if exported(cell) and length(cell) > LONGEST:
+                faults.append(f"cell {i} has {length(cell)} lines, at most {LONGEST}")
         if any(o.get("output_type") == "error" for o in cell.get("outputs", [])):
             faults.append(f"cell {i} holds an error")
         if re.search(r"/(home|root|tmp|Users)/\w", str(cell.get("outputs", ""))):
@@ -134,9 +178,25 @@ def check_any(path, notebook) -> list[str]:
     return faults
 
 
-def main():
+def all_notebooks() -> dict:
+    "Every notebook by its path"
     paths = sorted(p for p in (root / "nbs").rglob("*.ipynb") if not {".ipynb_checkpoints", "_proc"} & set(p.parts))
-    notebooks = {p: nbformat.read(p, as_version=4) for p in paths}
+    return {p: nbformat.read(p, as_version=4) for p in paths}
+
+
+def tell_examples():
+    "Print how many definitions of each room have an example, and which do not"
+    found = {}
+    for path, notebook in all_notebooks().items():
+        found.setdefault(path.relative_to(root / "nbs").parts[0], []).extend(
+            (path.stem, name, has) for name, has in examples(notebook).items())
+    for room, rows in ((room, rows) for room, rows in found.items() if rows):
+        absent = [f"{stem}: {name}" for stem, name, has in rows if not has]
+        print(f"{room}: {len(rows) - len(absent)} of {len(rows)}; without: {', '.join(absent) or 'none'}")
+
+
+def main():
+    notebooks = all_notebooks()
     modules = {m: p.relative_to(root / "nbs").as_posix() for p, nb in notebooks.items() if (m := module_of(nb))}
     count = 0
     for path, notebook in notebooks.items():
@@ -146,9 +206,9 @@ def main():
         for fault in faults:
             print(f"{path.relative_to(root)}: {fault}")
         count += len(faults)
-    print(f"{len(paths)} notebooks, {count} faults")
+    print(f"{len(notebooks)} notebooks, {count} faults")
     sys.exit(bool(count))
 
 
 if __name__ == "__main__":
-    main()
+    tell_examples() if "--examples" in sys.argv[1:] else main()

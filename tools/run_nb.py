@@ -29,8 +29,8 @@ def execute(path: Path):
     runnable = nbformat.from_dict(notebook)
     for i in skipped:
         runnable.cells[i] = nbformat.v4.new_raw_cell("")
-    NotebookClient(runnable, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-                   ).execute()
+    NotebookClient(runnable, timeout=600, kernel_name="python3", coalesce_streams=True, # however slowly lines come
+                   resources={"metadata": {"path": str(path.parent)}}).execute()
     for i, cell in skipped.items():
         runnable.cells[i] = cell
     return runnable
@@ -51,8 +51,9 @@ def clean(path: Path):
     "Drop execution counts, metadata and memory addresses, as `nbdev_clean` does"
     from execnb.nbio import read_nb, write_nb
     from nbdev.clean import clean_nb
+    from nbdev.config import get_config
     notebook = read_nb(path)
-    clean_nb(notebook)
+    clean_nb(notebook, allowed_cell_metadata_keys=get_config(path=path.parent).allowed_cell_metadata_keys.split())
     write_nb(notebook, path)
 
 

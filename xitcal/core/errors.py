@@ -27,7 +27,8 @@ def check_name(
     names = list(names)
     if name in names: return name
     close = get_close_matches(str(name).lower(), names, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]!r}?" if close else "choose one of " + ", ".join(map(repr, names)) + "."
+    hint = (f"did you mean {close[0]!r}?" if close
+            else "choose one of " + ", ".join(map(repr, names)) + ".")
     raise XitcalError(f"Unknown {what} {name!r}: {hint}")
 
 # %% ../../nbs/core/00_errors.ipynb #c52dddad
@@ -42,7 +43,8 @@ def write_atomic(
     os.replace(part, path)
 
 # %% ../../nbs/core/00_errors.ipynb #13b313da
-_DISK = {errno.ENOSPC: "is on a full disk; free some space", errno.EFBIG: "holds a file too large for its disk; choose another --store",
+_DISK = {errno.ENOSPC: "is on a full disk; free some space",
+         errno.EFBIG: "holds a file too large for its disk; choose another --store",
          errno.EDQUOT: "is over its disk quota; free some space",
          errno.EROFS: "is on a read-only disk; choose another place with --store",
          errno.EACCES: "may not be written by this user; choose another place with --store",
@@ -57,7 +59,8 @@ def disk_errors(
     try: yield
     except Exception as error:
         # safetensors and Arrow wrap the operating system's message in errors of their own
-        number = next((n for n in _DISK if getattr(error, "errno", None) == n or f"(os error {n})" in str(error)), None)
+        number = next((n for n in _DISK if getattr(error, "errno", None) == n
+                       or f"(os error {n})" in str(error)), None)
         if number is None: raise
-        raise XitcalError(f"The store {str(path)!r} {_DISK[number]}, then run the same command again: it goes on "
-                          "where it stopped.") from error
+        raise XitcalError(f"The store {str(path)!r} {_DISK[number]}, then run the same command "
+                          "again: it goes on where it stopped.") from error

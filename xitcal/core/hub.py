@@ -7,7 +7,8 @@ __all__ = ['hub_fault']
 
 # %% ../../nbs/core/02_hub.ipynb #f0362de5
 from huggingface_hub import constants
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled,
+                                    RepositoryNotFoundError, RevisionNotFoundError)
 from huggingface_hub.utils import httpx
 
 # %% ../../nbs/core/02_hub.ipynb #893f44de
@@ -21,14 +22,23 @@ def hub_fault(
     "A fault of the hub, or on the way to it, in one sentence"
     hub, cause, chain = constants.ENDPOINT, error, []
     while cause is not None: chain.append(cause); cause = cause.__cause__ or cause.__context__
-    broke, slow = f"{name} broke off on its way from {hub} ({chain[-1]}); run it again, or {own}.", "HF_HUB_DOWNLOAD_TIMEOUT and HF_HUB_ETAG_TIMEOUT"
-    absent = f"{name} is not in the cache ({constants.HF_HUB_CACHE}) and HF_HUB_OFFLINE is set; unset it once to download, or {own}."
-    if constants.HF_HUB_OFFLINE: return absent if any(isinstance(e, (LocalEntryNotFoundError, OfflineModeIsEnabled)) for e in chain) else ""
+    broke = f"{name} broke off on its way from {hub} ({chain[-1]}); run it again, or {own}."
+    slow = "HF_HUB_DOWNLOAD_TIMEOUT and HF_HUB_ETAG_TIMEOUT"
+    absent = (f"{name} is not in the cache ({constants.HF_HUB_CACHE}) and HF_HUB_OFFLINE is set; "
+              f"unset it once to download, or {own}.")
+    if constants.HF_HUB_OFFLINE:
+        return (absent if any(isinstance(e, (LocalEntryNotFoundError, OfflineModeIsEnabled))
+                              for e in chain) else "")
     sentences = {
-        GatedRepoError: f"{name} is gated; accept its terms on {hub}/{page}{at} and run `hf auth login`, or {own}.",
+        GatedRepoError: f"{name} is gated; "
+        f"accept its terms on {hub}/{page}{at} and run `hf auth login`, or {own}.",
         RepositoryNotFoundError: f"{hub} has no {name} (or it is private); {own}.",
-        RevisionNotFoundError: f"{hub} has no {name}; name another revision (--revision {at}=COMMIT), or {own}.",
-        httpx.TimeoutException: f"{hub} was too slow; set {slow} to more than 10 seconds and run it again, or {own}.",
+        RevisionNotFoundError: f"{hub} has no {name}; "
+        f"name another revision (--revision {at}=COMMIT), or {own}.",
+        httpx.TimeoutException: f"{hub} was too slow; "
+        f"set {slow} to more than 10 seconds and run it again, or {own}.",
         httpx.RemoteProtocolError: broke, httpx.ReadError: broke,
-        httpx.TransportError: f"{hub} cannot be reached ({chain[-1]}); check the network, HF_ENDPOINT and HTTPS_PROXY, or {own}."}
-    return next((sentence for kind, sentence in sentences.items() if any(isinstance(e, kind) for e in chain)), "")
+        httpx.TransportError: f"{hub} cannot be reached ({chain[-1]}); check the network, "
+        f"HF_ENDPOINT and HTTPS_PROXY, or {own}."}
+    return next((sentence for kind, sentence in sentences.items()
+                 if any(isinstance(e, kind) for e in chain)), "")

@@ -10,12 +10,15 @@ import os
 from contextlib import contextmanager
 
 # %% ../../nbs/core/03_processes.ipynb #abd69ff8
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS") # OpenMP, four libraries
+# OpenMP, and four libraries of linear algebra
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 def thread_settings(
     threads: int = 1, # Of each process
 ) -> dict[str, str]: # For a process's environment
-    "Environment variables that set the number of linear-algebra threads; libraries read them when they are loaded"
+    """Environment variables that set the number of linear-algebra threads;
+    libraries read them when they are loaded"""
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 # %% ../../nbs/core/03_processes.ipynb #bf8fbe68

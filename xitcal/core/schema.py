@@ -15,40 +15,43 @@ import pyarrow as pa
 # %% ../../nbs/core/01_schema.ipynb #7a020b11
 KEYS = ("model", "method", "intermediate", "target", "seed")
 
-MINED = ("mined", "margin", "threshold", "labels_used") # columns that only mined tasks fill and that older files lack
+# Columns that only mined tasks fill and that older files lack
+MINED = ("mined", "margin", "threshold", "labels_used")
 
 PREDICTION_SCHEMA = pa.schema([
     *((name, pa.string()) for name in KEYS[:-1]), # of the model that predicts
     ("seed", pa.int64()),                 # of its training; null where nothing was trained
     ("split", pa.string()),               # test | calibration
-    ("example", pa.string()),             # id of the row; the same in all languages of a parallel test set
+    ("example", pa.string()),          # id of the row; the same in all languages of a parallel test
     ("language", pa.string()),            # of the row
     ("event", pa.string()),               # label | choice | token | entity | answer | neighbour
-    ("unit", pa.string()),                # which decision within the row: "", token index, or start:end:TYPE
-    ("logits", pa.list_(pa.float32())),   # one per possible decision, natural logarithm, up to a constant
-    ("label", pa.int32()),                # index of the right decision in logits; -1 where it is not listed
+    ("unit", pa.string()),             # decision within the row: "", token index, or start:end:TYPE
+    ("logits", pa.list_(pa.float32())),   # one per possible decision, natural log, up to a constant
+    ("label", pa.int32()),                # index of the right decision in logits; -1 if not listed
     ("prediction", pa.int32()),           # index of the decision taken
-    ("label_text", pa.string()),          # the right decision in words (answers: a JSON list of accepted texts)
+    ("label_text", pa.string()),          # right decision in words (answers: JSON list of texts)
     ("prediction_text", pa.string()),     # the decision taken in words
     ("confidence", pa.float64()),         # softmax(logits)[prediction], computed in float64
     ("correct", pa.bool_()),              # whether the decision taken counts as right
-    ("posterior", pa.list_(pa.float32())),# p(decision is right | text), aligned with logits; null where unknown
-    ("seen", pa.bool_()),                 # whether all parts of the row also occur in training; null where unknown
-    ("group", pa.string()),               # what sort of row it is; null where unknown
-    ("mined", pa.string()),               # id of the sentence that mining pairs the query with, "" for none; null where nothing was mined
-    ("margin", pa.float64()),             # how much nearer than their other neighbours the two are
-    ("threshold", pa.float64()),          # least margin of a pair that is handed in
-    ("labels_used", pa.string()),         # labels of the row's language that the decision has seen; null for none, as in zero-shot results
+    ("posterior", pa.list_(pa.float32())),# p(decision right | text), as logits; null if unknown
+    ("seen", pa.bool_()),               # whether training has all parts of the row; null if unknown
+    ("group", pa.string()),             # what sort of row it is; null where unknown
+    ("mined", pa.string()), # id of the sentence mined for the query, "" for none; null if not mined
+    ("margin", pa.float64()),        # how much nearer than their other neighbours the two are
+    ("threshold", pa.float64()),     # least margin of a pair that is handed in
+    ("labels_used", pa.string()),    # labels of its language that the decision saw; null: zero-shot
 ])
 
 # %% ../../nbs/core/01_schema.ipynb #43cc7878
-EVENT = {"classification": "label", "choices": "choice", "tagging": "token", "answers": "answer", "retrieval": "neighbour"}
+EVENT = {"classification": "label", "choices": "choice", "tagging": "token", "answers": "answer",
+         "retrieval": "neighbour"}
 
 # %% ../../nbs/core/01_schema.ipynb #cde5be29
 EVENT_SCHEMA = pa.schema([f for f in PREDICTION_SCHEMA if f.name not in (*KEYS, "split")])
 
 # %% ../../nbs/core/01_schema.ipynb #1254d425
-EVENT_COLUMNS = tuple(name for name in PREDICTION_SCHEMA.names if name not in ("split", "prediction_text"))
+EVENT_COLUMNS = tuple(name for name in PREDICTION_SCHEMA.names
+                      if name not in ("split", "prediction_text"))
 
 # %% ../../nbs/core/01_schema.ipynb #a9f056ec
 OTHERS = "others"
@@ -67,7 +70,7 @@ def ragged_log_softmax(
 
 # %% ../../nbs/core/01_schema.ipynb #da5079a7
 def padded_logits(
-    logits: np.ndarray|pa.ChunkedArray|Iterable, # (n, k) numbers, a list column of predictions, or n lists of any lengths
+    logits: np.ndarray|pa.ChunkedArray|Iterable, # (n, k) numbers, a list column, or n lists
 ) -> np.ndarray: # (n, longest) float64; -inf behind the end of a list
     "Logits as one float64 matrix"
     if isinstance(logits, pa.ChunkedArray):
@@ -77,24 +80,27 @@ def padded_logits(
     elif isinstance(logits, np.ndarray) and logits.ndim == 2: return logits.astype(np.float64)
     else:
         lists = [np.asarray(row, np.float64).reshape(-1) for row in logits]
-        width, flat = np.array([len(row) for row in lists], int), np.concatenate(lists or [np.zeros(0)])
+        width = np.array([len(row) for row in lists], int)
+        flat = np.concatenate(lists or [np.zeros(0)])
     filled = np.full((len(width), width.max(initial=0)), -np.inf)
     filled[np.arange(filled.shape[1]) < width[:, None]] = flat
     return filled
 
 # %% ../../nbs/core/01_schema.ipynb #296552ea
 def events_table(
-    columns: dict[str, Sequence], # The columns of `EVENT_SCHEMA` except confidence, and correct where it is label == prediction
+    columns: dict[str, Sequence], # `EVENT_SCHEMA`'s but confidence; correct if labels do not say
 ) -> pa.Table: # One row an event, in `EVENT_SCHEMA`
     "Add `confidence` (and `correct`) to decisions and give them their types"
     logits = [np.asarray(row, np.float32) for row in columns["logits"]]
     offsets = np.r_[0, np.cumsum([len(row) for row in logits])].astype(np.int64)
     flat = np.concatenate(logits) if logits else np.zeros(0, np.float32)
-    label, prediction = np.asarray(columns["label"], np.int32), np.asarray(columns["prediction"], np.int32)
+    label = np.asarray(columns["label"], np.int32)
+    prediction = np.asarray(columns["prediction"], np.int32)
     log_p = ragged_log_softmax(flat, offsets)
-    done = dict(columns, label=label, prediction=prediction, confidence=np.exp(log_p[offsets[:-1] + prediction]),
+    done = dict(columns, label=label, prediction=prediction,
+                confidence=np.exp(log_p[offsets[:-1] + prediction]),
                 logits=pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat)))
     done.setdefault("correct", label == prediction)
     n = len(prediction)
-    return pa.table([pa.array(done.get(f.name, [None] * n), f.type) if f.name != "logits" else done["logits"]
-                     for f in EVENT_SCHEMA], schema=EVENT_SCHEMA)
+    return pa.table([pa.array(done.get(f.name, [None] * n), f.type) if f.name != "logits"
+                     else done["logits"] for f in EVENT_SCHEMA], schema=EVENT_SCHEMA)

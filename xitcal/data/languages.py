@@ -27,54 +27,35 @@ class Language:
 
 # %% ../../nbs/data/00_languages.ipynb #c7a046a4
 _TABLE = """
-en English IE:Germanic Latn
-af Afrikaans IE:Germanic Latn
-ar Arabic Afro-Asiatic Arab
-bg Bulgarian IE:Slavic Cyrl
-bn Bengali IE:Indo-Aryan Beng
-de German IE:Germanic Latn
-el Greek IE:Greek Grek
-es Spanish IE:Romance Latn
-et Estonian Uralic Latn
-eu Basque Isolate Latn
-fa Persian IE:Iranian Arab
-fi Finnish Uralic Latn
-fr French IE:Romance Latn
-he Hebrew Afro-Asiatic Hebr
-hi Hindi IE:Indo-Aryan Deva
-hu Hungarian Uralic Latn
-id Indonesian Austronesian Latn
-it Italian IE:Romance Latn
-ja Japanese Japonic Jpan
-jv Javanese Austronesian Latn
-ka Georgian Kartvelian Geor
-kk Kazakh Turkic Cyrl
-ko Korean Koreanic Kore
-ml Malayalam Dravidian Mlym
-mr Marathi IE:Indo-Aryan Deva
-ms Malay Austronesian Latn
-my Burmese Sino-Tibetan Mymr
-nl Dutch IE:Germanic Latn
-pt Portuguese IE:Romance Latn
-ru Russian IE:Slavic Cyrl
-sw Swahili Niger-Congo Latn
-ta Tamil Dravidian Taml
-te Telugu Dravidian Telu
-th Thai Kra-Dai Thai
-tl Tagalog Austronesian Latn
-tr Turkish Turkic Latn
-ur Urdu IE:Indo-Aryan Arab
-vi Vietnamese Austro-Asiatic Latn
-yo Yoruba Niger-Congo Latn
-zh Chinese Sino-Tibetan Hans
+en English IE:Germanic Latn; af Afrikaans IE:Germanic Latn
+ar Arabic Afro-Asiatic Arab; bg Bulgarian IE:Slavic Cyrl
+bn Bengali IE:Indo-Aryan Beng; de German IE:Germanic Latn
+el Greek IE:Greek Grek; es Spanish IE:Romance Latn
+et Estonian Uralic Latn; eu Basque Isolate Latn
+fa Persian IE:Iranian Arab; fi Finnish Uralic Latn
+fr French IE:Romance Latn; he Hebrew Afro-Asiatic Hebr
+hi Hindi IE:Indo-Aryan Deva; hu Hungarian Uralic Latn
+id Indonesian Austronesian Latn; it Italian IE:Romance Latn
+ja Japanese Japonic Jpan; jv Javanese Austronesian Latn
+ka Georgian Kartvelian Geor; kk Kazakh Turkic Cyrl
+ko Korean Koreanic Kore; ml Malayalam Dravidian Mlym
+mr Marathi IE:Indo-Aryan Deva; ms Malay Austronesian Latn
+my Burmese Sino-Tibetan Mymr; nl Dutch IE:Germanic Latn
+pt Portuguese IE:Romance Latn; ru Russian IE:Slavic Cyrl
+sw Swahili Niger-Congo Latn; ta Tamil Dravidian Taml
+te Telugu Dravidian Telu; th Thai Kra-Dai Thai
+tl Tagalog Austronesian Latn; tr Turkish Turkic Latn
+ur Urdu IE:Indo-Aryan Arab; vi Vietnamese Austro-Asiatic Latn
+yo Yoruba Niger-Congo Latn; zh Chinese Sino-Tibetan Hans
 """
 
 # %% ../../nbs/data/00_languages.ipynb #fcbacb41
-LANGUAGES = {row.split()[0]: Language(*row.split()) for row in _TABLE.strip().splitlines()}
+LANGUAGES = {row.split()[0]: Language(*row.split())
+             for row in _TABLE.replace(";", "\n").strip().splitlines()}
 
 # %% ../../nbs/data/00_languages.ipynb #43335bcb
 def languages(
-    codes: str|Iterable[str]|None = None, # Codes, a comma-separated string of them, or None for all 40
+    codes: str|Iterable[str]|None = None, # Codes, one string with commas, or None for all 40
 ) -> list[str]: # Known codes in the order given, each once
     "Check language codes; an unknown one raises `XitcalError` with the nearest known code"
     if codes is None: return list(LANGUAGES)

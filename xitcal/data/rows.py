@@ -17,10 +17,10 @@ from .tasks import Task
 # %% ../../nbs/data/02_rows.ipynb #955614bc
 COLUMNS = {
     "classification": ("sentence1", "sentence2", "label"), # label: id of the class
-    "choices": ("context", "question", "choices", "label"), # choices: texts; label: index of the right one
+    "choices": ("context", "question", "choices", "label"), # label: index of the right choice
     "tagging": ("tokens", "tags"), # one tag id per token
-    "answers": ("question", "context", "answers"), # answers: {text, answer_start}; empty lists for "no answer"
-    "retrieval": ("text", "side", "gold"), # side: "query" (English) or "pool"; gold: id of the counterpart, or ""
+    "answers": ("question", "context", "answers"), # {text, answer_start}; empty for "no answer"
+    "retrieval": ("text", "side", "gold"), # "query" or "pool"; id of the counterpart, or ""
     "masked": ("text",),
 }
 
@@ -36,8 +36,11 @@ def _check_text(row, column):
 # %% ../../nbs/data/02_rows.ipynb #dffdfd73
 def _check_label(row, task, n_labels):
     "Faults of a class label"
-    if not isinstance(row["label"], int): yield f"label {row['label']!r} is no whole number; write its place in the task's labels, from 0"
-    elif not 0 <= row["label"] < n_labels: yield f"label {row['label']} is outside 0..{n_labels - 1}"
+    if not isinstance(row["label"], int):
+        yield (f"label {row['label']!r} is no whole number; write its place in the task's labels, "
+               "from 0")
+    elif not 0 <= row["label"] < n_labels:
+        yield f"label {row['label']} is outside 0..{n_labels - 1}"
 
 # %% ../../nbs/data/02_rows.ipynb #8a121746
 def _check_classification(row, task):
@@ -68,7 +71,8 @@ def _check_answers(row, task):
     "Faults of an extractive question-answering row"
     for column in ("question", "context"): yield from _check_text(row, column)
     texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
-    if not texts and not task.options.get("unanswerable"): yield "it has no answer, but the task has no unanswerable questions"
+    if not texts and not task.options.get("unanswerable"):
+        yield "it has no answer, but the task has no unanswerable questions"
     for text, start in zip(texts, starts):
         if row["context"][start:start + len(text)] != text:
             yield f"answer {text!r} does not stand at offset {start} of the context"
@@ -77,7 +81,8 @@ def _check_answers(row, task):
 def _check_retrieval(row, task):
     "Faults of a retrieval row"
     yield from _check_text(row, "text")
-    if row["side"] not in ("query", "pool"): yield f"side is {row['side']!r}, it must be 'query' or 'pool'"
+    if row["side"] not in ("query", "pool"):
+        yield f"side is {row['side']!r}, it must be 'query' or 'pool'"
 
 # %% ../../nbs/data/02_rows.ipynb #c3c65f29
 def _check_masked(row, task):
@@ -85,7 +90,8 @@ def _check_masked(row, task):
     yield from _check_text(row, "text")
 
 # %% ../../nbs/data/02_rows.ipynb #5218684d
-_CHECKS = {"classification": _check_classification, "choices": _check_choices, "tagging": _check_tagging,
+_CHECKS = {"classification": _check_classification,
+           "choices": _check_choices, "tagging": _check_tagging,
            "answers": _check_answers, "retrieval": _check_retrieval, "masked": _check_masked}
 
 # %% ../../nbs/data/02_rows.ipynb #a18f0316
@@ -104,19 +110,24 @@ def row_faults(
     needed = ("example", "language") + COLUMNS[task.kind]
     missing = [c for c in needed if c not in rows.column_names]
     if missing:
-        yield f"Task {task.name}: column {missing[0]!r} is missing; there are {', '.join(rows.column_names)}."
+        yield (f"Task {task.name}: column {missing[0]!r} is missing; "
+               f"there are {', '.join(rows.column_names)}.")
         return
     for i, row in enumerate(records(rows.select_columns(list(needed)))):
         for fault in _CHECKS[task.kind](row, task):
-            yield f"Task {task.name}, language {row['language']}, row {i} (example {row['example']!r}): {fault}."
+            yield (f"Task {task.name}, language {row['language']}, "
+                   f"row {i} (example {row['example']!r}): {fault}.")
 
 # %% ../../nbs/data/02_rows.ipynb #5b01a9b4
 def _duplicate_ids(rows, task):
-    "One sentence for the first id that occurs twice in a language (and, for retrieval, on one side)"
+    """One sentence for the first id that occurs twice in a language (and,
+    for retrieval, on one side)"""
     sides = rows["side"] if "side" in rows.column_names else [""] * len(rows)
     seen = set()
     for key in zip(rows["language"], rows["example"], sides):
-        if key in seen: yield f"Task {task.name}, language {key[0]}: example id {key[1]!r} occurs twice."; return
+        if key in seen:
+            yield f"Task {task.name}, language {key[0]}: example id {key[1]!r} occurs twice."
+            return
         seen.add(key)
 
 # %% ../../nbs/data/02_rows.ipynb #a12650b2

@@ -31,13 +31,14 @@ class Suite(Protocol):
     name: str               # As in `--suite`
     version: str            # Changes when its rows do; part of what identifies a result
     tasks: dict[str, Task]  # By name, with the suite's own labels, languages and recipes
-    translated: dict[str, tuple[str, ...]] # Tasks whose training rows exist in other languages, with all their languages
+    translated: dict[str, tuple[str, ...]] # Tasks with training rows in these languages
 
     def rows(self, task: str, split: str, languages=None, n: int|None = None) -> Dataset:
         "The first `n` rows a language of a task's split, in a fixed order (see `xitcal.data.rows`)"
 
     def translated_rows(self, task: str, languages, n: int|None = None) -> Dataset:
-        "The first `n` training rows of an intermediate task (or texts, for `mlm`), each in one of the languages in turn"
+        """The first `n` training rows of an intermediate task (or texts, for `mlm`),
+        each in one of the languages in turn"""
 
     def encoder(self) -> str|Path:
         "The pretrained encoder that the suite's studies start from unless told otherwise"
@@ -50,38 +51,48 @@ SUITES = {"embedded": EmbeddedSuite, "xtreme": XtremeSuite}
 def _made(name, data, revisions): return SUITES[name]() # which reads both from the environment
 
 # %% ../../nbs/data/03_suites.ipynb #0dbf00c3
-ADDED: dict[str, dict[str, tuple[Task, dict[str, Dataset]]]] = {} # By suite, by task: the task and its rows by split
+# By suite, by task: the task and its rows by split
+ADDED: dict[str, dict[str, tuple[Task, dict[str, Dataset]]]] = {}
 
 # %% ../../nbs/data/03_suites.ipynb #a13cab7a
 class _Extended:
     "A suite with intermediate tasks of one's own"
     def __init__(self, suite, own):
-        self.name, self.version, self.translated, self.encoder = suite.name, suite.version, suite.translated, suite.encoder
-        self.translated_rows = suite.translated_rows
-        self.absent, self.recipes, self.defaults = getattr(suite, "absent", {}), getattr(suite, "recipes", ""), getattr(suite, "defaults", {})
+        self.name, self.version, self.encoder = suite.name, suite.version, suite.encoder
+        self.translated, self.translated_rows = suite.translated, suite.translated_rows
+        self.absent, self.recipes = getattr(suite, "absent", {}), getattr(suite, "recipes", "")
+        self.defaults = getattr(suite, "defaults", {})
         if hasattr(suite, "translation_source"): self.translation_source = suite.translation_source
         self.tallies = getattr(suite, "tallies", {})
-        self._suite, self._own, self.tasks = suite, own, suite.tasks | {name: task for name, (task, _) in own.items()}
+        self._suite, self._own = suite, own
+        self.tasks = suite.tasks | {name: task for name, (task, _) in own.items()}
 
     def size(self, task, split, code):
         if task in self._own: return len(self._own[task][1].get(split, ()))
         return self._suite.size(task, split, code) if hasattr(self._suite, "size") else None
 
     def declared(self, task, split, code):
-        return self._suite.declared(task, split, code) if task not in self._own and hasattr(self._suite, "declared") else None
+        return (self._suite.declared(task, split, code) if task not in self._own
+                and hasattr(self._suite, "declared") else None)
 
     def rows(self, task, split, languages=None, n=None):
         if task not in self._own: return self._suite.rows(task, split, languages, n)
         have = self._own[task][1]
-        if split not in have: raise XitcalError(f"Task {task} is an intermediate task of your own: it has {' and '.join(have)} rows, no {split} rows.")
-        return have[split].select(range(min(len(have[split]), len(have[split]) if n is None else n)))
+        if split not in have:
+            raise XitcalError(f"Task {task} is an intermediate task of your own: "
+                              f"it has {' and '.join(have)} rows, no {split} rows.")
+        return have[split].select(range(min(len(have[split]),
+                                            len(have[split]) if n is None else n)))
 
 # %% ../../nbs/data/03_suites.ipynb #e763c626
 def find_suite(
     name: str, # Name of a suite
 ) -> Suite:
-    "A suite by name, with the tasks that were added to it; an unknown one raises `XitcalError` with the nearest known name"
-    made, own = _made(check_name(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", ""), os.environ.get("XITCAL_REVISIONS", "")), ADDED.get(name, {})
+    """A suite by name, with the tasks that were added to it;
+    an unknown one raises `XitcalError` with the nearest known name"""
+    made = _made(check_name(name, SUITES, "suite"), os.environ.get("XITCAL_DATA", ""),
+                 os.environ.get("XITCAL_REVISIONS", ""))
+    own = ADDED.get(name, {})
     return _Extended(made, own) if own else made
 
 # %% ../../nbs/data/03_suites.ipynb #889ce863
@@ -94,12 +105,17 @@ def absent_tasks(
 # %% ../../nbs/data/03_suites.ipynb #105fef1a
 def _own_rows(task: Task, split: str, rows) -> Dataset:
     "Checked rows, with ids and language filled in"
-    found = rows if isinstance(rows, Dataset) else Dataset.from_list(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows))
+    found = (rows if isinstance(rows, Dataset)
+             else Dataset.from_list(rows.to_dict("records") if isinstance(rows, pd.DataFrame)
+                                    else list(rows)))
     if not len(found): raise XitcalError(f"Task {task.name} has no {split} rows.")
-    if "example" not in found.column_names: found = found.add_column("example", [f"{task.name}-{split}-{i}" for i in range(len(found))])
-    if "language" not in found.column_names: found = found.add_column("language", ["en"] * len(found))
+    if "example" not in found.column_names:
+        found = found.add_column("example", [f"{task.name}-{split}-{i}" for i in range(len(found))])
+    if "language" not in found.column_names:
+        found = found.add_column("language", ["en"] * len(found))
     if others := sorted(set(found["language"]) - {"en"}):
-        raise XitcalError(f"Task {task.name} has {split} rows in language {others[0]!r}; an intermediate task is English (en).")
+        raise XitcalError(f"Task {task.name} has {split} rows in language {others[0]!r}; "
+                          "an intermediate task is English (en).")
     return check_rows(found, task)
 
 # %% ../../nbs/data/03_suites.ipynb #cf3310bf
@@ -107,36 +123,46 @@ def _check_own(task: Task) -> Task:
     "Refuse a task that phase 2 could not train on, or whose name means something else"
     taken = {*INTERMEDIATES, *TARGETS, NONE, MULTI, OWN, MASKED.name}
     if task.name in taken or not task.name or set(task.name) & set(":, "):
-        raise XitcalError(f"An intermediate task cannot be called {task.name!r}: " + ("there is one of that name; choose another."
-                          if task.name in taken else "a name has at least one letter and no colon, comma or space."))
-    if not {"label", "tags", "answers"} & set(COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]):
-        raise XitcalError(f"Task {task.name} is of kind {task.kind!r}, which has no labels to learn from.")
+        raise XitcalError(f"An intermediate task cannot be called {task.name!r}: "
+                          + ("there is one of that name; choose another." if task.name in taken
+                             else "a name has at least one letter and no colon, comma or space."))
+    columns = COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]
+    if not {"label", "tags", "answers"} & set(columns):
+        raise XitcalError(f"Task {task.name} is of kind {task.kind!r}, "
+                          "which has no labels to learn from.")
     check_recipe(task.recipe, f"recipe of {task.name}")
     return replace(task, languages=("en",), trained_on=task.name)
 
 # %% ../../nbs/data/03_suites.ipynb #b3f2b430
 def add_task(
     task: Task,              # Name, title, kind, metric, labels, recipe
-    train: Dataset|pd.DataFrame|Iterable[dict],      # English rows with the columns of its kind (`xitcal.data.rows.COLUMNS`)
-    validation: Dataset|pd.DataFrame|Iterable[dict], # More of them, which say how well it was learnt
+    train: Dataset|pd.DataFrame|Iterable[dict],      # English rows, columns of its kind (`COLUMNS`)
+    validation: Dataset|pd.DataFrame|Iterable[dict], # More of them, to see what was learnt
     suite: str = "embedded", # Name of the suite that gets it
 ) -> Task: # As studies see it: its rows are identified in its options
-    "Add an intermediate task to a suite, or put it in place of an earlier one; `XitcalError` names what is wrong with it or its first bad row"
+    """Add an intermediate task to a suite, or put it in place of an earlier one;
+    `XitcalError` names what is wrong with it or its first bad row"""
     check_name(suite, SUITES, "suite")
     task = _check_own(task)
-    rows = {split: _own_rows(task, split, found) for split, found in (("train", train), ("validation", validation))}
-    written = json.dumps({split: list(records(found)) for split, found in rows.items()}, sort_keys=True, ensure_ascii=False)
-    task = replace(task, options=task.options | {"rows": hashlib.sha256(written.encode()).hexdigest()[:16]})
+    rows = {split: _own_rows(task, split, found)
+            for split, found in (("train", train), ("validation", validation))}
+    written = json.dumps({split: list(records(found)) for split, found in rows.items()},
+                         sort_keys=True, ensure_ascii=False)
+    task = replace(task, options=task.options
+                   | {"rows": hashlib.sha256(written.encode()).hexdigest()[:16]})
     ADDED.setdefault(suite, {})[task.name] = (task, rows)
     return task
 
 # %% ../../nbs/data/03_suites.ipynb #d2fa1418
 def _read_rows(path: Path) -> list[dict]:
     "Rows of a file by its ending"
-    readers = {".csv": lambda p: pd.read_csv(p, keep_default_na=False), ".jsonl": lambda p: pd.read_json(p, lines=True), ".parquet": pd.read_parquet}
+    readers = {".csv": lambda p: pd.read_csv(p, keep_default_na=False),
+               ".jsonl": lambda p: pd.read_json(p, lines=True), ".parquet": pd.read_parquet}
     read = readers[check_name(path.suffix, readers, "ending of a table of rows")]
     try: return read(path).to_dict("records")
-    except (OSError, ValueError) as error: raise XitcalError(f"The rows in {str(path)!r} cannot be read ({str(error).splitlines()[0]}).") from None
+    except (OSError, ValueError) as error:
+        raise XitcalError(f"The rows in {str(path)!r} cannot be read "
+                          f"({str(error).splitlines()[0]}).") from None
 
 # %% ../../nbs/data/03_suites.ipynb #ed3b1940
 _FILE = ("like", "name", "title", "metric", "labels", "recipe", "train", "validation")
@@ -144,16 +170,20 @@ _FILE = ("like", "name", "title", "metric", "labels", "recipe", "train", "valida
 def _read_task(path: Path) -> dict:
     "A task file as a dictionary, with all it needs"
     try: given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error: raise XitcalError(f"The task file {str(path)!r} cannot be read ({error.strerror}).") from None
-    except tomllib.TOMLDecodeError as error: raise XitcalError(f"The task file {str(path)!r} is no TOML: {error}.") from None
+    except OSError as error:
+        raise XitcalError(f"The task file {str(path)!r} cannot be read "
+                          f"({error.strerror}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise XitcalError(f"The task file {str(path)!r} is no TOML: {error}.") from None
     for name in given: check_name(name, _FILE, f"line in {path}")
     for name in ("like", "name", "train", "validation"):
-        if name not in given: raise XitcalError(f"The task file {str(path)!r} has no line `{name} = ...`.")
+        if name not in given:
+            raise XitcalError(f"The task file {str(path)!r} has no line `{name} = ...`.")
     return given
 
 # %% ../../nbs/data/03_suites.ipynb #bcee2b32
 def load_task(
-    path: str|Path,          # TOML: `like` (a task of the suite), `name`, `train`, `validation` (files); perhaps title, labels, metric, [recipe]
+    path: str|Path,          # TOML: `like` (a task), `name`, `train`, `validation`, perhaps more
     suite: str = "embedded", # Name of the suite that gets it
 ) -> Task: # As `add_task` gives it
     "Add the intermediate task that a file describes; paths in it are relative to the file"
@@ -161,7 +191,11 @@ def load_task(
     given, tasks = _read_task(path), find_suite(suite).tasks
     base = tasks[check_name(given["like"], tasks, f"task to be like in {path}")]
     recipe = given.get("recipe", {})
-    for name in recipe: check_name(name, base.recipe.__dataclass_fields__, f"line of [recipe] in {path}")
-    task = replace(base, name=given["name"], title=given.get("title", given["name"]), metric=given.get("metric", base.metric),
-                   labels=tuple(given.get("labels", base.labels)), recipe=replace(base.recipe, **recipe))
-    return add_task(task, _read_rows(path.parent / given["train"]), _read_rows(path.parent / given["validation"]), suite_name)
+    for name in recipe:
+        check_name(name, base.recipe.__dataclass_fields__, f"line of [recipe] in {path}")
+    task = replace(base, name=given["name"], title=given.get("title", given["name"]),
+                   metric=given.get("metric", base.metric),
+                   labels=tuple(given.get("labels", base.labels)),
+                   recipe=replace(base.recipe, **recipe))
+    return add_task(task, _read_rows(path.parent / given["train"]),
+                    _read_rows(path.parent / given["validation"]), suite_name)

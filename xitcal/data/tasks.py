@@ -22,24 +22,25 @@ class Recipe:
     learning_rate: float = 1e-5     # Peak learning rate of AdamW
     batch_size: int = 32            # Examples per optimiser step, whatever fits on the device
     epochs: float = 3.0             # Passes over the training rows
-    max_length: int = 256           # Longest input in tokens; longer contexts are windowed, never cut silently
+    max_length: int = 256           # Longest input in tokens; longer contexts are windowed
     stride: int = 128               # Overlap of two windows in tokens (answers and tagging)
-    warmup: float = 0.1             # Share of the steps with rising learning rate, or from 1 on their number; linear decay to 0 after
+    warmup: float = 0.1             # Share (or from 1 on number) of steps of warm-up; then linear
     weight_decay: float = 0.0       # AdamW weight decay, not on biases and layer norms
     adam_epsilon: float = 1e-8      # AdamW epsilon
     clip: float = 1.0               # Largest norm of the gradient; 0 for no clipping
     label_smoothing: float = 0.0    # Share of the target distribution spread evenly over the labels
     rows: int|None = None           # Largest number of training rows; None for all; a study sets it
-    evaluate_every: int = 0         # Steps between two evaluations on English validation rows; 0 for only at the end
-    evaluate_rows: int = 500        # Validation rows that early stopping looks at (jiant's eval_subset_num)
-    patience: int = 0               # Evaluations without improvement before training stops; 0 for never
-    keep_best: bool = False         # Whether to return the best evaluated step rather than the last one
+    evaluate_every: int = 0         # Steps between evaluations on English rows; 0: at the end
+    evaluate_rows: int = 500        # Validation rows of early stopping (jiant: eval_subset_num)
+    patience: int = 0               # Evaluations without improvement before it stops; 0: never
+    keep_best: bool = False         # Whether to return the best evaluated step, not the last
     source: str = "xitcal default"  # Where these numbers come from
-    head_rate: float = 1.0          # Learning rate of the fresh head, as a multiple of `learning_rate`
+    head_rate: float = 1.0          # Rate of the fresh head, as a multiple of `learning_rate`
 
 # %% ../../nbs/data/01_tasks.ipynb #993e753f
-JIANT = Recipe(evaluate_every=1000, patience=30, keep_best=True,
-               source="jiant X-STILTs guide (public recipe; not proven identical to Phang et al. 2020)")
+JIANT = Recipe(
+    evaluate_every=1000, patience=30, keep_best=True,
+    source="jiant X-STILTs guide (public recipe; not proven identical to Phang et al. 2020)")
 
 # %% ../../nbs/data/01_tasks.ipynb #d22ea50e
 def check_recipe(
@@ -49,12 +50,15 @@ def check_recipe(
     "Refuse a recipe with a value out of range by an `XitcalError` that names the field"
     positive = ("learning_rate", "batch_size", "epochs", "max_length", "adam_epsilon", "head_rate")
     zero_or_more = ("stride", "weight_decay", "clip", "evaluate_every", "evaluate_rows", "patience")
-    for names, ok, must in ((positive, lambda v: v > 0, "be positive"), (zero_or_more, lambda v: v >= 0, "not be negative"),
-                            (("warmup",), lambda v: 0 <= v < 1 or v == round(v) > 0, "be a share in [0, 1) or a number of steps"),
+    for names, ok, must in ((positive, lambda v: v > 0, "be positive"),
+                            (zero_or_more, lambda v: v >= 0, "not be negative"),
+                            (("warmup",), lambda v: 0 <= v < 1 or v == round(v) > 0,
+                             "be a share in [0, 1) or a number of steps"),
                             (("label_smoothing",), lambda v: 0 <= v < 1, "lie in [0, 1)")):
         for name in names:
             if not ok(getattr(recipe, name)):
-                raise XitcalError(f"The {where} has {name} = {getattr(recipe, name)}, but it must {must}.")
+                raise XitcalError(f"The {where} has {name} = {getattr(recipe, name)}, "
+                                  f"but it must {must}.")
     return recipe
 
 # %% ../../nbs/data/01_tasks.ipynb #829fc497
@@ -67,10 +71,10 @@ class Task:
     metric: str                          # Headline score, as XTREME reports it
     labels: tuple[str, ...] = ()         # Names of the classes or tags, in the order of their ids
     languages: tuple[str, ...] = ("en",) # Languages with a test set
-    trained_on: str|None = None          # Task whose English rows train this one; None for never trained
+    trained_on: str|None = None          # Task whose English rows train it; None: never trained
     parallel: bool = False               # Whether languages share example ids
     recipe: Recipe = JIANT               # Default recipe of a suite without its own
-    options: dict = field(default_factory=dict, hash=False) # What only this task's kind reads, see the kind's notebook
+    options: dict = field(default_factory=dict, hash=False) # What only its kind reads
 
     @property
     def test_only(self) -> bool:
@@ -82,36 +86,41 @@ KIND_NAMES = ("classification", "choices", "tagging", "answers", "retrieval", "m
 
 # %% ../../nbs/data/01_tasks.ipynb #853a46be
 _NLI = ("entailment", "neutral", "contradiction")
-_UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+_UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB "
+              "X".split())
 _NER = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 _QA = replace(JIANT, batch_size=16, epochs=2, max_length=384)
 
 # %% ../../nbs/data/01_tasks.ipynb #dba757eb
-def _intermediate(name, title, kind, metric, labels=(), lr=1e-5, batch=24, epochs=2.0, length=256, **options):
+def _intermediate(name, title, kind, metric, labels=(), lr=1e-5, batch=24, epochs=2.0, length=256,
+                  **options):
     "An English intermediate task with the hyper-parameters recalled from Phang et al. 2020"
     recipe = replace(JIANT, learning_rate=lr, batch_size=batch, epochs=epochs, max_length=length,
-                     source="Phang et al. 2020, appendix (recalled, unverified); the rest from jiant's X-STILTs guide")
+                     source="Phang et al. 2020, appendix (recalled, unverified); "
+                     "the rest from jiant's X-STILTs guide")
     return Task(name, title, kind, metric, labels, trained_on=name, recipe=recipe, options=options)
 
 # %% ../../nbs/data/01_tasks.ipynb #17aa642f
 INTERMEDIATES = {task.name: task for task in (
     _intermediate("anli+", "ANLI+", "classification", "accuracy", _NLI, lr=2e-5),
     _intermediate("mnli", "MNLI", "classification", "accuracy", _NLI, lr=5e-6),
-    _intermediate("qqp", "QQP", "classification", "accuracy", ("not_duplicate", "duplicate"), epochs=3),
+    _intermediate("qqp", "QQP", "classification",
+                  "accuracy", ("not_duplicate", "duplicate"), epochs=3),
     _intermediate("squad", "SQuAD v1.1", "answers", "f1", batch=8, epochs=3, length=384),
-    _intermediate("squad2", "SQuAD v2.0", "answers", "f1", batch=8, epochs=3, length=384, unanswerable=True),
+    _intermediate("squad2", "SQuAD v2.0", "answers",
+                  "f1", batch=8, epochs=3, length=384, unanswerable=True),
     _intermediate("hellaswag", "HellaSwag", "choices", "accuracy", epochs=7),
     _intermediate("ccg", "CCG", "tagging", "accuracy", lr=2e-5, epochs=15),
     _intermediate("cosmosqa", "Cosmos QA", "choices", "accuracy", batch=4, epochs=15),
-    _intermediate("commonsenseqa", "CommonsenseQA", "choices", "accuracy", batch=4, epochs=10),
-)}
+    _intermediate("commonsenseqa", "CommonsenseQA", "choices", "accuracy", batch=4, epochs=10),)}
 
 # %% ../../nbs/data/01_tasks.ipynb #a20fdf29
 def _codes(text): return tuple(text.split())
 
 _XNLI = _codes("en ar bg de el es fr hi ru sw th tr ur vi zh")
 _PAWSX = _codes("en de es fr ja ko zh")
-_UDPOS = _codes("en af ar bg de el es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
+_UDPOS = _codes("en af ar bg de el es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th "
+                "tl tr ur vi yo zh")
 _XQUAD = _codes("en ar de el es hi ru th tr vi zh")
 _MLQA = _codes("en ar de es hi vi zh")
 _TYDIQA = _codes("en ar bn fi id ko ru sw te")
@@ -120,18 +129,21 @@ _TATOEBA = tuple(c for c in LANGUAGES if c not in ("en", "my", "ms", "yo"))
 
 # %% ../../nbs/data/01_tasks.ipynb #df041528
 TARGETS = {task.name: task for task in (
-    Task("xnli", "XNLI", "classification", "accuracy", _NLI, _XNLI, "mnli", True, replace(JIANT, epochs=2)),
-    Task("pawsx", "PAWS-X", "classification", "accuracy", ("different", "paraphrase"), _PAWSX, "pawsx", True,
-         replace(JIANT, epochs=5)),
-    Task("udpos", "UD-POS", "tagging", "f1", _UPOS, _UDPOS, "udpos", False, replace(JIANT, epochs=10)),
-    Task("panx", "PAN-X", "tagging", "f1", _NER, tuple(LANGUAGES), "panx", False, replace(JIANT, epochs=10),
-         {"entities": True}),
+    Task("xnli", "XNLI", "classification",
+         "accuracy", _NLI, _XNLI, "mnli", True, replace(JIANT, epochs=2)),
+    Task("pawsx", "PAWS-X", "classification",
+         "accuracy", ("different", "paraphrase"), _PAWSX, "pawsx", True, replace(JIANT, epochs=5)),
+    Task("udpos", "UD-POS", "tagging", "f1",
+         _UPOS, _UDPOS, "udpos", False, replace(JIANT, epochs=10)),
+    Task("panx", "PAN-X", "tagging", "f1",
+         _NER, tuple(LANGUAGES), "panx", False, replace(JIANT, epochs=10), {"entities": True}),
     Task("xquad", "XQuAD", "answers", "f1", (), _XQUAD, "squad", True, _QA),
-    Task("mlqa", "MLQA", "answers", "f1", (), _MLQA, "squad", True, _QA, {"normalise": "per_language"}),
+    Task("mlqa", "MLQA", "answers", "f1",
+         (), _MLQA, "squad", True, _QA, {"normalise": "per_language"}),
     Task("tydiqa", "TyDiQA-GoldP", "answers", "f1", (), _TYDIQA, "tydiqa", False, _QA),
     Task("bucc", "BUCC 2018", "retrieval", "f1", (), _BUCC, recipe=replace(JIANT, max_length=512)),
-    Task("tatoeba", "Tatoeba", "retrieval", "accuracy", (), _TATOEBA, recipe=replace(JIANT, max_length=512)),
-)}
+    Task("tatoeba", "Tatoeba", "retrieval", "accuracy", (), _TATOEBA,
+         recipe=replace(JIANT, max_length=512)),)}
 
 # %% ../../nbs/data/01_tasks.ipynb #54645299
 MASKED = Task("mlm", "masked LM", "masked", "none", languages=tuple(LANGUAGES), trained_on="mlm")
@@ -148,7 +160,8 @@ def find_tasks(
     "Tasks by name; an unknown name raises `XitcalError` with the nearest known one"
     if names is None: return list(tasks.values())
     if isinstance(names, str): names = [n.strip() for n in names.split(",") if n.strip()]
-    return [tasks[name] for name in dict.fromkeys(check_name(n.lower(), tasks, what) for n in names)]
+    return [tasks[name]
+            for name in dict.fromkeys(check_name(n.lower(), tasks, what) for n in names)]
 
 # %% ../../nbs/data/01_tasks.ipynb #ca6e8454
 def recipe_facts(
@@ -176,24 +189,27 @@ VARIANTS = {"mlm": "with masked LM", "translated": "translated", "shuffled": "wi
 def tasks_of(
     base: str, # Name of a condition without its variant, such as "mnli+squad"
 ) -> list[str]: # Names, each once
-    "The intermediate tasks that a name joins with a plus; a plus at the end of a name belongs to it, as in `anli+`"
+    """The intermediate tasks that a name joins with a plus;
+    a plus at the end of a name belongs to it, as in `anli+`"""
     parts = [p for p in re.split(r"(?<=[^+])\+(?=[^+])|(?<=\+)\+", base) if p]
     return list(dict.fromkeys(parts))
 
 # %% ../../nbs/data/01_tasks.ipynb #f5fb824f
 def split_phase2(
     name: str, # Such as "mnli:mlm"
-    tasks: Iterable[str] = (), # Names of a suite's tasks; those that are no targets are intermediate tasks as well
+    tasks: Iterable[str] = (), # A suite's tasks; those that are no targets are intermediate
 ) -> tuple[str, str]: # What is trained on, and the variant ("" for none)
     "Parts of a name of phase 2; `XitcalError` for an unknown one, with the nearest known"
     base, _, variant = name.partition(":")
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
     parts = tasks_of(base)
     for part in parts if len(parts) > 1 else (): check_name(part, learnt, "intermediate task")
-    if len(parts) == 1: check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
+    if len(parts) == 1:
+        check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
     if variant: check_name(variant, VARIANTS, "variant of phase 2")
     if variant and len(parts) == 1 and base not in (MULTI, *learnt):
-        raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; they are for intermediate tasks and {MULTI!r}.")
+        raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; "
+                          f"they are for intermediate tasks and {MULTI!r}.")
     return base, variant
 
 # %% ../../nbs/data/01_tasks.ipynb #c49bf95a
@@ -203,7 +219,8 @@ def phase2_title(
     "Phase 2 for people; a name from elsewhere is its own title"
     base, _, variant = name.partition(":")
     titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
-        NONE: "no phase 2", MULTI: "all tasks", OWN: "the target's own data", MASKED.name: "masked LM alone"}
+        NONE: "no phase 2", MULTI: "all tasks", OWN: "the target's own data",
+        MASKED.name: "masked LM alone"}
     named = " + ".join(titles.get(p, p) for p in tasks_of(base))
     return " ".join([named] + ([VARIANTS.get(variant, variant)] if variant else []))
 
@@ -212,59 +229,82 @@ def phase2_title(
 class RecipeSet:
     "Recipes of all tasks from one source"
     title: str                 # For people
-    recipes: dict[str, Recipe] # By the task that is trained or evaluated, and for `multi`; tasks that are not in it keep their own
-    options: dict[str, dict] = field(default_factory=dict) # By task: options of its kind that belong to the recipe
+    recipes: dict[str, Recipe] # By task, and for `multi`; other tasks keep their own
+    options: dict[str, dict] = field(default_factory=dict) # By task: options of its kind
     unsettled: str = ""        # What the source leaves open, in a sentence
 
 # %% ../../nbs/data/01_tasks.ipynb #772fdaee
-_MULTI = replace(JIANT, batch_size=24, epochs=3, max_length=384, source=INTERMEDIATES["mnli"].recipe.source)
+_MULTI = replace(JIANT, batch_size=24, epochs=3, max_length=384,
+                 source=INTERMEDIATES["mnli"].recipe.source)
 _MIDDLE = {"layer": 14 / 24, "pooling": "mean"}
 
 _PHANG = RecipeSet(
-    "Phang et al. 2020", {name: t.recipe for name, t in (INTERMEDIATES | TARGETS).items()} | {MULTI: _MULTI}, {"bucc": _MIDDLE, "tatoeba": _MIDDLE},
-    "The paper does not settle warm-up and weight decay, how often masked LM is mixed in, which texts it uses, how tasks are sampled in multi-task "
-    "training (jiant's default is proportional), or the number of seeds; batches and epochs of phase 2 are recalled from its appendix.")
+    "Phang et al. 2020", {name: t.recipe for name, t in (INTERMEDIATES | TARGETS).items()}
+    | {MULTI: _MULTI}, {"bucc": _MIDDLE, "tatoeba": _MIDDLE},
+    "The paper does not settle warm-up and weight decay, "
+    "how often masked LM is mixed in, which texts it uses, "
+    "how tasks are sampled in multi-task training (jiant's default is proportional), "
+    "or the number of seeds; batches and epochs of phase 2 are recalled from its appendix.")
 
 # %% ../../nbs/data/01_tasks.ipynb #57b15bb1
-_XTREME = Recipe(learning_rate=2e-5, batch_size=32, epochs=5, max_length=128, warmup=0, source="google-research/xtreme, scripts/train_*.sh and run_*.py")
+_XTREME = Recipe(learning_rate=2e-5, batch_size=32, epochs=5, max_length=128, warmup=0,
+                 source="google-research/xtreme, scripts/train_*.sh and run_*.py")
 _NLI = replace(_XTREME, learning_rate=3e-5, evaluate_every=100, evaluate_rows=2490, keep_best=True)
 _TAGS = replace(_XTREME, epochs=10)
-_SPANS = replace(_XTREME, learning_rate=3e-5, epochs=3, max_length=384, warmup=500, weight_decay=1e-4)
+_SPANS = replace(_XTREME, learning_rate=3e-5, epochs=3, max_length=384, warmup=500,
+                 weight_decay=1e-4)
 _SENTENCES = replace(_XTREME, max_length=512)
 
-_SCRIPTS = RecipeSet("XTREME's scripts", _PHANG.recipes | dict(
-    mnli=_NLI, xnli=_NLI, pawsx=replace(_XTREME, evaluate_every=200, evaluate_rows=2000, keep_best=True), udpos=_TAGS, panx=_TAGS,
-    squad=_SPANS, xquad=_SPANS, mlqa=_SPANS, tydiqa=_SPANS, bucc=_SENTENCES, tatoeba=_SENTENCES),
+_PAIRS = replace(_XTREME, evaluate_every=200, evaluate_rows=2000, keep_best=True)
+
+_SCRIPTS = RecipeSet(
+    "XTREME's scripts", _PHANG.recipes | dict(
+        mnli=_NLI, xnli=_NLI, pawsx=_PAIRS, udpos=_TAGS, panx=_TAGS, squad=_SPANS, xquad=_SPANS,
+        mlqa=_SPANS, tydiqa=_SPANS, bucc=_SENTENCES, tatoeba=_SENTENCES),
     {"bucc": {"layer": 8 / 24, "pooling": "first"}, "tatoeba": _MIDDLE},
-    "XNLI's learning rate of 3e-5 is the scripts' for XLM-R Large, they take 2e-5 for smaller encoders (--learning-rate); its five epochs are "
-    "the scripts', the paper is said to have two (issue 65). They choose the best step on the 2,490 rows of XNLI's English development set; here it is chosen "
-    "on as many rows of MNLI's validation set, since MNLI is what XNLI is trained on, and XNLI's own rows are left for recalibration.")
+    "XNLI's learning rate of 3e-5 is the scripts' for XLM-R Large, they take 2e-5 for smaller "
+    "encoders (--learning-rate); its five epochs are the scripts', the paper is said to have two "
+    "(issue 65). They choose the best step on the 2,490 rows of XNLI's English development set; "
+    "here it is chosen on as many rows of MNLI's validation set, since MNLI is what XNLI is "
+    "trained on, and XNLI's own rows are left for recalibration.")
 
 # %% ../../nbs/data/01_tasks.ipynb #dea8f1eb
-_SAME = Recipe(learning_rate=1e-5, batch_size=32, epochs=2, source="xitcal: the same for all tasks of a phase")
+_SAME = Recipe(learning_rate=1e-5, batch_size=32, epochs=2,
+               source="xitcal: the same for all tasks of a phase")
 _LENGTH = {"answers": 384, "retrieval": 512}
 
 def _same(task: Task) -> Recipe:
-    "The one recipe with the length that the task's kind needs; phase 3 of small data sets lasts longer"
-    return replace(_SAME, max_length=_LENGTH.get(task.kind, 256), epochs=task.recipe.epochs if task.name in TARGETS else 2)
+    """The one recipe with the length that the task's kind needs;
+    phase 3 of small data sets lasts longer"""
+    return replace(_SAME, max_length=_LENGTH.get(task.kind, 256),
+                   epochs=task.recipe.epochs if task.name in TARGETS else 2)
 
 _OURS = RecipeSet(
-    "the same for all tasks", {name: _same(t) for name, t in (INTERMEDIATES | TARGETS).items()} | {MULTI: replace(_SAME, max_length=384)}, _PHANG.options,
-    "Epochs of phase 3 are those of jiant's guide, since the targets' data differ in size by a factor of fifty.")
+    "the same for all tasks", {name: _same(t) for name, t in (INTERMEDIATES | TARGETS).items()}
+    | {MULTI: replace(_SAME, max_length=384)}, _PHANG.options,
+    "Epochs of phase 3 are those of jiant's guide, "
+    "since the targets' data differ in size by a factor of fifty.")
 
 # %% ../../nbs/data/01_tasks.ipynb #0c239b2c
-_SMALL = Recipe(learning_rate=2e-4, batch_size=32, max_length=256, head_rate=5., source="xitcal: English validation rows, scripts/real_recipe.py")
-_CHOSEN = dict(mnli=(1e-4, 1, None), xnli=(1e-4, 2, None), pawsx=(1e-4, 8, None), udpos=(2e-4, 3, 3000), panx=(2e-4, 3, 3000),
-               squad=(2e-4, 2, 1500), xquad=(2e-4, 2, 1500), mlqa=(2e-4, 2, 1500), tydiqa=(2e-4, 2, 1500),
-               hellaswag=(1e-4, 1, 2000), cosmosqa=(1e-4, 1, 2000), commonsenseqa=(1e-4, 1, 5000)) # rate, epochs, rows
+_SMALL = Recipe(learning_rate=2e-4, batch_size=32, max_length=256, head_rate=5.,
+                source="xitcal: English validation rows, scripts/real_recipe.py")
+_CHOSEN = dict( # rate, epochs, rows
+    mnli=(1e-4, 1, None), xnli=(1e-4, 2, None), pawsx=(1e-4, 8, None),
+    udpos=(2e-4, 3, 3000), panx=(2e-4, 3, 3000), squad=(2e-4, 2, 1500), xquad=(2e-4, 2, 1500),
+    mlqa=(2e-4, 2, 1500), tydiqa=(2e-4, 2, 1500), hellaswag=(1e-4, 1, 2000),
+    cosmosqa=(1e-4, 1, 2000), commonsenseqa=(1e-4, 1, 5000))
 
 def _small(rate: float, epochs: float, rows: int|None) -> Recipe:
     "The recipe of one task; the head learns at a rate of 1e-3 whatever the encoder's"
-    return replace(_SMALL, learning_rate=rate, head_rate=round(1e-3 / rate, 6), epochs=epochs, rows=rows)
+    return replace(_SMALL, learning_rate=rate, head_rate=round(1e-3 / rate, 6), epochs=epochs,
+                   rows=rows)
 
 _SMALL_SET = RecipeSet(
-    "a small encoder", {n: _small(*_CHOSEN.get(n, (1e-4, 1, 2000))) for n in (*INTERMEDIATES, *TARGETS)} | {MULTI: _small(1e-4, 1, 1000)}, _PHANG.options,
-    "It fits an encoder of the size of multilingual-e5-small and a few thousand rows a task; nothing else was tried.")
+    "a small encoder",
+    {n: _small(*_CHOSEN.get(n, (1e-4, 1, 2000))) for n in (*INTERMEDIATES, *TARGETS)}
+    | {MULTI: _small(1e-4, 1, 1000)}, _PHANG.options,
+    "It fits an encoder of the size of multilingual-e5-small and a few thousand rows a task; "
+    "nothing else was tried.")
 
 # %% ../../nbs/data/01_tasks.ipynb #7be9b29f
 RECIPES = {"phang": _PHANG, "xtreme": _SCRIPTS, "xitcal": _OURS, "small": _SMALL_SET}
@@ -274,7 +314,9 @@ def with_recipes(
     tasks: dict[str, Task], # By name
     name: str,              # One of `RECIPES`; "" changes nothing
 ) -> dict[str, Task]: # The same tasks under that set's recipes and options
-    "Tasks under another set of recipes; an unknown set raises `XitcalError` with the nearest known name"
+    """Tasks under another set of recipes; an unknown set raises `XitcalError` with the nearest
+    known name"""
     if not name: return tasks
     chosen = RECIPES[check_name(name, RECIPES, "set of recipes")]
-    return {n: replace(t, recipe=chosen.recipes.get(n, t.recipe), options=t.options | chosen.options.get(n, {})) for n, t in tasks.items()}
+    return {n: replace(t, recipe=chosen.recipes.get(n, t.recipe),
+                       options=t.options | chosen.options.get(n, {})) for n, t in tasks.items()}

@@ -23,17 +23,19 @@ def padded(
     dtype: torch.dtype = torch.long, # Of the result
 ) -> torch.Tensor: # (rows, longest)
     "Stack lists into a tensor, filled up on the right"
-    return pad_sequence([torch.as_tensor(np.asarray(row), dtype=dtype) for row in rows], batch_first=True, padding_value=value)
+    return pad_sequence([torch.as_tensor(np.asarray(row), dtype=dtype) for row in rows],
+                        batch_first=True, padding_value=value)
 
 # %% ../../nbs/kinds/00_base.ipynb #7ff6533c
 def pad_inputs(
     features: Sequence[dict], # Each with `input_ids` and perhaps `token_type_ids`
     pad_id: int,              # Token id of the padding
-) -> dict[str, torch.Tensor]: # input_ids, attention_mask, token_type_ids where given: (features, longest)
+) -> dict[str, torch.Tensor]: # (features, longest) ids, mask, and types where given
     "The model's inputs for a batch of features"
     inputs = {"input_ids": padded((f["input_ids"] for f in features), pad_id),
               "attention_mask": padded(([1] * len(f["input_ids"]) for f in features), 0)}
-    if "token_type_ids" in features[0]: inputs["token_type_ids"] = padded((f["token_type_ids"] for f in features), 0)
+    if "token_type_ids" in features[0]:
+        inputs["token_type_ids"] = padded((f["token_type_ids"] for f in features), 0)
     return inputs
 
 # %% ../../nbs/kinds/00_base.ipynb #dbde8922
@@ -42,14 +44,14 @@ class Kind:
     name = auto_class = "" # As in `Task.kind`; name of the transformers class that carries its head
     event_kinds = ()     # Kinds of event it yields, the headline one first
     forward_options = {} # More arguments for the model's forward pass
-    depth_option = ""    # Option of the task that says how many layers of the encoder a prediction needs
+    depth_option = ""    # Option of the task: how many layers of the encoder it needs
 
     def head_options(self, task: Task) -> dict:
-        "Configuration of the head; without labels of its own, transformers' default, not those of the phase before"
+        "Configuration of the head; without labels of its own, transformers' default"
         return dict(num_labels=2)
 
     def features(self, rows: Dataset, tokenizer, task: Task, recipe: Recipe) -> list[dict]:
-        "What the model sees of each row, in the order of the rows; `cut` is true in a feature that holds only a part of its row's text"
+        "What the model sees of each row, in their order; `cut` where it sees only a part"
         raise NotImplementedError
 
     def length(self, feature: dict) -> int:
@@ -72,7 +74,7 @@ class Kind:
         "What is kept of the model's outputs, one array per feature"
         raise NotImplementedError
 
-    def events(self, rows: Dataset, features: list[dict], kept: list[np.ndarray], task: Task) -> pa.Table:
+    def events(self, rows: Dataset, features: list[dict], kept: list, task: Task) -> pa.Table:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
 
@@ -97,7 +99,8 @@ def shuffled(
     rng: np.random.Generator,  # Of the exchange
 ) -> Dataset: # The same rows, each with the label of another
     "Rows with labels exchanged at random"
-    return rows.remove_columns("label").add_column("label", [rows["label"][i] for i in rng.permutation(len(rows))])
+    return rows.remove_columns("label").add_column("label", [rows["label"][i]
+                                                             for i in rng.permutation(len(rows))])
 
 Kind.shuffled = shuffled
 
@@ -129,5 +132,6 @@ def cross_entropy(
     label_smoothing: float = 0., # Share of the target spread evenly over the classes
 ) -> torch.Tensor: # Scalar in nats
     "Summed cross-entropy in float32"
-    return torch.nn.functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum",
+    return torch.nn.functional.cross_entropy(logits.float(), labels,
+                                             ignore_index=-100, reduction="sum",
                                              label_smoothing=label_smoothing)

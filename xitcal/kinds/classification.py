@@ -24,7 +24,8 @@ def encode_pairs(
     "Token ids of sentence pairs"
     coded = tokenizer(first, second, truncation=False, verbose=False)
     long = [len(ids) > max_length for ids in coded["input_ids"]]
-    if any(long): coded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+    if any(long):
+        coded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
     names = [n for n in ("input_ids", "token_type_ids") if n in coded]
     return [{n: coded[n][i] for n in names} | {"cut": long[i]} for i in range(len(first))]
 
@@ -38,26 +39,32 @@ def label_events(
     "Top-label events"
     prediction, label = [int(z.argmax()) for z in logits], list(rows["label"])
     return events_table(row_columns(rows, range(len(rows))) | dict(
-        event=[event] * len(rows), unit=[""] * len(rows), logits=logits, label=label, prediction=prediction,
-        label_text=[n[i] for n, i in zip(names, label)], prediction_text=[n[i] for n, i in zip(names, prediction)],
-        posterior=list(rows["posterior"]) if "posterior" in rows.column_names else [None] * len(rows)))
+        event=[event] * len(rows), unit=[""] * len(rows), logits=logits,
+        label=label, prediction=prediction, label_text=[n[i] for n, i in zip(names, label)],
+        prediction_text=[n[i] for n, i in zip(names, prediction)],
+        posterior=list(rows["posterior"]) if "posterior" in rows.column_names
+        else [None] * len(rows)))
 
 # %% ../../nbs/kinds/01_classification.ipynb #34639e04
 @register_kind
 class Classification(Kind):
     "Pair classification: `sentence1` and `sentence2` to a `label`"
-    name, auto_class, event_kinds = "classification", "AutoModelForSequenceClassification", ("label",)
+    name = "classification"
+    auto_class = "AutoModelForSequenceClassification"
+    event_kinds = ("label",)
 
     def head_options(self, task):
         return dict(num_labels=len(task.labels), id2label=dict(enumerate(task.labels)),
                     label2id={n: i for i, n in enumerate(task.labels)})
 
     def features(self, rows, tokenizer, task, recipe):
-        features = encode_pairs(tokenizer, list(rows["sentence1"]), list(rows["sentence2"]), recipe.max_length)
+        features = encode_pairs(tokenizer, list(rows["sentence1"]), list(rows["sentence2"]),
+                                recipe.max_length)
         return [f | dict(row=i, label=y) for i, (f, y) in enumerate(zip(features, rows["label"]))]
 
     def collate(self, features, pad_id):
-        return super().collate(features, pad_id)[0], dict(label=torch.tensor([f["label"] for f in features]))
+        return (super().collate(features, pad_id)[0],
+                dict(label=torch.tensor([f["label"] for f in features])))
 
     def loss(self, outputs, labels, label_smoothing):
         return cross_entropy(outputs.logits, labels["label"], label_smoothing)

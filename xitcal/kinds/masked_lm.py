@@ -17,7 +17,7 @@ def mask_tokens(
     mask_id: int,            # Id of the mask token
     vocabulary: int,         # Number of token ids
     share: float = .15,      # Share of the tokens that is chosen
-) -> tuple[torch.Tensor, torch.Tensor]: # Inputs with masks, and labels with -100 where nothing was chosen
+) -> tuple[torch.Tensor, torch.Tensor]: # Inputs with masks; labels, -100 where not chosen
     "Choose and replace tokens as BERT does"
     chosen = maskable & (torch.rand(input_ids.shape) < share)
     how = torch.rand(input_ids.shape)
@@ -34,21 +34,27 @@ class Masked(Kind):
     any_token = True # a tenth of the chosen tokens is replaced by random ones
 
     def features(self, rows, tokenizer, task, recipe):
-        coded = tokenizer(list(rows["text"]), truncation=True, max_length=recipe.max_length, return_overflowing_tokens=True, stride=0,
+        coded = tokenizer(list(rows["text"]), truncation=True,
+                          max_length=recipe.max_length, return_overflowing_tokens=True, stride=0,
                           return_special_tokens_mask=True)
         facts = dict(mask_id=tokenizer.mask_token_id, vocabulary=len(tokenizer))
         return [dict(input_ids=ids, special=special, row=row, **facts)
-                for ids, special, row in zip(coded["input_ids"], coded["special_tokens_mask"], coded["overflow_to_sample_mapping"])]
+                for ids, special, row in zip(coded["input_ids"], coded["special_tokens_mask"],
+                                             coded["overflow_to_sample_mapping"])]
 
-    def units(self, feature): return max(1, round(.15 * (len(feature["special"]) - sum(feature["special"]))))
+    def units(self, feature):
+        return max(1, round(.15 * (len(feature["special"]) - sum(feature["special"]))))
 
     def collate(self, features, pad_id):
         inputs = pad_inputs(features, pad_id)
         maskable = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
-        for i, f in enumerate(features): maskable[i, :len(f["special"])] = ~torch.tensor(f["special"], dtype=torch.bool)
+        for i, f in enumerate(features):
+            maskable[i, :len(f["special"])] = ~torch.tensor(f["special"], dtype=torch.bool)
         first = features[0]
-        inputs["input_ids"], label = mask_tokens(inputs["input_ids"], maskable, first["mask_id"], first["vocabulary"])
+        inputs["input_ids"], label = mask_tokens(inputs["input_ids"], maskable, first["mask_id"],
+                                                 first["vocabulary"])
         return inputs, dict(label=label)
 
     def loss(self, outputs, labels, label_smoothing):
-        return cross_entropy(outputs.logits.flatten(0, 1), labels["label"].flatten(), label_smoothing)
+        return cross_entropy(outputs.logits.flatten(0, 1), labels["label"].flatten(),
+                             label_smoothing)

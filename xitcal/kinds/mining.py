@@ -22,11 +22,15 @@ def neighbours(
     queries: np.ndarray, # (queries, width) of length 1
     pool: np.ndarray,    # (pool, width) of length 1
     k: int = NEIGHBOURS, # How many; fewer where the pool is smaller
-) -> tuple[np.ndarray, np.ndarray]: # (queries, k) cosines in float32, falling, and indices into the pool
-    "The nearest sentences of the other side; `XitcalError` for an empty side or vectors of different widths"
+) -> tuple[np.ndarray, np.ndarray]: # (queries, k) cosines, falling, and indices into the pool
+    """The nearest sentences of the other side; `XitcalError` for an empty side or vectors of
+    different widths"""
     import faiss
-    if not len(queries) or not len(pool): raise XitcalError("Mining needs sentences on both sides; one has none.")
-    if queries.shape[1] != pool.shape[1]: raise XitcalError(f"Mining needs vectors of one width, not {queries.shape[1]} and {pool.shape[1]}.")
+    if not len(queries) or not len(pool):
+        raise XitcalError("Mining needs sentences on both sides; one has none.")
+    if queries.shape[1] != pool.shape[1]:
+        raise XitcalError("Mining needs vectors of one width, "
+                          f"not {queries.shape[1]} and {pool.shape[1]}.")
     x, y = (np.ascontiguousarray(v, dtype=np.float32) for v in (queries, pool))
     return faiss.knn(x, y, min(k, len(y)), metric=faiss.METRIC_INNER_PRODUCT)
 
@@ -70,7 +74,8 @@ def mine(
     mean_there, mean_back = there[0].mean(1), back[0].mean(1)
     of_first, margin_first = _best(*there, mean_there, mean_back)
     of_second, margin_second = _best(*back, mean_back, mean_there)
-    return _once(np.r_[np.arange(len(first)), of_second], np.r_[of_first, np.arange(len(second))], np.r_[margin_first, margin_second])
+    return _once(np.r_[np.arange(len(first)), of_second], np.r_[of_first, np.arange(len(second))],
+                 np.r_[margin_first, margin_second])
 
 # %% ../../nbs/kinds/05_mining.ipynb #8e465eed
 def mine_texts(
@@ -85,7 +90,8 @@ def mine_texts(
     index = [np.fromiter(found.values(), int, len(found)) for found in places]
     pairs = mine(vectors[0][index[0]], vectors[1][index[1]], k)
     first, second = index[0][pairs.first], index[1][pairs.second]
-    single = np.array([counts[0][texts[0][i]] == 1 == counts[1][texts[1][j]] for i, j in zip(first, second)], bool)
+    single = np.array([counts[0][texts[0][i]] == 1 == counts[1][texts[1][j]]
+                       for i, j in zip(first, second)], bool)
     return Pairs(first[single], second[single], pairs.margin[single])
 
 # %% ../../nbs/kinds/05_mining.ipynb #fb9d0a38
@@ -112,9 +118,11 @@ def tuned_threshold(
     pairs: Pairs,               # Mined from sample pools
     gold: set[tuple[int, int]], # Their right pairs
 ) -> Threshold: # Marked as having seen labels
-    "The margin with the largest F1 on the sample; half way to the next pair, so that it does not hang on one value"
+    """The margin with the largest F1 on the sample; half way to the next pair,
+    so that it does not hang on one value"""
     if not gold: raise XitcalError("A threshold cannot be tuned: the sample has no gold pairs.")
-    if not len(pairs.margin): raise XitcalError("A threshold cannot be tuned: nothing was mined from the sample.")
+    if not len(pairs.margin):
+        raise XitcalError("A threshold cannot be tuned: nothing was mined from the sample.")
     right = np.cumsum([p in gold for p in zip(pairs.first.tolist(), pairs.second.tolist())])
     f1 = 2 * right / (np.arange(1, len(right) + 1) + len(gold))
     best = int(f1.argmax())

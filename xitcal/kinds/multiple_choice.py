@@ -21,6 +21,17 @@ def choice_texts(
     if not context: context, question = question, ""
     return [context] * len(row["choices"]), [f"{question} {c}".strip() for c in row["choices"]]
 
+# %% ../../nbs/kinds/02_multiple_choice.ipynb #94874c2a
+def _choice_loss(logits: torch.Tensor, labels: dict, label_smoothing: float) -> torch.Tensor:
+    "Cross-entropy over the choices that each row has; the batch is as wide as its widest row"
+    absent = torch.arange(logits.shape[1], device=logits.device) >= labels["n_choices"][:, None]
+    # smoothing over minus infinity has no value: one row at a time
+    if label_smoothing and absent.any():
+        return sum(cross_entropy(z[None, :n], y[None], label_smoothing)
+                   for z, n, y in zip(logits, labels["n_choices"], labels["label"]))
+    return cross_entropy(logits.float().masked_fill(absent, float("-inf")), labels["label"],
+                         label_smoothing)
+
 # %% ../../nbs/kinds/02_multiple_choice.ipynb #1d9865dc
 @register_kind
 class Choices(Kind):
@@ -29,9 +40,10 @@ class Choices(Kind):
 
     def features(self, rows, tokenizer, task, recipe):
         pairs = [choice_texts(row) for row in records(rows)]
-        flat = iter(encode_pairs(tokenizer, [t for a, _ in pairs for t in a], [t for _, b in pairs for t in b],
-                                 recipe.max_length))
-        features = [dict(row=i, label=y, choices=[next(flat) for _ in a]) for i, ((a, _), y) in enumerate(zip(pairs, rows["label"]))]
+        flat = iter(encode_pairs(tokenizer, [t for a, _ in pairs for t in a],
+                                 [t for _, b in pairs for t in b], recipe.max_length))
+        features = [dict(row=i, label=y, choices=[next(flat) for _ in a])
+                    for i, ((a, _), y) in enumerate(zip(pairs, rows["label"]))]
         return [f | dict(cut=any(c["cut"] for c in f["choices"])) for f in features]
 
     def length(self, feature):
@@ -39,19 +51,20 @@ class Choices(Kind):
 
     def collate(self, features, pad_id):
         widths = [len(f["choices"]) for f in features]
-        flat = [c for f in features for c in f["choices"] + [f["choices"][0]] * (max(widths) - len(f["choices"]))]
-        inputs = {n: t.view(len(features), max(widths), -1) for n, t in pad_inputs(flat, pad_id).items()}
-        return inputs, dict(label=torch.tensor([f["label"] for f in features]), n_choices=torch.tensor(widths))
+        filled = [f["choices"] + [f["choices"][0]] * (max(widths) - len(f["choices"]))
+                  for f in features]
+        flat = [choice for row in filled for choice in row]
+        inputs = {n: t.view(len(features), max(widths), -1)
+                  for n, t in pad_inputs(flat, pad_id).items()}
+        return (inputs, dict(label=torch.tensor([f["label"] for f in features]),
+                             n_choices=torch.tensor(widths)))
 
     def loss(self, outputs, labels, label_smoothing):
-        absent = torch.arange(outputs.logits.shape[1], device=outputs.logits.device) >= labels["n_choices"][:, None]
-        if label_smoothing and absent.any(): # smoothing over minus infinity has no value: one row at a time
-            return sum(cross_entropy(z[None, :n], y[None], label_smoothing)
-                       for z, n, y in zip(outputs.logits, labels["n_choices"], labels["label"]))
-        return cross_entropy(outputs.logits.float().masked_fill(absent, float("-inf")), labels["label"], label_smoothing)
+        return _choice_loss(outputs.logits, labels, label_smoothing)
 
     def outputs_of(self, outputs, features, task):
-        return [z[:len(f["choices"])] for f, z in zip(features, outputs.logits.float().cpu().numpy())]
+        return [z[:len(f["choices"])]
+                for f, z in zip(features, outputs.logits.float().cpu().numpy())]
 
     def events(self, rows, features, kept, task):
         texts = list(rows["choices"])

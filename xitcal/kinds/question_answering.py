@@ -25,8 +25,10 @@ from ..core.schema import events_table
 from ..data.rows import records
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #0a3c38d0
-_ARTICLES = {"en": r"\b(a|an|the)\b", "es": r"\b(un|una|unos|unas|el|la|los|las)\b", "vi": r"\b(của|là|cái|chiếc|những)\b",
-             "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b", "ar": r"\sال^|ال"}
+_ARTICLES = {"en": r"\b(a|an|the)\b", "es": r"\b(un|una|unos|unas|el|la|los|las)\b",
+             "vi": r"\b(của|là|cái|chiếc|những)\b",
+             "de": r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+             "ar": r"\sال^|ال"}
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #890f821e
 _ASCII = str.maketrans("", "", string.punctuation)
@@ -44,7 +46,8 @@ def answer_words(
     "An answer as the official evaluations see it, split into words"
     text = text.lower()
     if style == "per_language":
-        text = re.sub(_ARTICLES.get(language, r"(?!)"), " ", "".join(c for c in text if not _is_punctuation(c)))
+        text = re.sub(_ARTICLES.get(language, r"(?!)"), " ",
+                      "".join(c for c in text if not _is_punctuation(c)))
         if language == "zh": return re.findall(r"[一-龥]|[^一-龥\s]+", text)
     else:
         text = re.sub(_ARTICLES["en"], " ", text.translate(_ASCII))
@@ -52,18 +55,22 @@ def answer_words(
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #a31153bc
 def _context_offsets(coded, i, context):
-    "Characters (start, end) of each context token without surrounding blanks; (-1, -1) for all other tokens and for blanks"
+    """Characters (start, end) of each context token without surrounding blanks; (-1, -1)
+    for all other tokens and for blanks"""
     out = np.full((len(coded["input_ids"][i]), 2), -1)
-    for t, (part, (start, end)) in enumerate(zip(coded.sequence_ids(i), coded["offset_mapping"][i])):
+    for t, (part, (start, end)) in enumerate(zip(coded.sequence_ids(i),
+                                                 coded["offset_mapping"][i])):
         if part != 1: continue
         piece = context[start:end]
-        start, end = start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
+        start = start + len(piece) - len(piece.lstrip())
+        end = end - (len(piece) - len(piece.rstrip()))
         if start < end: out[t] = start, end
     return out
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #d51f0fe0
 def _join_marks(windows: list[np.ndarray], context: str) -> None:
-    "Let tokens, in all windows of a context, end behind the combining marks that follow them and are in no token"
+    """Let tokens, in all windows of a context, end behind the combining marks that follow them and
+    are in no token"""
     if context.isascii(): return
     steps, both = np.zeros(len(context) + 1, int), np.concatenate(windows)
     both = both[both[:, 0] >= 0]
@@ -81,7 +88,8 @@ def token_span(
     "Tokens that cover an answer"
     inside = np.flatnonzero((offsets[:, 1] > start) & (offsets[:, 0] < end) & (offsets[:, 0] >= 0))
     if not len(inside) or offsets[inside[0], 0] > start or offsets[inside[-1], 1] < end: return 0, 0
-    first, last = inside[offsets[inside, 0] == start], inside[offsets[inside, 1] == end] # BPE over bytes has tokens that share a character
+    # BPE over bytes has tokens that share a character
+    first, last = inside[offsets[inside, 0] == start], inside[offsets[inside, 1] == end]
     return int((first if len(first) else inside)[0]), int((last if len(last) else inside)[-1])
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #5845646f
@@ -89,7 +97,7 @@ def kept_span(
     offsets: list[np.ndarray], # (tokens, 2) of all windows of a context
     start: int,                # First character of the answer
     end: int,                  # Behind its last character
-) -> tuple[int, int]: # The same span without characters at its edges that are in no token; unchanged when no token is left
+) -> tuple[int, int]: # The span without edges that are in no token; unchanged when nothing is left
     "The part of an answer that tokens hold"
     both = np.concatenate(offsets)
     inside = both[(both[:, 1] > start) & (both[:, 0] < end) & (both[:, 0] >= 0)]
@@ -99,12 +107,15 @@ def kept_span(
 # %% ../../nbs/kinds/04_question_answering.ipynb #7a267059
 def _windows(tokenizer, questions, contexts, max_length, stride):
     "Windows of questions that leave the same room; `row` counts these"
-    coded = tokenizer(questions, contexts, truncation="only_second", max_length=max_length, stride=stride, return_overflowing_tokens=True,
+    coded = tokenizer(questions, contexts, truncation="only_second",
+                      max_length=max_length, stride=stride, return_overflowing_tokens=True,
                       return_offsets_mapping=True)
     names = [n for n in ("input_ids", "token_type_ids") if n in coded]
-    found = [dict(row=row, offsets=_context_offsets(coded, i, contexts[row])) | {n: coded[n][i] for n in names}
+    found = [dict(row=row, offsets=_context_offsets(coded, i, contexts[row]))
+             | {n: coded[n][i] for n in names}
              for i, row in enumerate(coded["overflow_to_sample_mapping"])]
-    for row, own in groupby(found, lambda w: w["row"]): _join_marks([w["offsets"] for w in own], contexts[row])
+    for row, own in groupby(found, lambda w: w["row"]):
+        _join_marks([w["offsets"] for w in own], contexts[row])
     return found
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #00e5bcc4
@@ -112,16 +123,19 @@ def encode_contexts(
     tokenizer,               # A fast tokenizer
     questions: list[str],    # One a row
     contexts: list[str],     # One a row
-    max_length: int,         # Longest window in tokens; longer only for a question that leaves a context no room
-    stride: int,             # Overlap of two windows in tokens; at most half of what a question leaves
+    max_length: int,         # Longest window in tokens; longer where a question leaves no room
+    stride: int,             # Overlap of two windows in tokens; at most half of their room
 ) -> list[dict]: # input_ids, token_type_ids where the model has them, row, offsets (tokens, 2)
     "Windows of question and context, row after row; what a row is cut into depends on no other row"
     special, alike = tokenizer.num_special_tokens_to_add(pair=True), {}
-    for row, ids in enumerate(tokenizer(questions, add_special_tokens=False, verbose=False)["input_ids"]):
+    for row, ids in enumerate(tokenizer(questions, add_special_tokens=False,
+                                        verbose=False)["input_ids"]):
         room = max(1, max_length - len(ids) - special)
-        alike.setdefault((max(max_length, len(ids) + special + 1), min(stride, room // 2)), []).append(row)
+        alike.setdefault((max(max_length, len(ids) + special + 1), min(stride, room // 2)),
+                         []).append(row)
     found = [w | dict(row=rows[w["row"]]) for (length, overlap), rows in alike.items()
-             for w in _windows(tokenizer, [questions[i] for i in rows], [contexts[i] for i in rows], length, overlap)]
+             for w in _windows(tokenizer, [questions[i] for i in rows], [contexts[i] for i in rows],
+                               length, overlap)]
     return sorted(found, key=lambda w: w["row"])
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #f189c38c
@@ -138,7 +152,7 @@ def _window_spans(offsets, logits):
 def span_scores(
     offsets: list[np.ndarray], # Per window (tokens, 2) characters of context tokens, -1 elsewhere
     logits: list[np.ndarray],  # Per window (tokens, 2) start and end logits
-) -> tuple[np.ndarray, np.ndarray, float]: # (spans, 2) characters, (spans,) scores, score of the null answer
+) -> tuple[np.ndarray, np.ndarray, float]: # (n, 2) characters, (n,) scores, that of the null answer
     "Scores of all distinct spans of a context; the null answer's is its lowest over the windows"
     spans, scores = zip(*(_window_spans(o, z) for o, z in zip(offsets, logits)))
     spans, scores = np.concatenate(spans), np.concatenate(scores).astype(np.float64)
@@ -168,17 +182,20 @@ def answer_decisions(
     gold: set,           # Accepted answers as tuples of `answer_words`; () is the null answer
     words,               # Function from a text to that tuple
     top: int = 20,       # Best spans that are listed
-) -> tuple[list[str], list[tuple], np.ndarray]: # Texts ("" is the null answer), their words, logits with the rest last
+) -> tuple[list[str], list[tuple], np.ndarray]: # Texts ("" for null), words, logits, the rest last
     "The decisions of one answer event"
     best = np.argpartition(-scores, min(top, len(scores)) - 1)[:top]
     texts = {i: context[spans[i, 0]:spans[i, 1]] for i in best}
     wanted = {len(" ".join(g)) for g in gold}
-    for i in np.flatnonzero(np.isin(spans[:, 1] - spans[:, 0], [n + d for n in wanted for d in range(-2, 12)])):
-        if i not in texts and words(text := context[spans[i, 0]:spans[i, 1]]) in gold: texts[i] = text
+    for i in np.flatnonzero(np.isin(spans[:, 1] - spans[:, 0],
+                                    [n + d for n in wanted for d in range(-2, 12)])):
+        if i not in texts and words(text := context[spans[i, 0]:spans[i, 1]]) in gold:
+            texts[i] = text
     order = sorted(texts, key=lambda i: -scores[i])
     found = _listed([""] + [texts[i] for i in order], np.r_[null, scores[order]], words)
     rest = np.logaddexp.reduce(np.delete(scores, order)) # minus infinity where nothing is left
-    return [t for _, t in found.values()], list(found), np.array([s for s, _ in found.values()] + [max(rest, -1e4)])
+    return ([t for _, t in found.values()], list(found),
+            np.array([s for s, _ in found.values()] + [max(rest, -1e4)]))
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #9074732e
 @lru_cache(maxsize=200_000) # the same names come up in thousands of contexts
@@ -201,7 +218,8 @@ def _answer_event(row, spans, scores, null, task):
     for text, p in zip(known["text"], known["p"]) if known else (): chances[words(text)] += p
     posterior = known and [chances[key] for key in keys]
     return dict(logits=logits, label=label, prediction=prediction, correct=prediction in right,
-                label_text=json.dumps(accepted, ensure_ascii=False), prediction_text=texts[prediction],
+                label_text=json.dumps(accepted, ensure_ascii=False),
+                prediction_text=texts[prediction],
                 posterior=posterior and posterior + [max(0., 1 - sum(posterior))])
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #1106bf03
@@ -211,6 +229,18 @@ def _gold(answers: dict, windows: list[np.ndarray]) -> tuple[int, int]|None:
     start = answers["answer_start"][0]
     return kept_span(windows, start, start + len(answers["text"][0]))
 
+# %% ../../nbs/kinds/04_question_answering.ipynb #cfebf9a8
+def _answer_features(rows: Dataset, tokenizer, recipe) -> list[dict]:
+    "Windows of all contexts, each with the tokens of its answer, or of the null answer"
+    features = encode_contexts(tokenizer, list(rows["question"]), list(rows["context"]),
+                               recipe.max_length, recipe.stride)
+    windows = {}
+    for f in features: windows.setdefault(f["row"], []).append(f["offsets"])
+    golds = [_gold(answers, windows[i]) for i, answers in enumerate(rows["answers"])]
+    for f in features:
+        f["span"] = token_span(f["offsets"], *golds[f["row"]]) if golds[f["row"]] else (0, 0)
+    return features
+
 # %% ../../nbs/kinds/04_question_answering.ipynb #e7c5d44e
 @register_kind
 class Answers(Kind):
@@ -218,35 +248,36 @@ class Answers(Kind):
     name, auto_class, event_kinds = "answers", "AutoModelForQuestionAnswering", ("answer",)
 
     def features(self, rows, tokenizer, task, recipe):
-        features = encode_contexts(tokenizer, list(rows["question"]), list(rows["context"]), recipe.max_length, recipe.stride)
-        windows = {}
-        for f in features: windows.setdefault(f["row"], []).append(f["offsets"])
-        golds = [_gold(answers, windows[i]) for i, answers in enumerate(rows["answers"])]
-        for f in features: f["span"] = token_span(f["offsets"], *golds[f["row"]]) if golds[f["row"]] else (0, 0)
-        return features
+        return _answer_features(rows, tokenizer, recipe)
 
     def collate(self, features, pad_id):
-        return pad_inputs(features, pad_id), dict(span=torch.tensor([f["span"] for f in features]),
-                                                  context=padded((f["offsets"][:, 0] >= 0 for f in features), False, torch.bool))
+        context = padded((f["offsets"][:, 0] >= 0 for f in features), False, torch.bool)
+        span = torch.tensor([f["span"] for f in features])
+        return pad_inputs(features, pad_id), dict(span=span, context=context)
 
     def loss(self, outputs, labels, label_smoothing):
         barred = ~labels["context"]
         barred[:, 0] = False # the null answer
-        start, end = (z.float().masked_fill(barred, -1e4) for z in (outputs.start_logits, outputs.end_logits))
-        return sum(cross_entropy(z, y, label_smoothing) for z, y in zip((start, end), labels["span"].T)) / 2
+        ends = zip((outputs.start_logits, outputs.end_logits), labels["span"].T)
+        return sum(cross_entropy(z.float().masked_fill(barred, -1e4), y, label_smoothing)
+                   for z, y in ends) / 2
 
     def outputs_of(self, outputs, features, task):
         both = torch.stack([outputs.start_logits, outputs.end_logits], -1).float().cpu().numpy()
         return [z[:len(f["input_ids"])] for f, z in zip(features, both)]
-    def averaged(self, passes): return np.mean(passes, axis=0) # windows of one context compete, so the level of their logits counts
+
+    # windows of one context compete, so the level of their logits counts
+    def averaged(self, passes): return np.mean(passes, axis=0)
 
     def events(self, rows, features, kept, task):
         windows = [([], []) for _ in range(len(rows))]
         for f, z in zip(features, kept):
             for part, value in zip(windows[f["row"]], (f["offsets"], z)): part.append(value)
-        done = [_answer_event(row, *span_scores(*w), task) for row, w in zip(records(rows), windows)]
-        return events_table(row_columns(rows, range(len(rows))) | {n: [d[n] for d in done] for n in done[0]}
-                            | dict(event=["answer"] * len(rows), unit=[""] * len(rows)))
+        done = [_answer_event(row, *span_scores(*w), task)
+                for row, w in zip(records(rows), windows)]
+        found = dict(event=["answer"] * len(rows), unit=[""] * len(rows))
+        found |= {n: [d[n] for d in done] for n in done[0]}
+        return events_table(row_columns(rows, range(len(rows))) | found)
 
 # %% ../../nbs/kinds/04_question_answering.ipynb #806db5ff
 def _random_answer(context, words, rng):
@@ -267,7 +298,8 @@ def shuffled(
     "Rows with random answers of the same lengths in words"
     known = list(records(rows))
     sizes = rng.permutation([len(" ".join(r["answers"]["text"][:1]).split()) for r in known])
-    return Dataset.from_list([r | dict(answers=_random_answer(r["context"], n, rng)) for r, n in zip(known, sizes)], features=rows.features)
+    return Dataset.from_list([r | dict(answers=_random_answer(r["context"], n, rng))
+                              for r, n in zip(known, sizes)], features=rows.features)
 
 Answers.shuffled = shuffled
 

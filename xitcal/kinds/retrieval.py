@@ -33,25 +33,31 @@ def mean_pooled(
 _BLOCK, _CHUNK = 1024, 16384 # queries and candidates at a time
 
 def _keep_best(best, where, rest, k):
-    "The k largest of each row, their indices, and the log-sum of what falls out together with `rest`"
+    """The k largest of each row, their indices, and the log-sum of what falls out together with
+    `rest`"""
     top = best.topk(min(k, best.shape[1]), dim=1)
     out = best.scatter(1, top.indices, -torch.inf).logsumexp(1).double()
     return top.values, where.gather(1, top.indices), torch.logaddexp(rest, out)
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #4b1dc1ff
 def _nearest_block(queries, gold, pool, k):
-    "Best candidates of a block of queries, their logits, the log-sum of all others, and the logit of the counterpart"
+    """Best candidates of a block of queries, their logits, the log-sum of all others,
+    and the logit of the counterpart"""
     n = len(queries)
     best, where = queries.new_empty((n, 0)), gold.new_empty((n, 0))
-    rest, truth = (torch.full((n,), -torch.inf, dtype=torch.float64, device=queries.device) for _ in range(2))
+    rest, truth = (torch.full((n,), -torch.inf, dtype=torch.float64, device=queries.device)
+                   for _ in range(2))
     for at in range(0, len(pool), _CHUNK):
-        z = queries @ torch.as_tensor(np.ascontiguousarray(pool[at:at + _CHUNK]), device=queries.device).T / TAU
+        z = (queries @ torch.as_tensor(np.ascontiguousarray(pool[at:at + _CHUNK]),
+                                       device=queries.device).T / TAU)
         mine = ((gold >= at) & (gold < at + z.shape[1])).nonzero()[:, 0]
         truth[mine] = z[mine, gold[mine] - at].double()
-        z[mine, gold[mine] - at] = -torch.inf # the counterpart is put in at the end, whatever its rank
+        # the counterpart is put in at the end, whatever its rank
+        z[mine, gold[mine] - at] = -torch.inf
         top = z.topk(min(k, z.shape[1]), dim=1)
         rest = torch.logaddexp(rest, z.scatter_(1, top.indices, -torch.inf).logsumexp(1).double())
-        best, where, rest = _keep_best(torch.cat([best, top.values], 1), torch.cat([where, top.indices + at], 1), rest, k)
+        best, where, rest = _keep_best(torch.cat([best, top.values], 1),
+                                       torch.cat([where, top.indices + at], 1), rest, k)
     return tuple(a.cpu().numpy() for a in (best.double(), where, rest, truth))
 
 def _with_truth(best, where, rest, truth, gold, k):
@@ -68,8 +74,9 @@ def nearest(
     queries: np.ndarray,  # (queries, width) of length 1
     pool: np.ndarray,     # (pool, width) of length 1
     gold: np.ndarray,     # (queries,) index of the counterpart in the pool, -1 for none
-) -> tuple[np.ndarray, np.ndarray]: # (queries, k) indices, best first; (queries, k + 1) logits, the last the log-sum of the rest
-    "The `KEPT` nearest candidates of each query, equal ones by index; a counterpart outside them takes the last of these places"
+) -> tuple[np.ndarray, np.ndarray]: # (n, k) indices, best first; (n, k + 1) logits, the rest last
+    """The `KEPT` nearest candidates of each query, equal ones by index;
+    a counterpart outside them takes the last of these places"""
     k, found, device = min(KEPT, len(pool)), [], "cuda" if torch.cuda.is_available() else "cpu"
     for at in range(0, len(queries), _BLOCK):
         block, truth = (np.ascontiguousarray(a[at:at + _BLOCK]) for a in (queries, gold))
@@ -87,8 +94,10 @@ def _neighbour_events(language, queries, pool, query_vectors, pool_vectors):
     index, logits = nearest(query_vectors, pool_vectors, gold)
     label = np.where((index == gold[:, None]).any(1), (index == gold[:, None]).argmax(1), -1)
     n, names = len(gold), np.array(pool["example"], object)
-    return dict(example=queries["example"], language=[language] * n, event=["neighbour"] * n, unit=[""] * n, logits=list(logits),
-                label=label, prediction=[0] * n, label_text=queries["gold"], prediction_text=list(names[index[:, 0]]),
+    return dict(example=queries["example"], language=[language] * n,
+                event=["neighbour"] * n, unit=[""] * n, logits=list(logits),
+                label=label, prediction=[0] * n,
+                label_text=queries["gold"], prediction_text=list(names[index[:, 0]]),
                 **{c: queries[c] for c in ("seen", "group") if c in queries})
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #5dfc4c38
@@ -97,9 +106,12 @@ def _mined(queries, pool, vectors, options):
     if "mining" not in options: return {}
     mine = MINING[check_name(options["mining"], MINING, "way of mining")]
     pairs = mine((queries["text"], pool["text"]), vectors)
-    partner, margin = np.full(len(queries["text"]), "", object), np.full(len(queries["text"]), np.nan)
-    partner[pairs.first], margin[pairs.first] = np.array(pool["example"], object)[pairs.second], pairs.margin
-    return dict(mined=partner, margin=pd.array(margin).to_numpy(object, na_value=None), threshold=[float(options["threshold"])] * len(margin))
+    partner = np.full(len(queries["text"]), "", object)
+    margin = np.full(len(queries["text"]), np.nan)
+    partner[pairs.first] = np.array(pool["example"], object)[pairs.second]
+    margin[pairs.first] = pairs.margin
+    return dict(mined=partner, margin=pd.array(margin).to_numpy(object, na_value=None),
+                threshold=[float(options["threshold"])] * len(margin))
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #baddeac1
 _AT_ONCE = 2048 # sentences tokenised at a time
@@ -108,10 +120,23 @@ def _sentences(texts, tokenizer, max_length):
     "A feature a sentence"
     found = []
     for at in range(0, len(texts), _AT_ONCE):
-        coded = tokenizer(list(texts[at:at + _AT_ONCE]), truncation=True, max_length=max_length, return_special_tokens_mask=True)
-        found += [dict(input_ids=np.array(ids, np.int32), special=np.array(special, np.int8), row=at + i, cut=bool(whole.overflowing))
-                  for i, (ids, special, whole) in enumerate(zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings))]
+        coded = tokenizer(list(texts[at:at + _AT_ONCE]), truncation=True, max_length=max_length,
+                          return_special_tokens_mask=True)
+        each = zip(coded["input_ids"], coded["special_tokens_mask"], coded.encodings)
+        found += [dict(input_ids=np.array(ids, np.int32), special=np.array(special, np.int8),
+                       row=at + i, cut=bool(whole.overflowing))
+                  for i, (ids, special, whole) in enumerate(each)]
     return found
+
+# %% ../../nbs/kinds/06_retrieval.ipynb #45265832
+def _pooled(hidden: torch.Tensor, features: list[dict], pooling: str) -> np.ndarray:
+    "One vector a sentence: its first token's, or the mean of all that are not special"
+    if pooling == "first":
+        return torch.nn.functional.normalize(hidden[:, 0].float(), dim=-1).cpu().numpy()
+    mask = torch.zeros(hidden.shape[:2], device=hidden.device)
+    for i, f in enumerate(features):
+        mask[i, :len(f["special"])] = 1 - torch.as_tensor(f["special"], dtype=torch.float32)
+    return mean_pooled(hidden, mask).cpu().numpy()
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #62f96f26
 @register_kind
@@ -120,15 +145,14 @@ class Retrieval(Kind):
     name, auto_class, event_kinds = "retrieval", "AutoModel", ("neighbour",)
     forward_options, depth_option = {"output_hidden_states": True}, "layer"
 
-    def features(self, rows, tokenizer, task, recipe): return _sentences(rows["text"], tokenizer, recipe.max_length)
+    def features(self, rows, tokenizer, task, recipe):
+        return _sentences(rows["text"], tokenizer, recipe.max_length)
 
     def outputs_of(self, outputs, features, task):
         layer = task.options.get("layer", -1)
-        hidden = outputs.hidden_states[layer if isinstance(layer, int) else -1] # of a share, only the layers below were loaded (xitcal.training.models)
-        if task.options.get("pooling", "mean") == "first": return list(torch.nn.functional.normalize(hidden[:, 0].float(), dim=-1).cpu().numpy())
-        mask = torch.zeros(hidden.shape[:2], device=hidden.device)
-        for i, f in enumerate(features): mask[i, :len(f["special"])] = 1 - torch.as_tensor(f["special"], dtype=torch.float32)
-        return list(mean_pooled(hidden, mask).cpu().numpy())
+        # of a share, only the layers below were loaded (xitcal.training.models)
+        hidden = outputs.hidden_states[layer if isinstance(layer, int) else -1]
+        return list(_pooled(hidden, features, task.options.get("pooling", "mean")))
 
     def averaged(self, passes):
         mean = np.mean(passes, axis=0)
@@ -141,8 +165,10 @@ class Retrieval(Kind):
         for language, part in table.groupby("language", sort=False):
             sides = {s: part[part["side"] == s] for s in ("query", "pool")}
             columns = [{c: list(side[c]) for c in side} for side in sides.values()]
-            own = tuple(np.stack([kept[i] for i in s.index]) for s in sides.values()) # of one language at a time
-            tables.append(events_table(_neighbour_events(language, *columns, *own) | _mined(*columns, own, task.options)))
+            # of one language at a time
+            own = tuple(np.stack([kept[i] for i in s.index]) for s in sides.values())
+            tables.append(events_table(_neighbour_events(language, *columns, *own)
+                                       | _mined(*columns, own, task.options)))
         return pa.concat_tables(tables)
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #ac6c0641
@@ -150,22 +176,28 @@ def sample_threshold(
     sample: pa.Table, # Events of the sample pools of one language
 ) -> Threshold:
     "The margin with the largest F1 on the sample"
-    one = sample.select(["mined", "margin", "label_text"]).to_pandas().sort_values("margin", ascending=False, kind="stable")
+    one = sample.select(["mined", "margin", "label_text"]).to_pandas()
+    one = one.sort_values("margin", ascending=False, kind="stable")
     place = {name: i for i, name in enumerate(dict.fromkeys([*one.mined, *one.label_text]))}
     gold = {(i, place[name]) for i, name in enumerate(one.label_text) if name}
     found = one[one.mined != ""] # first: sorting puts queries without a partner last
-    return tuned_threshold(Pairs(np.arange(len(found)), found.mined.map(place).to_numpy(int), found.margin.to_numpy(float)), gold)
+    return tuned_threshold(Pairs(np.arange(len(found)), found.mined.map(place).to_numpy(int),
+                                 found.margin.to_numpy(float)), gold)
 
 # %% ../../nbs/kinds/06_retrieval.ipynb #f9cd70f1
 def with_sample_thresholds(
     events: pa.Table, # Events of a mined task
     sample: pa.Table, # Events of sample pools, in some of the languages
 ) -> pa.Table: # The same events
-    "Tune the threshold of each language that has a sample, and mark its events as having used labels"
-    found = {c: sample_threshold(sample.filter(pa.compute.equal(sample["language"], c))) for c in sample["language"].unique().to_pylist()}
-    columns = dict(threshold=[found[c].value if c in found else t for c, t in zip(events["language"].to_pylist(), events["threshold"].to_pylist())],
-                   labels_used=[found[c].labels if c in found else None for c in events["language"].to_pylist()])
+    """Tune the threshold of each language that has a sample,
+    and mark its events as having used labels"""
+    found = {c: sample_threshold(sample.filter(pa.compute.equal(sample["language"], c)))
+             for c in sample["language"].unique().to_pylist()}
+    codes, given = events["language"].to_pylist(), events["threshold"].to_pylist()
+    columns = dict(threshold=[found[c].value if c in found else t for c, t in zip(codes, given)],
+                   labels_used=[found[c].labels if c in found else None for c in codes])
     for name, values in columns.items():
         at = events.column_names.index(name)
-        events = events.set_column(at, events.field(name), pa.array(values, events.field(name).type))
+        events = events.set_column(at, events.field(name),
+                                   pa.array(values, events.field(name).type))
     return events

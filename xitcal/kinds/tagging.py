@@ -21,16 +21,21 @@ from ..core.schema import events_table
 
 # %% ../../nbs/kinds/03_tagging.ipynb #b21743be
 def _spaced(words: Sequence[str], tokenizer) -> list[str]:
-    "The words, with a blank before all but the first where the tokenizer needs it to see that a word begins"
+    """The words, with a blank before all but the first where the tokenizer needs it to see that a
+    word begins"""
     words, plain = list(words), dict(add_special_tokens=False, verbose=False)
-    if tokenizer(["x", "x"], is_split_into_words=True, **plain)["input_ids"] == tokenizer("x x", **plain)["input_ids"]: return words
+    if tokenizer(["x", "x"], is_split_into_words=True,
+                 **plain)["input_ids"] == tokenizer("x x", **plain)["input_ids"]:
+        return words
     return words[:1] + [f" {w}" for w in words[1:]]
 
 # %% ../../nbs/kinds/03_tagging.ipynb #a452606f
 def _sure_words(words: Sequence[str], tokenizer) -> list[str]:
     "The same words, with the unknown token for each one that the tokenizer turns into nothing"
-    found = set(tokenizer(_spaced(words, tokenizer), is_split_into_words=True, add_special_tokens=False, verbose=False).word_ids())
-    return [w if i in found else tokenizer.unk_token or "\N{REPLACEMENT CHARACTER}" for i, w in enumerate(words)]
+    found = set(tokenizer(_spaced(words, tokenizer), is_split_into_words=True,
+                          add_special_tokens=False, verbose=False).word_ids())
+    return [w if i in found else tokenizer.unk_token or "\N{REPLACEMENT CHARACTER}"
+            for i, w in enumerate(words)]
 
 # %% ../../nbs/kinds/03_tagging.ipynb #a6e0978a
 def encode_words(
@@ -38,26 +43,30 @@ def encode_words(
     sentences: list[list[str]],  # Words of each sentence
     max_length: int,             # Longest window in tokens, special tokens included
     stride: int,                 # Overlap of two windows in tokens
-) -> list[dict]: # input_ids; row: index of the sentence; words: word index at each first sub-word, else -1; at: where the words begin
+) -> list[dict]: # input_ids; row; words: index at a first sub-word, else -1; at: where words begin
     "Windows of token ids, in the order of the sentences"
     room = max_length - tokenizer.num_special_tokens_to_add()
-    options = dict(is_split_into_words=True, truncation=True, max_length=max_length, stride=min(stride, room // 2), return_overflowing_tokens=True)
+    options = dict(is_split_into_words=True, truncation=True, max_length=max_length,
+                   stride=min(stride, room // 2), return_overflowing_tokens=True)
     coded, features = tokenizer([_spaced(words, tokenizer) for words in sentences], **options), []
     for i, row in enumerate(coded["overflow_to_sample_mapping"]):
         ids = coded.word_ids(i)
         first = [w if w is not None and w != before else -1 for w, before in zip(ids, [None] + ids)]
         at = next((k for k, w in enumerate(ids) if w is not None), 0)
-        features.append(dict(input_ids=coded["input_ids"][i], row=row, words=np.array(first), at=at))
+        features.append(dict(input_ids=coded["input_ids"][i], row=row, words=np.array(first),
+                             at=at))
     return features
 
 # %% ../../nbs/kinds/03_tagging.ipynb #9b444a9a
 def _own_starts(features: list[dict]) -> list[dict]:
-    "Leave a word at the start of a later window out when the window before holds its first sub-word at the same place"
+    """Leave a word at the start of a later window out when the window before holds its first
+    sub-word at the same place"""
     seen = {}
     for f in features:
         known = seen.setdefault(f["row"], set())
         kept = np.flatnonzero(f["words"] >= 0)
-        if known and len(kept) and f["words"][kept[0]] in known and kept[0] == f["at"]: f["words"][kept[0]] = -1
+        if known and len(kept) and f["words"][kept[0]] in known and kept[0] == f["at"]:
+            f["words"][kept[0]] = -1
         known.update(int(w) for w in f["words"] if w >= 0)
     return features
 
@@ -81,11 +90,13 @@ def entity_events(
         for kind, start, end in sorted(entity_spans([names[t] for t in best]), key=lambda e: e[1]):
             total = min(p[range(start, end + 1), best[start:end + 1]].sum(), -1e-12)
             right = (kind, start, end) in truth
-            for name, value in zip(columns, (i, f"{start}:{end}:{kind}", (total, np.log(-np.expm1(total))), int(not right),
+            for name, value in zip(columns, (i, f"{start}:{end}:{kind}",
+                                             (total, np.log(-np.expm1(total))), int(not right),
                                              kind if right else "", kind)):
                 columns[name].append(value)
     n = len(columns["row"])
-    return events_table(row_columns(rows, columns.pop("row")) | columns | dict(event=["entity"] * n, prediction=[0] * n))
+    return events_table(row_columns(rows, columns.pop("row")) | columns
+                        | dict(event=["entity"] * n, prediction=[0] * n))
 
 # %% ../../nbs/kinds/03_tagging.ipynb #4d3353e5
 def token_events(
@@ -97,10 +108,12 @@ def token_events(
     index = [i for i, z in enumerate(logits) for _ in z]
     label = [t for tags in rows["tags"] for t in tags]
     prediction = [int(t) for z in logits for t in z.argmax(-1)]
-    posterior = ([p for row in rows["posterior"] for p in row] if "posterior" in rows.column_names else [None] * len(index))
+    posterior = ([p for row in rows["posterior"] for p in row] if "posterior" in rows.column_names
+                 else [None] * len(index))
     return events_table(row_columns(rows, index) | dict(
         event=["token"] * len(index), unit=[str(w) for z in logits for w in range(len(z))],
-        logits=[scores for z in logits for scores in z], label=label, prediction=prediction, posterior=posterior,
+        logits=[scores for z in logits for scores in z], label=label,
+        prediction=prediction, posterior=posterior,
         label_text=[names[t] for t in label], prediction_text=[names[t] for t in prediction]))
 
 # %% ../../nbs/kinds/03_tagging.ipynb #4487d9f2
@@ -119,34 +132,44 @@ def _lost(features, sentences) -> list[tuple[int, int]]:
     "(sentence, word) of all words that no window holds, and that would have no logits"
     held = [{-1} for _ in sentences]
     for f in features: held[f["row"]].update(f["words"].tolist())
-    return [(i, w) for i, (words, found) in enumerate(zip(sentences, held)) if len(found) <= len(words) for w in range(len(words)) if w not in found]
+    return [(i, w) for i, (words, found) in enumerate(zip(sentences, held))
+            if len(found) <= len(words) for w in range(len(words)) if w not in found]
 
 # %% ../../nbs/kinds/03_tagging.ipynb #99f5d50d
 def _check_found(features, rows) -> None:
     "`XitcalError` for a word that has no place in any window"
     for row, word in _lost(features, list(rows["tokens"])):
-        raise XitcalError(f"Word {word + 1} ({rows[row]['tokens'][word]!r}) of example {rows[row]['example']!r} in {rows[row]['language']} is nothing to "
-                          "this tokenizer, so it can have no tag; take the word out.")
+        raise XitcalError(f"Word {word + 1} ({rows[row]['tokens'][word]!r}) "
+                          f"of example {rows[row]['example']!r} in {rows[row]['language']} is "
+                          "nothing to this tokenizer, so it can have no tag; take the word out.")
+
+# %% ../../nbs/kinds/03_tagging.ipynb #69555635
+def _tagging_features(rows: Dataset, tokenizer, recipe) -> list[dict]:
+    "Windows of all sentences with the tag of each word's first sub-word, and -100 elsewhere"
+    sentences, options = list(rows["tokens"]), (recipe.max_length, recipe.stride)
+    features = _own_starts(encode_words(tokenizer, sentences, *options))
+    if _lost(features, sentences):
+        sure = [_sure_words(words, tokenizer) for words in sentences]
+        features = _own_starts(encode_words(tokenizer, sure, *options))
+        _check_found(features, rows)
+    tags = list(rows["tags"])
+    for f in features: f["tags"] = [tags[f["row"]][w] if w >= 0 else -100 for w in f["words"]]
+    return features
 
 # %% ../../nbs/kinds/03_tagging.ipynb #f58faf39
 @register_kind
 class Tagging(Kind):
     "Tagging: one of the task's labels for each of `tokens`"
-    name, auto_class, event_kinds = "tagging", "AutoModelForTokenClassification", ("token", "entity")
+    name = "tagging"
+    auto_class = "AutoModelForTokenClassification"
+    event_kinds = ("token", "entity")
 
     def head_options(self, task):
         return dict(num_labels=len(task.labels), id2label=dict(enumerate(task.labels)),
                     label2id={n: i for i, n in enumerate(task.labels)})
 
     def features(self, rows, tokenizer, task, recipe):
-        sentences, options = list(rows["tokens"]), (recipe.max_length, recipe.stride)
-        features = _own_starts(encode_words(tokenizer, sentences, *options))
-        if _lost(features, sentences):
-            features = _own_starts(encode_words(tokenizer, [_sure_words(words, tokenizer) for words in sentences], *options))
-            _check_found(features, rows)
-        tags = list(rows["tags"])
-        for f in features: f["tags"] = [tags[f["row"]][w] if w >= 0 else -100 for w in f["words"]]
-        return features
+        return _tagging_features(rows, tokenizer, recipe)
 
     def units(self, feature): return int((feature["words"] >= 0).sum())
 
@@ -154,17 +177,22 @@ class Tagging(Kind):
         return pad_inputs(features, pad_id), dict(tags=padded((f["tags"] for f in features), -100))
 
     def loss(self, outputs, labels, label_smoothing):
-        return cross_entropy(outputs.logits.flatten(0, 1), labels["tags"].flatten(), label_smoothing)
+        return cross_entropy(outputs.logits.flatten(0, 1), labels["tags"].flatten(),
+                             label_smoothing)
 
     def outputs_of(self, outputs, features, task):
-        return [z[:len(f["words"])][f["words"] >= 0] for f, z in zip(features, outputs.logits.float().cpu().numpy())]
+        return [z[:len(f["words"])][f["words"] >= 0]
+                for f, z in zip(features, outputs.logits.float().cpu().numpy())]
 
     def events(self, rows, features, kept, task):
         of_row = [[] for _ in range(len(rows))]
         for f, z in zip(features, kept): of_row[f["row"]].append((f, z))
-        logits = [_word_logits(*zip(*parts), len(tags), len(task.labels)) for parts, tags in zip(of_row, rows["tags"])]
+        logits = [_word_logits(*zip(*parts), len(tags), len(task.labels))
+                  for parts, tags in zip(of_row, rows["tags"])]
         tables = [token_events(rows, logits, task.labels)]
-        if task.options.get("entities"): tables.append(entity_events(rows, [log_softmax(np.asarray(z, np.float64), axis=-1) for z in logits], task.labels))
+        if task.options.get("entities"):
+            log_p = [log_softmax(np.asarray(z, np.float64), axis=-1) for z in logits]
+            tables.append(entity_events(rows, log_p, task.labels))
         return pa.concat_tables(tables)
 
 # %% ../../nbs/kinds/03_tagging.ipynb #4d94ce97
@@ -177,6 +205,7 @@ def shuffled(
     tags = list(rows["tags"])
     mixed = rng.permutation(np.concatenate(tags)).tolist()
     ends = np.cumsum([len(t) for t in tags])
-    return rows.remove_columns("tags").add_column("tags", [mixed[end - len(t):end] for t, end in zip(tags, ends)])
+    return rows.remove_columns("tags").add_column("tags", [mixed[end - len(t):end]
+                                                           for t, end in zip(tags, ends)])
 
 Tagging.shuffled = shuffled

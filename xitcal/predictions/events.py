@@ -22,8 +22,11 @@ from ..data.tasks import NONE, TARGETS, Task
 def _toy_texts(kind, labels, chosen, examples):
     "Gold and predicted texts of toy events: as stored for each kind"
     if kind == "answers":
-        return [json.dumps([] if l < 0 else [f"place {l}"]) for l in labels], [f"place {c}" for c in chosen]
-    if kind == "retrieval": return list(examples), [e if l == c else "other" for e, l, c in zip(examples, labels, chosen)]
+        return ([json.dumps([] if l < 0 else [f"place {l}"]) for l in labels],
+                [f"place {c}" for c in chosen])
+    if kind == "retrieval":
+        return (list(examples),
+                [e if l == c else "other" for e, l, c in zip(examples, labels, chosen)])
     return list(map(str, labels)), list(map(str, chosen))
 
 # %% ../../nbs/predictions/00_events.ipynb #12600733
@@ -42,20 +45,27 @@ def _toy_draw(task, intermediate, seed, language, position, n, louder):
 def _toy_cell(task, intermediate, seed, language, position, n, louder):
     "Toy events of one model in one language, as a table"
     units = 4 if task.kind == "tagging" else 1
-    posterior, label, logits = _toy_draw(task, intermediate, seed, language, position, n * units, louder)
-    listed = logits.shape[1] - (task.kind in ("answers", "retrieval")) # there the last entry is all that is not listed
+    posterior, label, logits = _toy_draw(task, intermediate, seed, language, position, n * units,
+                                         louder)
+    # there the last entry is all that is not listed
+    listed = logits.shape[1] - (task.kind in ("answers", "retrieval"))
     label, chosen = np.where(label < listed, label, -1), logits[:, :listed].argmax(1)
     p = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
-    example = np.repeat([f"{task.name}-{'' if task.parallel else language}{i}" for i in range(n)], units)
+    example = np.repeat([f"{task.name}-{'' if task.parallel else language}{i}" for i in range(n)],
+                        units)
     gold, predicted = _toy_texts(task.kind, label, chosen, example)
     offsets = pa.array(np.arange(0, logits.size + 1, logits.shape[1]), pa.int32())
-    lists = lambda values: pa.ListArray.from_arrays(offsets, pa.array(values.astype(np.float32).ravel()))
-    constant = dict(model="toy", method="full", intermediate=intermediate, target=task.name, language=language,
+    lists = lambda values: pa.ListArray.from_arrays(offsets,
+                                                    pa.array(values.astype(np.float32).ravel()))
+    constant = dict(model="toy", method="full",
+                    intermediate=intermediate, target=task.name, language=language,
                     event=EVENT[task.kind], group="toy")
     return pa.table({k: [v] * len(label) for k, v in constant.items()} | dict(
-        seed=pa.array([seed] * len(label), pa.int64()), example=example, logits=lists(logits), posterior=lists(posterior),
-        unit=[str(i % units) if units > 1 else "" for i in range(len(label))], label=label, prediction=chosen,
-        label_text=gold, prediction_text=predicted, confidence=(p / p.sum(1, keepdims=True))[np.arange(len(p)), chosen],
+        seed=pa.array([seed] * len(label), pa.int64()),
+        example=example, logits=lists(logits), posterior=lists(posterior),
+        unit=[str(i % units) if units > 1 else "" for i in range(len(label))],
+        label=label, prediction=chosen, label_text=gold, prediction_text=predicted,
+        confidence=(p / p.sum(1, keepdims=True))[np.arange(len(p)), chosen],
         correct=chosen == label, seen=[i // units % 3 > 0 for i in range(len(label))]))
 
 # %% ../../nbs/predictions/00_events.ipynb #4ade61be
@@ -64,13 +74,14 @@ def toy_predictions(
     intermediates: Iterable[str] = (NONE, "mnli"),  # Intermediate tasks, by name
     languages: Iterable[str] = ("en", "de", "sw"),  # From best to worst understood
     seeds: Iterable[int|None] = (0, 1),             # One toy model each
-    n: int = 100,                                   # Examples per language; a tagging example has 4 tokens
+    n: int = 100,                                   # Examples per language; in tagging of 4 tokens
     louder: float = 1.5,                            # What phase 2 multiplies the logits by
 ) -> pa.Table: # Predictions in the schema of the store
     "Made-up predictions with a known posterior, for examples and tests; the same each time"
-    return pa.concat_tables(_toy_cell(TARGETS[target], intermediate, seed, language, position, n, louder)
-                            for target in targets for intermediate in intermediates for seed in seeds
-                            for position, language in enumerate(languages))
+    return pa.concat_tables(
+        _toy_cell(TARGETS[target], intermediate, seed, language, position, n, louder)
+        for target in targets for intermediate in intermediates for seed in seeds
+        for position, language in enumerate(languages))
 
 # %% ../../nbs/predictions/00_events.ipynb #87122c88
 _NOTHING = 1000 # nats: the NLL of an event whose gold decision has no probability by construction
@@ -94,8 +105,9 @@ def distribution_scores(
     label: np.ndarray,      # (n,) index of the right decision; -1 = the last entry
     prediction: np.ndarray, # (n,) index of the decision made
     correct: np.ndarray,    # (n,) bool
-) -> dict[str, np.ndarray]: # confidence in [0,1]; nll >= 0 in nats; brier in [0,2]; and those of (confidence, correct)
-    "Proper scores of the full distribution and of (confidence, correct), without ever rounding a confidence to 1"
+) -> dict[str, np.ndarray]: # confidence, nll in nats, brier; those of (confidence, correct)
+    """Proper scores of the full distribution and of (confidence, correct),
+    without ever rounding a confidence to 1"""
     rows = np.arange(len(logits))
     shifted = logits - logits.max(1, keepdims=True)
     mass = np.exp(shifted)
@@ -109,7 +121,8 @@ def distribution_scores(
     nll = np.log(total) - shifted[rows, label]
     confidence = p[rows, prediction]
     return dict(confidence=confidence, nll=nll, brier=(p ** 2).sum(1) - 2 * p[rows, label] + 1,
-                nll_confidence=-np.where(correct, log_right, log_wrong), brier_confidence=(confidence - correct) ** 2)
+                nll_confidence=-np.where(correct, log_right, log_wrong),
+                brier_confidence=(confidence - correct) ** 2)
 
 # %% ../../nbs/predictions/00_events.ipynb #e85305dc
 def _group_statistics(table, rows, logits, width):
@@ -125,18 +138,22 @@ def _group_statistics(table, rows, logits, width):
 # %% ../../nbs/predictions/00_events.ipynb #b52361f9
 def _pairs(table, n):
     "pair and tuned of every event"
-    if not set(MINED) <= set(table.column_names) or table["mined"].null_count == n: return dict(pair=np.full(n, -1, np.int8), tuned=np.zeros(n, bool))
+    if not set(MINED) <= set(table.column_names) or table["mined"].null_count == n:
+        return dict(pair=np.full(n, -1, np.int8), tuned=np.zeros(n, bool))
     mined, right = (np.asarray(table[name].to_pylist(), object) for name in ("mined", "label_text"))
-    margin, threshold = (table[name].to_pandas().to_numpy(float) for name in ("margin", "threshold"))
+    margin, threshold = (table[name].to_pandas().to_numpy(float)
+                         for name in ("margin", "threshold"))
     handed = (mined != "") & (margin >= threshold)
-    pair = np.where(np.asarray(table["mined"].is_null()), -1, handed + (handed & (mined == right)).astype(int))
+    pair = np.where(np.asarray(table["mined"].is_null()), -1,
+                    handed + (handed & (mined == right)).astype(int))
     return dict(pair=pair.astype(np.int8), tuned=np.asarray(table["labels_used"].is_valid()))
 
 # %% ../../nbs/predictions/00_events.ipynb #e2f1ee14
 def _posterior_statistics(table, n):
     "p_prediction, p_bayes and bayes of every event; NaN and -1 where no posterior is known"
     found = dict(p_prediction=np.full(n, np.nan), p_bayes=np.full(n, np.nan), bayes=np.full(n, -1))
-    if "posterior" not in table.column_names or pa.types.is_null(table["posterior"].type): return found
+    if "posterior" not in table.column_names or pa.types.is_null(table["posterior"].type):
+        return found
     posterior, lengths = _lists(table, "posterior")
     prediction = np.asarray(table["prediction"])
     for width in np.unique(lengths[lengths > 0]):
@@ -164,14 +181,20 @@ def check_events(
     **keys: np.ndarray,            # (n,) each: columns that say where an event comes from
 ) -> None: # Nothing
     "Refuse events no statistic is defined for: raises `XitcalError` that names the first one"
-    if not len(confidence): raise XitcalError("There are no events: check the task, languages and seeds that were asked for.")
+    if not len(confidence):
+        raise XitcalError("There are no events: check the task, "
+                          "languages and seeds that were asked for.")
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
-    _first(~np.isfinite(confidence), keys, lambda i: f"its confidence is {confidence[i]}: the model's output was no number")
+    _first(~np.isfinite(confidence), keys,
+           lambda i: f"its confidence is {confidence[i]}: the model's output was no number")
     _first((confidence < 0) | (confidence > 1), keys,
-           lambda i: f"its confidence is {confidence[i]:g}, but a probability lies in [0, 1] (not a percentage, not a logit)")
-    _first((correct != 0) & (correct != 1), keys, lambda i: f"correct is {correct[i]}, it must be true or false")
+           lambda i: f"its confidence is {confidence[i]:g}, but a probability "
+           "lies in [0, 1] (not a percentage, not a logit)")
+    _first((correct != 0) & (correct != 1), keys,
+           lambda i: f"correct is {correct[i]}, it must be true or false")
     if label is not None:
-        _first(np.asarray(label) < -1, keys, lambda i: f"its label is {label[i]}; positions ignored in training are no events")
+        _first(np.asarray(label) < -1, keys,
+               lambda i: f"its label is {label[i]}; positions ignored in training are no events")
 
 # %% ../../nbs/predictions/00_events.ipynb #608fddee
 def _check_table(table, lengths):
@@ -180,7 +203,8 @@ def _check_table(table, lengths):
     label, prediction = np.asarray(table["label"]), np.asarray(table["prediction"])
     check_events(np.asarray(table["confidence"]), np.asarray(table["correct"]), label, **keys)
     for name, index in (("label", label), ("prediction", prediction)):
-        _first(index >= lengths, keys, lambda i: f"{name} is {index[i]}, but it has {lengths[i]} logits")
+        _first(index >= lengths, keys,
+               lambda i: f"{name} is {index[i]}, but it has {lengths[i]} logits")
     _first(prediction < 0, keys, lambda i: "it has no prediction")
     listed = np.isin(np.asarray(table["event"]), ("answer", "neighbour"))
     _first((label < 0) & ~listed, keys, lambda i: "its right label is not among its logits")
@@ -189,7 +213,8 @@ def _check_table(table, lengths):
 def event_statistics(
     table: pa.Table, # Predictions with their list columns, in the schema of the store
 ) -> pd.DataFrame: # A row an event: all flat columns of `table` and the statistics of its lists
-    "One row an event: proper scores of the full distribution and of (confidence, correct), and what the posterior says"
+    """One row an event: proper scores of the full distribution and of (confidence, correct),
+    and what the posterior says"""
     logits, lengths = _lists(table, "logits")
     _check_table(table, lengths)
     parts = [], []
@@ -199,12 +224,16 @@ def event_statistics(
         parts[1].append(_group_statistics(table, rows, logits, width))
     order = np.argsort(np.concatenate(parts[0]))
     found = {name: np.concatenate([p[name] for p in parts[1]])[order] for name in parts[1][0]}
-    stored, keys = np.asarray(table["confidence"]), {k: np.asarray(table[k]) for k in ("target", "language", "example")}
+    stored = np.asarray(table["confidence"])
+    keys = {k: np.asarray(table[k]) for k in ("target", "language", "example")}
     _first(~np.isclose(stored, found["confidence"], atol=1e-4), keys,
-           lambda i: f"its confidence is stored as {stored[i]:.6f}, but its logits say {found['confidence'][i]:.6f}")
-    flat = table.drop_columns([c for c in ("logits", "posterior", *MINED) if c in table.column_names])
+           lambda i: f"its confidence is stored as {stored[i]:.6f}, "
+           f"but its logits say {found['confidence'][i]:.6f}")
+    flat = table.drop_columns([c for c in ("logits", "posterior", *MINED)
+                               if c in table.column_names])
     events = flat.to_pandas(strings_to_categorical=True)
-    return events.assign(**found, **_posterior_statistics(table, len(events)), **_pairs(table, len(events)))
+    return events.assign(**found, **_posterior_statistics(table, len(events)),
+                         **_pairs(table, len(events)))
 
 # %% ../../nbs/predictions/00_events.ipynb #b6c4e56d
 def join_events(
@@ -216,21 +245,27 @@ def join_events(
     for name in parts[0].columns:
         pieces = [part[name] for part in parts]
         categorical = all(isinstance(piece.dtype, pd.CategoricalDtype) for piece in pieces)
-        columns[name] = pd.api.types.union_categoricals(pieces) if categorical else pd.concat(pieces, ignore_index=True)
+        columns[name] = (pd.api.types.union_categoricals(pieces) if categorical
+                         else pd.concat(pieces, ignore_index=True))
     return pd.DataFrame(columns)
 
 # %% ../../nbs/predictions/00_events.ipynb #5a2eefb9
 def read_events(
-    predictions: pa.Table|Iterable[pa.Table], # Predictions with `EVENT_COLUMNS` (but `MINED`), and `prediction_text` where answers are scored
+    predictions: pa.Table|Iterable[pa.Table], # `EVENT_COLUMNS` but `MINED`; texts, to score answers
 ) -> pd.DataFrame: # Events of every model, target and language; see `event_statistics`
-    "All events of some predictions, one table after another; `XitcalError` if a column is missing or there are none"
+    """All events of some predictions, one table after another;
+    `XitcalError` if a column is missing or there are none"""
     parts = []
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
         needed = [c for c in EVENT_COLUMNS if c not in MINED]
         missing = [c for c in needed if c not in table.column_names]
-        if missing: raise XitcalError(f"These predictions have no column {missing[0]!r}; they need {', '.join(needed)}.")
+        if missing:
+            raise XitcalError(f"These predictions have no column {missing[0]!r}; "
+                              f"they need {', '.join(needed)}.")
         if table.num_rows: parts.append(event_statistics(table).astype({"seed": "Int64"}))
-    if not parts: raise XitcalError("There are no predictions to read: run the study that should have made them.")
+    if not parts:
+        raise XitcalError("There are no predictions to read: "
+                          "run the study that should have made them.")
     return join_events(parts)
 
 # %% ../../nbs/predictions/00_events.ipynb #26781046
@@ -254,7 +289,7 @@ def headline_events(
 def cells(
     events: pd.DataFrame, # Events
     by: Iterable[str],    # Columns whose combinations are the cells
-) -> tuple[np.ndarray, pd.DataFrame]: # (n,) number of each event's cell; and the keys of every cell, in that order
+) -> tuple[np.ndarray, pd.DataFrame]: # (n,) number of each event's cell; keys of the cells
     "Number the cells of `events`; a missing seed is a cell of its own"
     by = list(by)
     for column in by: check_name(column, events.columns, "column")
@@ -266,10 +301,12 @@ def cells(
 def inexpressible(
     events: pd.DataFrame, # Events with `unlisted`
 ) -> np.ndarray: # (n,) bool; False for everything that is no answer
-    "Whether an event asks for an answer that no span of the model's tokens can express, by all runs of the model"
+    """Whether an event asks for an answer that no span of the model's tokens can express,
+    by all runs of the model"""
     answer = (events.event.astype(str) == "answer").to_numpy()
     found = np.zeros(len(events), bool)
     if answer.any():
         part = events[answer]
-        found[answer] = part.unlisted.astype(bool).groupby([part[c].astype(str) for c in ("model", "target", "language", "example")]).transform("all")
+        keys = [part[c].astype(str) for c in ("model", "target", "language", "example")]
+        found[answer] = part.unlisted.astype(bool).groupby(keys).transform("all")
     return found

@@ -22,7 +22,8 @@ from ..data.tasks import INTERMEDIATES, TARGETS, Task
 
 # %% ../../nbs/predictions/01_scores.ipynb #d3f2f300
 def _boundary_tables(labels):
-    "seqeval's start and end of a chunk for each (previous, current) tag; index 0 is the start of a file, 1 is O"
+    """seqeval's start and end of a chunk for each (previous, current) tag;
+    index 0 is the start of a file, 1 is O"""
     split = [("O", "")] + [(t[0], t[1:].split("-", maxsplit=1)[-1] or "_") for t in ("O", *labels)]
     table = lambda rule: np.array([[rule(a, b, x, y) for b, y in split] for a, x in split])
     kinds = {kind: i for i, kind in enumerate(dict.fromkeys(kind for _, kind in split))}
@@ -30,12 +31,14 @@ def _boundary_tables(labels):
 
 # %% ../../nbs/predictions/01_scores.ipynb #4b4dfcc9
 def _chunks(tags, labels):
-    "Spans of a stream of tag numbers (0 file start, 1 sentence end, tag + 2): type, first and last position of each"
+    """Spans of a stream of tag numbers (0 file start, 1 sentence end, tag + 2): type,
+    first and last position of each"""
     start, end, kinds = _boundary_tables(labels)
     before, now = tags[:-1], tags[1:]
     position = np.arange(1, len(tags))
     # before anything has started, seqeval lets a span begin at the first tag of the file
-    begin = np.maximum.accumulate(np.maximum(np.where(start[before, now], position, np.where(now == 0, position + 1, 1)), 1))
+    begin = np.maximum.accumulate(
+        np.maximum(np.where(start[before, now], position, np.where(now == 0, position + 1, 1)), 1))
     closes = end[before, now]
     return kinds[before[closes]], np.concatenate([[0], begin[:-1]])[closes], position[closes] - 1
 
@@ -44,22 +47,26 @@ def entity_counts(
     gold: np.ndarray,      # (n,) gold tag of each token, sentences one after another
     predicted: np.ndarray, # (n,) predicted tag
     sentence: np.ndarray,  # (n,) number of the sentence, rising
-    file: np.ndarray,      # (n,) number of the file the sentence stands in (one model and language), rising
+    file: np.ndarray,      # (n,) number of the sentence's file (one model and language), rising
     labels: tuple[str, ...], # Names of the tags
 ) -> np.ndarray: # (sentences, 3) matching, predicted and gold entities
-    "Entities of each sentence as seqeval reads them from tags (Nakayama 2018; the rules of conlleval), summed nowhere"
+    """Entities of each sentence as seqeval reads them from tags (Nakayama 2018;
+    the rules of conlleval), summed nowhere"""
     cut = np.flatnonzero(np.diff(sentence, prepend=-1)) # a sentence starts here
     new_file = np.diff(file, prepend=-1)[cut] > 0
-    stops = np.column_stack([np.ones(len(cut), int), np.where(new_file, 0, -1)]).ravel() # close a sentence, open a file
+    # close a sentence, open a file
+    stops = np.column_stack([np.ones(len(cut), int), np.where(new_file, 0, -1)]).ravel()
     at = np.repeat(cut, 2)[stops >= 0]
     stream = lambda tags: np.append(np.insert(np.asarray(tags) + 2, at, stops[stops >= 0]), 1)
-    owner = np.append(np.insert(sentence, at, np.repeat(sentence[cut] - 1, 2)[stops >= 0]), sentence[-1])
+    owner = np.append(np.insert(sentence, at, np.repeat(sentence[cut] - 1, 2)[stops >= 0]),
+                      sentence[-1])
     spans = np.full((2, len(owner)), -1) # type and start of the entity that ends at a position
     for row, tags in zip(spans, (predicted, gold)):
         kind, begin, last = _chunks(stream(tags), labels)
         row[last] = kind * len(owner) + begin
     count = lambda there: np.bincount(np.maximum(owner[there], 0), minlength=sentence[-1] + 1)
-    return np.column_stack([count((spans[0] == spans[1]) & (spans[0] >= 0)), count(spans[0] >= 0), count(spans[1] >= 0)])
+    return np.column_stack([count((spans[0] == spans[1]) & (spans[0] >= 0)), count(spans[0] >= 0),
+                            count(spans[1] >= 0)])
 
 # %% ../../nbs/predictions/01_scores.ipynb #b6f2c53f
 def answer_scores(
@@ -70,7 +77,8 @@ def answer_scores(
 ) -> tuple[float, float]: # Exact match 0 or 1, and F1 of the words in [0, 1]
     "EM and F1 of one answer, the best over the gold answers"
     guess = answer_words(predicted, language, style)
-    same = any(answer_words(text, language, style) == guess for text in gold) if gold else predicted == ""
+    same = (any(answer_words(text, language, style) == guess for text in gold) if gold
+            else predicted == "")
     return float(same), answer_f1(predicted, gold, language, style)
 
 # %% ../../nbs/predictions/01_scores.ipynb #dcd1f36f
@@ -78,10 +86,12 @@ _EXAMPLE = (*KEYS, "language", "example")
 
 # %% ../../nbs/predictions/01_scores.ipynb #58c7625d
 def _parts(keys, tuned=(), **metrics):
-    "Rows (keys, metric, top, bottom, bound_top, bound_bottom, tuned) from columns of parts by metric; examples in `tuned` used labels of their language in F1"
+    """Rows (keys, metric, top, bottom, bound_top, bound_bottom, tuned)
+    from columns of parts by metric; examples in `tuned` used labels of their language in F1"""
     names = ("top", "bottom", "bound_top", "bound_bottom")
     used = lambda metric: tuned if metric == "f1" and len(tuned) else False
-    return pd.concat([keys.assign(metric=metric, **dict(zip(names, parts)), tuned=used(metric)) for metric, parts in metrics.items()],
+    return pd.concat([keys.assign(metric=metric, **dict(zip(names, parts)), tuned=used(metric))
+                      for metric, parts in metrics.items()],
                      ignore_index=True)
 
 # %% ../../nbs/predictions/01_scores.ipynb #acfa2f81
@@ -93,34 +103,41 @@ def _sums(number, n, *columns):
 def _accuracy(events, task):
     "Parts of accuracy: right decisions over decisions"
     number, keys = cells(events, _EXAMPLE)
-    right, all_, best = _sums(number, len(keys), events.correct, np.ones(len(events)), events.p_bayes)
+    right, all_, best = _sums(number, len(keys), events.correct, np.ones(len(events)),
+                              events.p_bayes)
     return _parts(keys, accuracy=(right, all_, best, all_))
 
 # %% ../../nbs/predictions/01_scores.ipynb #3a0dce49
 def _tags(events, task):
     "Parts of a tagger's F1 and accuracy"
     if (events[["label", "prediction"]].max() >= len(task.labels)).any():
-        raise XitcalError(f"Task {task.name} has {len(task.labels)} tags, but its predictions have more.")
+        raise XitcalError(f"Task {task.name} has {len(task.labels)} tags, "
+                          "but its predictions have more.")
     number, keys = cells(events, _EXAMPLE)
     file, _ = cells(events, _EXAMPLE[:-1])
     order = np.lexsort((events.unit.astype(str).astype(int), number))
     tags = {name: events[name].to_numpy()[order] for name in ("label", "prediction", "bayes")}
-    count = lambda name: entity_counts(tags["label"], tags[name], number[order], file[order], task.labels).T
+    count = lambda name: entity_counts(tags["label"], tags[name], number[order], file[order],
+                                       task.labels).T
     matching, predicted, gold = count("prediction")
     known_, *bound = tags["bayes"].min() >= 0, np.nan, np.nan
     if known_:
         best, best_predicted, _ = count("bayes")
         bound = 2 * best, best_predicted + gold
-    return pd.concat([_parts(keys, f1=(2 * matching, predicted + gold, *bound)), _accuracy(events, task)], ignore_index=True)
+    return pd.concat([_parts(keys, f1=(2 * matching, predicted + gold, *bound)),
+                      _accuracy(events, task)], ignore_index=True)
 
 # %% ../../nbs/predictions/01_scores.ipynb #0ee2ea0a
 def _answers(events, task):
     "Parts of EM and F1"
     if "prediction_text" not in events:
-        raise XitcalError("Scores of answers need the predicted texts: read the column prediction_text too.")
+        raise XitcalError("Scores of answers need the predicted texts: "
+                          "read the column prediction_text too.")
     style = task.options.get("normalise", "squad")
-    cached = cache(lambda gold, guess, language: answer_scores(json.loads(gold), guess, language, style))
-    texts = zip(events.label_text.astype(str), events.prediction_text.astype(str), events.language.astype(str))
+    @cache
+    def cached(gold, guess, lang): return answer_scores(json.loads(gold), guess, lang, style)
+    texts = zip(events.label_text.astype(str), events.prediction_text.astype(str),
+                events.language.astype(str))
     em, f1 = np.array([cached(*row) for row in texts]).T
     number, keys = cells(events, _EXAMPLE)
     em, f1, all_, best = _sums(number, len(keys), em, f1, np.ones(len(events)), events.p_bayes)
@@ -129,32 +146,39 @@ def _answers(events, task):
 
 # %% ../../nbs/predictions/01_scores.ipynb #1208d932
 def _neighbours(events, task):
-    "Parts of accuracy over queries with a counterpart, and of the F1 of pairs: mined ones, or else nearest neighbours"
+    """Parts of accuracy over queries with a counterpart, and of the F1 of pairs: mined ones,
+    or else nearest neighbours"""
     number, keys = cells(events, _EXAMPLE)
     has_gold, pair = (events.label_text.astype(str) != "").to_numpy(), events.pair.to_numpy()
     right = events.correct.to_numpy() & has_gold
     handed, matching = np.where(pair < 0, 1, pair > 0), np.where(pair < 0, right, pair == 2)
-    top, bottom, best, matching, pairs, tuned = _sums(number, len(keys), right, has_gold, np.where(has_gold, events.p_bayes, 0),
+    top, bottom, best, matching, pairs, tuned = _sums(number, len(keys), right, has_gold,
+                                                      np.where(has_gold, events.p_bayes, 0),
                                                       matching, handed + has_gold, events.tuned)
     none = np.full(len(keys), np.nan)
-    return _parts(keys, tuned > 0, accuracy=(top, bottom, best, bottom), f1=(2 * matching, pairs, none, none))
+    return _parts(keys, tuned > 0, accuracy=(top, bottom, best, bottom),
+                  f1=(2 * matching, pairs, none, none))
 
 # %% ../../nbs/predictions/01_scores.ipynb #47ab6df0
-SCORES = {"classification": _accuracy, "choices": _accuracy, "tagging": _tags, "answers": _answers, "retrieval": _neighbours}
+SCORES = {"classification": _accuracy, "choices": _accuracy, "tagging": _tags, "answers": _answers,
+          "retrieval": _neighbours}
 
 # %% ../../nbs/predictions/01_scores.ipynb #664d9c49
 def example_scores(
     events: pd.DataFrame, # Events of any tasks, with `prediction_text` if answers are among them
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> pd.DataFrame: # KEYS, language, example, metric, top, bottom, bound_top, bound_bottom, tuned; one row an example and metric
-    "Parts of every score that applies to the kind of each task; a score is the sum of `top` over the sum of `bottom`"
+) -> pd.DataFrame: # KEYS, language, example, metric, parts of score and bound, tuned: a row each
+    """Parts of every score that applies to the kind of each task;
+    a score is the sum of `top` over the sum of `bottom`"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     events = events[events.event != "entity"] # entities are the tagger's tokens once more
     found = []
     for name, part in events.groupby("target", observed=True):
         task = tasks[check_name(name, tasks, "task")]
         found.append(SCORES[task.kind](part.reset_index(drop=True), task))
-    if not found: raise XitcalError("There are no events to score: check the task, languages and seeds that were asked for.")
+    if not found:
+        raise XitcalError("There are no events to score: check the task, "
+                          "languages and seeds that were asked for.")
     return join_events(found)
 
 # %% ../../nbs/predictions/01_scores.ipynb #a8180f28
@@ -162,22 +186,29 @@ def score_table(
     parts: pd.DataFrame, # What `example_scores` returns
     by: tuple[str, ...] = (*KEYS, "language"), # Columns that make a cell; `metric` is added
     tasks: dict[str, Task]|None = None, # Tasks by name, for their headline metric
-) -> pd.DataFrame: # `by`, metric, headline, value and bound in [0, 1], examples, tuned: whether labels of the language chose a threshold
-    "Scores of every cell; `bound` is what the posterior's most probable decision scores on the same rows (NaN if unknown)"
+) -> pd.DataFrame: # `by`, metric, headline, value and bound in [0, 1], examples, tuned (by labels)
+    """Scores of every cell; `bound` is what the posterior's most probable decision scores on the
+    same rows (NaN if unknown)"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     number, keys = cells(parts, (*by, "metric"))
-    *sums, tuned = _sums(number, len(keys), parts.top, parts.bottom, parts.bound_top, parts.bound_bottom, parts.tuned)
+    *sums, tuned = _sums(number, len(keys), parts.top, parts.bottom, parts.bound_top,
+                         parts.bound_bottom, parts.tuned)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value, bound = (np.where(bottom == 0, 0.0, top / bottom) for top, bottom in (sums[:2], sums[2:]))
-    headline = [tasks[t].metric == m for t, m in zip(keys.target.astype(str), keys.metric.astype(str))]
-    return keys.assign(headline=headline, value=value, bound=bound, examples=np.bincount(number), tuned=tuned > 0)
+        value, bound = (np.where(bottom == 0, 0.0, top / bottom)
+                        for top, bottom in (sums[:2], sums[2:]))
+    headline = [tasks[t].metric == m
+                for t, m in zip(keys.target.astype(str), keys.metric.astype(str))]
+    return keys.assign(headline=headline, value=value, bound=bound, examples=np.bincount(number),
+                       tuned=tuned > 0)
 
 # %% ../../nbs/predictions/01_scores.ipynb #e6df23f2
 def tuned_words(
-    pairs: Iterable[tuple[str, str]], # (target, language) whose threshold was tuned on labelled sample pools
+    pairs: Iterable[tuple[str, str]], # (target, language) whose threshold labels tuned
 ) -> str: # Such as "F1 of BUCC 2018 in de used labels of that language ..."; "" for none
     "Name the results that have used labels of their language"
     found = {}
     for target, language in sorted(set(pairs)): found.setdefault(target, []).append(language)
-    return " ".join(f"**F1 of {TARGETS[t].title} in {', '.join(codes)} used labels of {'these languages' if len(codes) > 1 else 'that language'}** "
-                    "(its threshold was tuned on sample pools with gold pairs), so it is not zero-shot." for t, codes in found.items())
+    return " ".join(f"**F1 of {TARGETS[t].title} in {', '.join(codes)} used "
+                    f"labels of {'these languages' if len(codes) > 1 else 'that language'}** (its "
+                    "threshold was tuned on sample pools with gold pairs), so it is not zero-shot."
+                    for t, codes in found.items())

@@ -79,15 +79,18 @@ def check_sampling(
     if name == "proportional" and not number: return name, 1.
     try: value = float(number)
     except ValueError: value = 0.
-    if name == "proportional" or not 0 < value < float("inf") or (name == "capped" and value != round(value)):
-        raise XitcalError(f"The sampling {sampling!r} cannot be; write proportional, capped:N with a number of rows, or temperature:T with T above 0.")
+    broken = name == "capped" and value != round(value)
+    if name == "proportional" or broken or not 0 < value < float("inf"):
+        raise XitcalError(f"The sampling {sampling!r} cannot be; write proportional, "
+                          "capped:N with a number of rows, or temperature:T with T above 0.")
     return name, value
 
 # %% ../../nbs/training/00_batching.ipynb #23da3b13
 def _step_counts(steps, rows, sampling):
     "How many steps each task gets"
     name, value = check_sampling(sampling)
-    if name == "capped": return np.maximum(1, np.round(steps * np.minimum(1, value / rows)).astype(int))
+    if name == "capped":
+        return np.maximum(1, np.round(steps * np.minimum(1, value / rows)).astype(int))
     if name == "proportional": return steps
     shares = steps ** (1 / value)
     return np.maximum(1, np.round(steps.sum() * shares / shares.sum()).astype(int))
@@ -102,7 +105,8 @@ def mixed_steps(
     "Interleave the steps of several tasks; a task that gets more steps than it has begins again"
     names, rng = list(steps), np.random.default_rng([seed, 1])
     sizes = np.array([len(steps[n]) for n in names])
-    counts = _step_counts(sizes, np.array([(rows or {}).get(n, np.inf) for n in names], float), sampling)
+    counts = _step_counts(sizes, np.array([(rows or {}).get(n, np.inf) for n in names], float),
+                          sampling)
     order = rng.permutation(np.repeat(np.arange(len(names)), counts))
     taken = dict.fromkeys(names, 0)
     mixed = []
@@ -117,11 +121,12 @@ def share_of_step(
     budget: int,            # Most tokens in a micro-batch
     rank: int = 0,          # This process
     processes: int = 1,     # How many there are
-) -> list[list[int]]: # Positions within the step; every process gets lists of the same number, some perhaps empty
+) -> list[list[int]]: # Positions within the step; as many lists in each process, some perhaps empty
     "Micro-batches of one process"
     order = np.argsort(-np.asarray(lengths), kind="stable")
     shares = [[int(i) for i in order[r::processes]] for r in range(processes)]
-    cut = [[[share[i] for i in b] for b in micro_batches([lengths[i] for i in share], budget)] for share in shares]
+    cut = [[[share[i] for i in b] for b in micro_batches([lengths[i] for i in share], budget)]
+           for share in shares]
     return cut[rank] + [[]] * (max(map(len, cut)) - len(cut[rank]))
 
 # %% ../../nbs/training/00_batching.ipynb #40d20bdd

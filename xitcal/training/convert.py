@@ -26,15 +26,24 @@ from ..core.errors import XitcalError
 def read_pickle(
     path: Path, # As `torch.save` writes it, in its old or its new form
 ) -> dict[str, torch.Tensor]: # As stored; nothing is converted
-    "Weights of a `.bin` file; `XitcalError` for one that is damaged or holds anything else, none of which is run"
-    try: found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    """Weights of a `.bin` file; `XitcalError` for one that is damaged or holds anything else,
+    none of which is run"""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True,
+                           mmap=zipfile.is_zipfile(path))
     except Exception as error: # pickle, zipfile and torch have no error class in common
-        asked = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if asked: raise XitcalError(f"{path} holds more than weights (it asks for {asked[1]}), and nothing of it was run; take the weights from a "
-                                    "source that you trust.") from None
-        raise XitcalError(f"{path} cannot be read as weights (it is damaged, or torch did not write it); download it again.") from None
-    if not isinstance(found, dict) or not found or not all(isinstance(t, torch.Tensor) for t in found.values()):
-        raise XitcalError(f"{path} holds something other than named weights; give the model's own pytorch_model.bin.")
+        asked = (re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError)
+                 else None)
+        if asked:
+            raise XitcalError(f"{path} holds more than weights (it asks for {asked[1]}), "
+                              "and nothing of it was run; "
+                              "take the weights from a source that you trust.") from None
+        raise XitcalError(f"{path} cannot be read as weights (it is damaged, "
+                          "or torch did not write it); download it again.") from None
+    if not isinstance(found, dict) or not found or not all(isinstance(t, torch.Tensor)
+                                                           for t in found.values()):
+        raise XitcalError(f"{path} holds something other than named weights; "
+                          "give the model's own pytorch_model.bin.")
     return found
 
 # %% ../../nbs/training/02_convert.ipynb #9a2bc72b
@@ -46,27 +55,32 @@ def read_weights(
     if (folder / "pytorch_model.bin").is_file(): return read_pickle(folder / "pytorch_model.bin")
     try: places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
     except (OSError, ValueError, KeyError):
-        raise XitcalError(f"{folder} has neither pytorch_model.bin nor an index of its parts; there is nothing to convert.") from None
+        raise XitcalError(f"{folder} has neither pytorch_model.bin nor an index of its parts; "
+                          "there is nothing to convert.") from None
     weights = {}
     for name in sorted(set(places.values())):
         if Path(name).name != name or not (folder / name).is_file():
-            raise XitcalError(f"{index} names the part {name!r}, which is not in its folder; download the model again.")
+            raise XitcalError(f"{index} names the part {name!r}, which is not in its folder; "
+                              "download the model again.")
         weights |= read_pickle(folder / name)
     if absent := sorted(set(places) - set(weights)):
-        raise XitcalError(f"{index} names {absent[0]!r}, which is in none of the parts; download the model again.")
+        raise XitcalError(f"{index} names {absent[0]!r}, which is in none of the parts; "
+                          "download the model again.")
     return weights
 
 # %% ../../nbs/training/02_convert.ipynb #34bd209d
 def _tied_names(config) -> set[str]:
     "Names that the model's own class restores from others"
-    own = next((c for c in getattr(config, "architectures", None) or [] if hasattr(transformers, c)), None)
-    with torch.device("meta"): model = getattr(transformers, own)(config) if own else AutoModel.from_config(config)
+    own = next((c for c in getattr(config, "architectures", None) or []
+                if hasattr(transformers, c)), None)
+    with torch.device("meta"):
+        model = getattr(transformers, own)(config) if own else AutoModel.from_config(config)
     return set(model.get_expanded_tied_weights_keys(all_submodels=True))
 
 # %% ../../nbs/training/02_convert.ipynb #e941757a
 def untied(
     weights: dict[str, torch.Tensor], # Some perhaps in the same memory
-    tied: set[str],                   # Names that may be left out when another name has the same values
+    tied: set[str],                   # Names left out when another has the same values
 ) -> dict[str, torch.Tensor]: # Each in memory of its own
     "Weights that no longer share memory"
     place = {n: t.untyped_storage().data_ptr() for n, t in weights.items()}
@@ -74,7 +88,8 @@ def untied(
     main = {view[n] for n in weights if n not in tied}
     left = {n: t for n, t in weights.items() if n not in tied or view[n] not in main}
     shared = Counter(place[n] for n in left)
-    return {n: t.clone(memory_format=torch.contiguous_format) if shared[place[n]] > 1 else t.contiguous() for n, t in left.items()}
+    return {n: t.clone(memory_format=torch.contiguous_format) if shared[place[n]] > 1
+            else t.contiguous() for n, t in left.items()}
 
 # %% ../../nbs/training/02_convert.ipynb #480bc155
 _COPIED = ("*.json", "*.txt", "*.model") # configuration and tokenizer
@@ -82,11 +97,16 @@ _COPIED = ("*.json", "*.txt", "*.model") # configuration and tokenizer
 def _local(source) -> Path:
     "The folder of a model with a pickle, downloaded where it is on the hub"
     files = model_files(source)
-    if any(f.endswith(".safetensors") for f in files): raise XitcalError(f"Model {str(source)!r} has safetensors weights already; use it as it is.")
+    if any(f.endswith(".safetensors") for f in files):
+        raise XitcalError(f"Model {str(source)!r} has safetensors weights already; "
+                          "use it as it is.")
     if Path(source).is_dir(): return Path(source)
-    try: return Path(snapshot_download(str(source), allow_patterns=[*_COPIED, "pytorch_model*.bin"]))
+    try:
+        return Path(snapshot_download(str(source), allow_patterns=[*_COPIED, "pytorch_model*.bin"]))
     except (OSError, ValueError, RuntimeError) as error:
-        raise XitcalError(f"Model {str(source)!r} cannot be downloaded ({str(error).splitlines()[0]}); check its name and the network.") from error
+        raise XitcalError(f"Model {str(source)!r} cannot be "
+                          f"downloaded ({str(error).splitlines()[0]}); "
+                          "check its name and the network.") from error
 
 # %% ../../nbs/training/02_convert.ipynb #9533e4d2
 def _write(folder: Path, part: Path, weights: dict) -> None:
@@ -102,9 +122,11 @@ def convert(
     source: str|Path, # Folder or hub id of a model whose weights are pytorch_model.bin
     out: str|Path,    # Folder to write, new or empty
 ) -> Path: # `out`
-    "Make safetensors of a model's pickle; `XitcalError` when it is none, holds more than weights, or does not fit its configuration"
+    """Make safetensors of a model's pickle; `XitcalError` when it is none, holds more than weights,
+    or does not fit its configuration"""
     out, config = Path(out), load_config(source)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())): raise XitcalError(f"{out} is there already; give a folder that is new or empty.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise XitcalError(f"{out} is there already; give a folder that is new or empty.")
     folder = _local(source)
     weights = untied(read_weights(folder), _tied_names(config))
     part = out.with_name(out.name + ".part")
@@ -114,6 +136,8 @@ def convert(
         load_encoder(part), load_tokenizer(part)
         if out.exists(): out.rmdir()
         part.rename(out)
-    except OSError as error: raise XitcalError(f"{out} cannot be written ({error.strerror or error}); give another folder or make room.") from error
+    except OSError as error:
+        raise XitcalError(f"{out} cannot be written ({error.strerror or error}); "
+                          "give another folder or make room.") from error
     finally: shutil.rmtree(part, ignore_errors=True)
     return out

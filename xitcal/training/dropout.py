@@ -23,7 +23,8 @@ def keep_mask(
 
 # %% ../../nbs/training/04_dropout.ipynb #b083e1cc
 class _Drop(torch.autograd.Function):
-    "Elements where `mask` is true, scaled; a mask of one byte an element is all that the backward pass needs"
+    """Elements where `mask` is true, scaled; a mask of one byte an element is all that the backward
+    pass needs"""
     @staticmethod
     def forward(ctx, x, mask, scale):
         ctx.save_for_backward(mask)
@@ -42,7 +43,8 @@ def dropout(
     training: bool = True, # Whether anything is dropped
     inplace: bool = False, # As in torch; only torch's own dropout heeds it
 ) -> torch.Tensor: # Of the same shape and type
-    "A stand-in for `torch.nn.functional.dropout`: its masks are drawn by `keep_mask` on a CPU, by torch elsewhere"
+    """A stand-in for `torch.nn.functional.dropout`: its masks are drawn by `keep_mask` on a CPU,
+    by torch elsewhere"""
     if not training or not 1 / LEVELS <= p < 1 or inplace or input.device.type != "cpu":
         return _torch_dropout(input, p, training, inplace)
     kept = round((1 - p) * LEVELS)

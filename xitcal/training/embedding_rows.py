@@ -21,7 +21,8 @@ def occurring_tokens(
 ) -> np.ndarray: # Sorted, each once
     "Token ids that a training will look up"
     parts = (part for f in features for part in f.get("choices", [f]))
-    return np.unique(np.concatenate([np.asarray(p["input_ids"]) for p in parts] + [np.array([padding])]))
+    return np.unique(np.concatenate([np.asarray(p["input_ids"]) for p in parts]
+                                    + [np.array([padding])]))
 
 # %% ../../nbs/training/05_embedding_rows.ipynb #10aab286
 class EmbeddingRows(torch.nn.Module):
@@ -29,13 +30,14 @@ class EmbeddingRows(torch.nn.Module):
     def __init__(
         self,
         table: torch.nn.Embedding, # The whole table
-        tokens: np.ndarray,        # Token ids whose rows are trained, sorted, the padding's among them
+        tokens: np.ndarray,        # Token ids whose rows are trained, sorted, with the padding's
     ):
         super().__init__()
         self.aside = [table] # in a list, so that its weights are not this module's
         ids = torch.as_tensor(tokens, device=table.weight.device)
         self.weight = torch.nn.Parameter(table.weight.detach()[ids].clone())
-        self.register_buffer("shrunk", torch.ones((), dtype=torch.float64, device=ids.device)) # what weight decay left of the other rows
+        # what weight decay left of the other rows
+        self.register_buffer("shrunk", torch.ones((), dtype=torch.float64, device=ids.device))
         place = torch.full((table.num_embeddings,), -1, device=ids.device)
         place[ids] = torch.arange(len(ids), device=ids.device)
         self.register_buffer("place", place, persistent=False)
@@ -63,7 +65,8 @@ def whole(
 ) -> torch.nn.Embedding: # The table that was put aside
     "The table with the trained rows in their places and the others as weight decay left them"
     table, left = self.aside[0], self.shrunk.item()
-    if left != 1: # a copy, so that the rows aside are rounded once, however often they are asked for
+    # a copy, so that the rows aside are rounded once, however often they are asked for
+    if left != 1:
         table = copy.deepcopy(table)
         table.weight.mul_(left)
     table.weight[self.ids] = self.weight.detach()
@@ -74,8 +77,10 @@ EmbeddingRows.whole = whole
 # %% ../../nbs/training/05_embedding_rows.ipynb #2289f115
 def _alone(table, models) -> bool:
     "Whether the table is a plain, trainable one that nothing but its own look-up reads"
-    if type(table) is not torch.nn.Embedding or not table.weight.requires_grad or table.max_norm or table.sparse: return False
-    names = {n for m in models for n, p in m.base_model.named_parameters(remove_duplicate=False) if p is table.weight}
+    plain = type(table) is torch.nn.Embedding and not (table.max_norm or table.sparse)
+    if not plain or not table.weight.requires_grad: return False
+    names = {n for m in models for n, p in m.base_model.named_parameters(remove_duplicate=False)
+             if p is table.weight}
     outputs = [o for m in models if (o := m.get_output_embeddings()) is not None]
     return len(names) == 1 and not any(getattr(o, "weight", None) is table.weight for o in outputs)
 
@@ -84,7 +89,8 @@ def train_rows(
     models: list[PreTrainedModel], # They share one encoder, which is changed
     tokens: np.ndarray,            # From `occurring_tokens`
 ) -> EmbeddingRows|None: # What took the place of the word embeddings; None where nothing did
-    "Leave only the rows of `tokens`, and of the table's padding, to train among an encoder's word embeddings, where that changes no result"
+    """Leave only the rows of `tokens`, and of the table's padding,
+    to train among an encoder's word embeddings, where that changes no result"""
     encoder = models[0].base_model
     table = encoder.get_input_embeddings()
     if not _alone(table, models): return None

@@ -27,13 +27,15 @@ from ..core.errors import XitcalError
 from ..data.tasks import Recipe, Task
 
 # %% ../../nbs/training/01_models.ipynb #dfedc763
-_SAFE = dict(use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True) # of other shapes: `_complete` tells which
+# of other shapes: `_complete` tells which
+_SAFE = dict(use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True)
 
 # %% ../../nbs/training/01_models.ipynb #e6dfa800
 @contextmanager
 def silence_transformers():
     "Without transformers' progress bars and its report on heads that are missing by design"
-    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    level = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error(), transformers.logging.disable_progress_bar()
     try: yield
     finally:
@@ -51,35 +53,42 @@ def model_files(
 
 # %% ../../nbs/training/01_models.ipynb #0484e894
 def _told(error: Exception, path, weights: bool) -> XitcalError:
-    "The one sentence for a model whose weights, or else whose configuration or tokenizer, cannot be loaded"
+    """The one sentence for a model whose weights, or else whose configuration or tokenizer,
+    cannot be loaded"""
     files = model_files(path) if weights else []
-    pickles = [f for f in files if f.startswith("pytorch_model") and f.endswith((".bin", ".bin.index.json"))]
+    pickles = [f for f in files if f.startswith("pytorch_model")
+               and f.endswith((".bin", ".bin.index.json"))]
     if "config.json" in files and pickles and not any(f.endswith(".safetensors") for f in files):
-        return XitcalError(f"Model {str(path)!r} has its weights in {pickles[0]} alone, a pickle that is not opened because it can run code; "
-                           f"make safetensors of it with `xitcal convert {path} --out FOLDER` and give that folder as the model.")
-    if not Path(path).is_dir() and (fault := hub_fault(error, str(path), str(path), "give a folder with the model's files")):
+        return XitcalError(f"Model {str(path)!r} has its weights in {pickles[0]} alone, "
+                           "a pickle that is not opened because it can run code; "
+                           f"make safetensors of it with `xitcal convert {path} --out FOLDER` and "
+                           "give that folder as the model.")
+    if not Path(path).is_dir() and (fault := hub_fault(error, str(path), str(path),
+                                                       "give a folder with the model's files")):
         return XitcalError(f"Model {str(path)!r} cannot be loaded: {fault}")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return XitcalError(f"Model {str(path)!r} cannot be loaded ({reason}); give a folder or hub id that holds config.json, a fast "
-                       "tokenizer and safetensors weights.")
+    return XitcalError(f"Model {str(path)!r} cannot be loaded ({reason}); give a folder or hub id "
+                       "that holds config.json, a fast tokenizer and safetensors weights.")
 
 # %% ../../nbs/training/01_models.ipynb #bd2fc0a2
 def _foreign(path, what: str) -> XitcalError:
     "The one sentence for a model that brings its own code"
-    return XitcalError(f"Model {str(path)!r} needs code from its own repository for {what}, and no such code is run; give a model of an "
-                       "architecture that transformers has.")
+    return XitcalError(f"Model {str(path)!r} needs code from its own repository for {what}, and no "
+                       "such code is run; give a model of an architecture that transformers has.")
 
 # %% ../../nbs/training/01_models.ipynb #5e72b7ab
 @contextmanager
 def _loading(path, weights: bool = False):
-    "Within the context transformers is quiet, sends nobody's weights to a converter, and its errors become one sentence"
+    """Within the context transformers is quiet, sends nobody's weights to a converter,
+    and its errors become one sentence"""
     name = "DISABLE_SAFETENSORS_CONVERSION"
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
         with silence_transformers(): yield
     except XitcalError: raise
-    except Exception as error: raise _told(error, path, weights) from error # transformers, tokenizers and safetensors have no error class in common
+    # transformers, tokenizers and safetensors have no error class in common
+    except Exception as error: raise _told(error, path, weights) from error
     finally:
         os.environ.pop(name)
         if before is not None: os.environ[name] = before
@@ -113,19 +122,24 @@ def _without_tokenizer(path) -> XitcalError:
     "The one sentence for a model without a tokenizer, or with one that only its own code can read"
     with _loading(path): code = "auto_map" in get_tokenizer_config(path)
     if code: return _foreign(path, "its tokenizer")
-    return XitcalError(f"Model {str(path)!r} has no tokenizer; put the files of the tokenizer it was trained with (tokenizer.json) beside its weights.")
+    return XitcalError(f"Model {str(path)!r} has no tokenizer; put the files of the tokenizer it "
+                       "was trained with (tokenizer.json) beside its weights.")
 
 # %% ../../nbs/training/01_models.ipynb #021b2b9f
 def _checked(tokenizer, config, path):
     "A tokenizer that fits the model; `XitcalError` for one that cannot"
-    if not tokenizer.is_fast: raise XitcalError(f"Model {str(path)!r} has no fast tokenizer, which word and answer offsets need.")
+    if not tokenizer.is_fast:
+        raise XitcalError(f"Model {str(path)!r} has no fast tokenizer, "
+                          "which word and answer offsets need.")
     pieces, special = tokenizer.get_vocab(), set(tokenizer.all_special_tokens)
     if not set(pieces) - special: raise _without_tokenizer(path)
     if max(pieces.values()) >= getattr(config, "vocab_size", 1 << 62):
-        raise XitcalError(f"The tokenizer of model {str(path)!r} has {max(pieces.values()) + 1} pieces, the model knows {config.vocab_size}; "
+        raise XitcalError(f"The tokenizer of model {str(path)!r} has {max(pieces.values()) + 1} "
+                          f"pieces, the model knows {config.vocab_size}; "
                           "give the tokenizer that it was trained with.")
     typed = getattr(config, "type_vocab_size", 0) > 1
-    tokenizer.model_input_names = [n for n in tokenizer.model_input_names if n != "token_type_ids"] + ["token_type_ids"] * typed
+    tokenizer.model_input_names = ([n for n in tokenizer.model_input_names if n != "token_type_ids"]
+                                   + ["token_type_ids"] * typed)
     tokenizer.truncation_side = "right"
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
@@ -134,12 +148,15 @@ def _checked(tokenizer, config, path):
 def load_tokenizer(
     path: str|Path, # Folder or hub id
 ): # A fast tokenizer
-    "The tokenizer of a model; `XitcalError` when there is none, only a slow one, or one of another model"
+    """The tokenizer of a model; `XitcalError` when there is none, only a slow one,
+    or one of another model"""
     config = load_config(path)
     with _loading(path):
         try: tokenizer = AutoTokenizer.from_pretrained(path, config=config, trust_remote_code=False)
         except ValueError as error:
-            if any(f.endswith(("tokenizer.json", "vocab.txt", "vocab.json", ".model")) for f in model_files(path)): raise
+            if any(f.endswith(("tokenizer.json", "vocab.txt", "vocab.json", ".model"))
+                   for f in model_files(path)):
+                raise
             raise _without_tokenizer(path) from error
     return _checked(tokenizer, config, path)
 
@@ -147,13 +164,13 @@ def load_tokenizer(
 @dataclass(frozen=True)
 class Architecture:
     "What xitcal has to know of an architecture"
-    lora: tuple[str, ...] = () # Modules that make queries and values, as in Hu et al.; () for peft's default
+    lora: tuple[str, ...] = () # Modules of queries and values (Hu et al.); () for peft's default
     norm: str = ""             # A norm after the last layer; "" where each layer ends in its own
 
 # %% ../../nbs/training/01_models.ipynb #18b66a5a
 ARCHITECTURES = {
     "rembert": Architecture(lora=("query", "value")),
-    "modernbert": Architecture(lora=("Wqkv",), norm="final_norm"), # mmBERT; queries, keys and values are one matrix
+    "modernbert": Architecture(lora=("Wqkv",), norm="final_norm"), # mmBERT; one matrix for q, k, v
     "eurobert": Architecture(lora=("q_proj", "v_proj"), norm="norm"),
 }
 
@@ -161,26 +178,32 @@ ARCHITECTURES = {
 def _shorten(config, layers: int, path) -> None:
     "Leave only the first layers in a configuration"
     if layers > config.num_hidden_layers:
-        raise XitcalError(f"Layer {layers} is asked for, model {str(path)!r} has {config.num_hidden_layers}; set the task's option `layer`.")
+        raise XitcalError(f"Layer {layers} is asked for, model {str(path)!r} has "
+                          f"{config.num_hidden_layers}; set the task's option `layer`.")
     config.num_hidden_layers = layers
 
 # %% ../../nbs/training/01_models.ipynb #4eaf48eb
 def _complete(model, info: dict, path):
-    "The model; `XitcalError` when the checkpoint lacks some of its weights or has them in another shape: transformers would draw those at random"
+    """The model; `XitcalError` when the checkpoint lacks some of its weights or has them in another
+    shape: transformers would draw those at random"""
     if info["mismatched_keys"]:
         name, stored, asked = min(info["mismatched_keys"])
-        raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {name!r} has the shape {tuple(stored)}, its config.json "
-                          f"asks for {tuple(asked)}; its config.json and its weights are of different models.")
+        raise XitcalError(f"The weights of model {str(path)!r} do not fit "
+                          f"a {type(model).__name__}: {name!r} has the shape {tuple(stored)}, "
+                          f"its config.json asks for {tuple(asked)}; "
+                          "its config.json and its weights are of different models.")
     missing = sorted(n for n in info["missing_keys"] if "pooler" not in n)
     if missing:
-        raise XitcalError(f"The weights of model {str(path)!r} do not fit a {type(model).__name__}: {len(missing)} are missing, such as {missing[0]!r}; "
+        raise XitcalError(f"The weights of model {str(path)!r} do not fit "
+                          f"a {type(model).__name__}: "
+                          f"{len(missing)} are missing, such as {missing[0]!r}; "
                           "its config.json and its weights are of different models.")
     return model
 
 # %% ../../nbs/training/01_models.ipynb #67e71bfd
 def load_encoder(
     path: str|Path,  # Folder or hub id
-    layers: int|float = 0, # Only the first so many, or between 0 and 1 this share of them; 0 for all
+    layers: int|float = 0, # Only the first so many, or this share of them; 0 for all
 ) -> PreTrainedModel: # Float32 whatever is stored, on the CPU, in evaluation mode
     "The encoder of a checkpoint, whatever head it was saved with"
     config = load_config(path)
@@ -188,7 +211,8 @@ def load_encoder(
     short = layers and layers != config.num_hidden_layers
     if short: _shorten(config, layers, path)
     with _loading(path, weights=True):
-        model = _complete(*AutoModel.from_pretrained(path, config=config, dtype=torch.float32, attn_implementation=attention(),
+        model = _complete(*AutoModel.from_pretrained(path, config=config, dtype=torch.float32,
+                                                     attn_implementation=attention(),
                                                      output_loading_info=True, **_SAFE), path)
     norm = ARCHITECTURES.get(config.model_type, Architecture()).norm
     if short and norm: setattr(model, norm, torch.nn.Identity())
@@ -201,7 +225,8 @@ def position_limit(
     "The longest input that a model has positions for"
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     if table is None: return None
-    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1) # XLM-R counts from behind the padding
+    # XLM-R counts from behind the padding
+    return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
 
 # %% ../../nbs/training/01_models.ipynb #8a42a8b4
 def with_supported_length(
@@ -210,7 +235,8 @@ def with_supported_length(
 ) -> Recipe:
     "The recipe with a `max_length` that the model has positions for"
     limit = position_limit(model)
-    return recipe if limit is None or recipe.max_length <= limit else replace(recipe, max_length=limit)
+    return (recipe if limit is None or recipe.max_length <= limit
+            else replace(recipe, max_length=limit))
 
 # %% ../../nbs/training/01_models.ipynb #e0c88276
 def check_lengths(
@@ -223,7 +249,8 @@ def check_lengths(
     for f in features if limit else ():
         length = max(len(part["input_ids"]) for part in f.get("choices", [f]))
         if length > limit:
-            raise XitcalError(f"Row {f['row'] + 1} of {task.title} makes {length} tokens that cannot be split, the model has {limit} positions; "
+            raise XitcalError(f"Row {f['row'] + 1} of {task.title} makes {length} "
+                              f"tokens that cannot be split, the model has {limit} positions; "
                               "shorten its question or leave the row out.")
 
 # %% ../../nbs/training/01_models.ipynb #4ae4523f
@@ -232,7 +259,9 @@ def _copy_encoder(model, encoder):
     weights = {n: w for n, w in encoder.state_dict().items() if not n.startswith("pooler.")}
     missing, unexpected = model.base_model.load_state_dict(weights, strict=False)
     wrong = [n for n in missing if not n.startswith("pooler.")] + list(unexpected)
-    if wrong: raise XitcalError(f"The encoder's weights do not fit a {type(model).__name__}: {wrong[0]!r} has no counterpart.")
+    if wrong:
+        raise XitcalError(f"The encoder's weights do not fit a {type(model).__name__}: "
+                          f"{wrong[0]!r} has no counterpart.")
 
 # %% ../../nbs/training/01_models.ipynb #57273243
 def headless(
@@ -241,7 +270,8 @@ def headless(
 ) -> list[Task]: # Those it cannot learn
     "Tasks of kinds that a model's architecture has no head for"
     config = load_config(path)
-    return [t for t in tasks if type(config) not in getattr(transformers, kind_of(t).auto_class)._model_mapping]
+    return [t for t in tasks
+            if type(config) not in getattr(transformers, kind_of(t).auto_class)._model_mapping]
 
 # %% ../../nbs/training/01_models.ipynb #82f0ad25
 def build_head(
@@ -253,11 +283,14 @@ def build_head(
     kind, config = kind_of(task), load_config(path)
     auto = getattr(transformers, kind.auto_class)
     if headless(path, [task]):
-        raise XitcalError(f"A {config.model_type} model has no head for {task.kind} ({task.title}); leave the task out.")
+        raise XitcalError(f"A {config.model_type} model has no head for {task.kind} "
+                          f"({task.title}); leave the task out.")
     encoder = load_encoder(path)
     if auto is AutoModel: return encoder
     torch.manual_seed(seed)
-    with silence_transformers(): model = auto.from_config(load_config(path, **kind.head_options(task)), dtype=torch.float32, attn_implementation=attention())
+    with silence_transformers():
+        model = auto.from_config(load_config(path, **kind.head_options(task)), dtype=torch.float32,
+                                 attn_implementation=attention())
     _copy_encoder(model, encoder)
     return model
 
@@ -268,10 +301,12 @@ def load_trained(
 ) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
     "A trained model with its head; the bare encoder for a kind that is never trained"
     kind = kind_of(task)
-    if kind.auto_class == "AutoModel": return load_encoder(path, max(0, task.options.get(kind.depth_option, 0)))
+    if kind.auto_class == "AutoModel":
+        return load_encoder(path, max(0, task.options.get(kind.depth_option, 0)))
     with _loading(path, weights=True):
-        return _complete(*getattr(transformers, kind.auto_class).from_pretrained(path, dtype=torch.float32, attn_implementation=attention(),
-                                                                                 output_loading_info=True, **_SAFE), path)
+        return _complete(*getattr(transformers, kind.auto_class).from_pretrained(
+            path, dtype=torch.float32, attn_implementation=attention(),
+            output_loading_info=True, **_SAFE), path)
 
 # %% ../../nbs/training/01_models.ipynb #a5b291e1
 def build_heads(
@@ -281,7 +316,8 @@ def build_heads(
 ) -> dict[str, PreTrainedModel]: # By task name; all share one encoder
     "Fresh heads for several tasks on one encoder"
     models = {t.name: build_head(path, t, seed) for t in tasks}
-    shared = max((m.base_model for m in models.values()), key=lambda b: getattr(b, "pooler", None) is not None)
+    shared = max((m.base_model for m in models.values()),
+                 key=lambda b: getattr(b, "pooler", None) is not None)
     for model in models.values():
         if model is not shared: setattr(model, model.base_model_prefix, shared)
     return models
@@ -292,14 +328,16 @@ METHODS = ("full", "lora")
 # %% ../../nbs/training/01_models.ipynb #98e3ccee
 def check_targets(
     encoder: PreTrainedModel,  # With or without weights
-    targets: tuple[str, ...],  # Names of modules, or ends of their paths such as "attention.self.query"
+    targets: tuple[str, ...],  # Names of modules, or ends of paths ("attention.self.query")
 ) -> None:
     "`XitcalError` for a name that no matrix of the encoder has; LoRA updates those alone"
     there = [n for n, m in encoder.named_modules() if isinstance(m, torch.nn.Linear)]
     wrong = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in there)]
     if wrong:
-        raise XitcalError(f"LoRA cannot update {', '.join(wrong)} of a {encoder.config.model_type} model, which has no such module; it has "
-                          f"{', '.join(sorted({n.rpartition('.')[2] for n in there}))}. Correct --lora-targets.")
+        raise XitcalError(f"LoRA cannot update {', '.join(wrong)} "
+                          f"of a {encoder.config.model_type} model, which has no such module; "
+                          f"it has {', '.join(sorted({n.rpartition('.')[2] for n in there}))}. "
+                          "Correct --lora-targets.")
 
 # %% ../../nbs/training/01_models.ipynb #d9aaca44
 def empty_encoder(
@@ -313,7 +351,7 @@ def empty_encoder(
 def add_lora(
     encoder: PreTrainedModel,     # Changed in place: its own weights are frozen
     rank: int = 8,                # Of the updates; their scale is twice the rank
-    targets: tuple[str, ...] = (), # Names of the modules that are updated; () for `ARCHITECTURES` or peft's default
+    targets: tuple[str, ...] = (), # Modules that are updated; () for `ARCHITECTURES` or peft's
 ): # A peft `LoraModel`; call its `merge_and_unload` after training
     "Put trainable low-rank updates into an encoder's attention"
     from peft import LoraConfig
@@ -321,20 +359,28 @@ def add_lora(
     name = encoder.config.model_type
     chosen = list(targets or ARCHITECTURES.get(name, Architecture()).lora) or None
     check_targets(encoder, targets)
-    try: return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen), "default")
+    try:
+        return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen),
+                         "default")
     except ValueError as error: # a rank that cannot be, or an architecture that peft does not know
-        there = sorted({n.rpartition(".")[2] for n, m in encoder.named_modules() if isinstance(m, torch.nn.Linear)})
-        wrong = f"LoRA of rank {rank} cannot update {', '.join(chosen)} of" if chosen else "LoRA knows no target modules for"
-        raise XitcalError(f"{wrong} a {name} model; name modules of it ({', '.join(there)}) and a rank above 0, or use full fine-tuning.") from error
+        there = sorted({n.rpartition(".")[2] for n, m in encoder.named_modules()
+                        if isinstance(m, torch.nn.Linear)})
+        wrong = (f"LoRA of rank {rank} cannot update {', '.join(chosen)} of" if chosen
+                 else "LoRA knows no target modules for")
+        raise XitcalError(f"{wrong} a {name} model; name modules of it ({', '.join(there)}) "
+                          "and a rank above 0, or use full fine-tuning.") from error
 
 # %% ../../nbs/training/01_models.ipynb #221af2fb
 PRECISIONS = ("auto", "fp32", "bf16")
 
 # %% ../../nbs/training/01_models.ipynb #91efd65a
 def multiplies_bf16() -> bool:
-    "Whether this processor has instructions for products in bfloat16 (AVX-512 BF16, AMX, or their like on ARM)"
-    named = getattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()})()
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and any(there is True for name, there in named.items() if "bf16" in name)
+    """Whether this processor has instructions for products in bfloat16 (AVX-512 BF16, AMX,
+    or their like on ARM)"""
+    named = getattr(torch.cpu, "get_capabilities",
+                    lambda: {"avx512_bf16": torch.cpu._is_avx512_bf16_supported()})()
+    return (torch.ops.mkldnn._is_mkldnn_bf16_supported()
+            and any(there is True for name, there in named.items() if "bf16" in name))
 
 # %% ../../nbs/training/01_models.ipynb #c738248e
 def use_bf16(

@@ -21,10 +21,13 @@ from .trainer import Material
 
 # %% ../../nbs/training/07_phase2.ipynb #337d74b7
 def _facts(task: Task, suite: Suite, languages=("en",), shuffled=False) -> dict:
-    "What determines the rows of one task of a training; rows in other languages that a user's files hold, by these files"
+    """What determines the rows of one task of a training;
+    rows in other languages that a user's files hold, by these files"""
     own = {k: v for k, v in asdict(task).items() if k in ("name", "kind", "labels", "options")}
-    files = suite.translation_source(task.name, languages) if list(languages) != ["en"] and hasattr(suite, "translation_source") else ""
-    return own | dict(languages=list(languages), shuffled=shuffled) | (dict(files=files) if files else {})
+    files = (suite.translation_source(task.name, languages) if list(languages) != ["en"]
+             and hasattr(suite, "translation_source") else "")
+    return (own | dict(languages=list(languages), shuffled=shuffled)
+            | (dict(files=files) if files else {}))
 
 # %% ../../nbs/training/07_phase2.ipynb #2928efa5
 def missing_tasks(
@@ -32,25 +35,30 @@ def missing_tasks(
     suite: Suite, # Where its tasks are
 ) -> list[str]: # Names; none for a phase 2 that is not of many tasks
     "Intermediate tasks that `multi` goes without"
-    return [n for n in INTERMEDIATES if n not in suite.tasks] if name.partition(":")[0] == MULTI else []
+    return ([n for n in INTERMEDIATES if n not in suite.tasks] if name.partition(":")[0] == MULTI
+            else [])
 
 # %% ../../nbs/training/07_phase2.ipynb #a4215c1b
 def material_facts(
     name: str,     # Phase 2, such as "mnli:mlm"; or a target's training task
     suite: Suite,  # Where its tasks are
     own: str|None = None, # Name of the task that the target is trained on, for `own`
-) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; files where a user's own are read
+) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; a user's files
     "What phase 2 trains on"
     base, variant = split_phase2(name, suite.tasks)
     if base == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
-    names = [n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own] if base == OWN else tasks_of(base)
-    if missing := next((n for n in names if n in absent_tasks(suite)), None): raise XitcalError(absent_tasks(suite)[missing])
+    names = ([n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own]
+             if base == OWN else tasks_of(base))
+    if missing := next((n for n in names if n in absent_tasks(suite)), None):
+        raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
     if variant == "translated" and not spread:
         others = (f"there are {', '.join(suite.translated)}" if suite.translated
                   else "put XTREME's translate-train files into the data folder (--data)")
-        raise XitcalError(f"Phase 2 {name!r} cannot be: {suite.tasks[names[0]].title} exists in English alone; {others}.")
-    facts = [_facts(suite.tasks[n], suite, suite.translated[n] if variant == "translated" and n in spread else ("en",), variant == "shuffled")
+        raise XitcalError(f"Phase 2 {name!r} cannot be: "
+                          f"{suite.tasks[names[0]].title} exists in English alone; {others}.")
+    facts = [_facts(suite.tasks[n], suite, suite.translated[n]
+                    if variant == "translated" and n in spread else ("en",), variant == "shuffled")
              for n in names]
     return facts + ([_facts(MASKED, suite, LANGUAGES)] if variant == "mlm" else [])
 
@@ -65,7 +73,8 @@ def training_rows(
     task = suite.tasks.get(facts["name"], MASKED)
     if facts["languages"] == ["en"]: rows = suite.rows(task.name, "train", ("en",), n)
     else: rows = suite.translated_rows(task.name, facts["languages"], n)
-    return check_rows(kind_of(task).shuffled(rows, np.random.default_rng([seed, 2])) if facts["shuffled"] else rows, task)
+    return check_rows(kind_of(task).shuffled(rows, np.random.default_rng([seed, 2]))
+                      if facts["shuffled"] else rows, task)
 
 # %% ../../nbs/training/07_phase2.ipynb #67c7b7b5
 def material(
@@ -78,4 +87,5 @@ def material(
     "Training rows, and English validation rows with their true labels where the task has any"
     task = suite.tasks.get(facts["name"], MASKED)
     return Material(task, training_rows(facts, suite, n, seed),
-                    check_rows(suite.rows(task.name, "validation", ("en",), validation), task) if task is not MASKED else None)
+                    check_rows(suite.rows(task.name, "validation", ("en",), validation), task)
+                    if task is not MASKED else None)

@@ -52,12 +52,15 @@ def run_model(
     "Run features through a model, longest first"
     training, found, state = model.training, [], PartialState()
     budget = budget or default_budget(model.device)
-    batches = micro_batches([kind.length(f) for f in features], budget)[state.process_index::state.num_processes]
+    batches = micro_batches([kind.length(f) for f in features],
+                            budget)[state.process_index::state.num_processes]
     model.train(dropout)
-    for batch in tqdm(batches, desc=f"predict {task.name}", disable=None if progress else True, leave=False):
+    for batch in tqdm(batches, desc=f"predict {task.name}", disable=None if progress else True,
+                      leave=False):
         chosen = [features[i] for i in batch]
         inputs, _ = kind.collate(chosen, pad_id)
-        found += zip(batch, kind.outputs_of(model(**_to(inputs, model.device), **kind.forward_options), chosen, task))
+        found += zip(batch, kind.outputs_of(model(**_to(inputs, model.device),
+                                                  **kind.forward_options), chosen, task))
     model.train(training)
     if state.num_processes > 1: found = gather_object(found)
     return [kept for _, kept in sorted(found, key=lambda pair: pair[0])]
@@ -68,8 +71,11 @@ def check_dropout(
     name: str,              # What errors call it
 ) -> None:
     "Refuse MC dropout of a model that leaves nothing out, whose passes would all be the same"
-    drops = any(m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)) or getattr(model.config, "attention_probs_dropout_prob", 0)
-    if not drops: raise XitcalError(f"{name} has no dropout, so all passes of MC dropout would be the same; leave it out.")
+    drops = (any(m.p for m in model.modules() if isinstance(m, torch.nn.Dropout))
+             or getattr(model.config, "attention_probs_dropout_prob", 0))
+    if not drops:
+        raise XitcalError(f"{name} has no dropout, so all passes of MC dropout would be the same; "
+                          "leave it out.")
 
 # %% ../../nbs/training/03_predict.ipynb #c495439b
 def _passes(model, features, kind, task, pad_id, budget, progress, passes, seed):
@@ -77,22 +83,26 @@ def _passes(model, features, kind, task, pad_id, budget, progress, passes, seed)
     check_dropout(model, f"The model of {task.name}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = [run_model(model, features, kind, task, pad_id, budget, progress, dropout=True) for _ in range(passes)]
+        made = [run_model(model, features, kind, task, pad_id, budget, progress, dropout=True)
+                for _ in range(passes)]
     return [kind.averaged(kept) for kept in zip(*made)]
 
 # %% ../../nbs/training/03_predict.ipynb #63dc7e24
 def _with_cut(events, features, rows, length):
     "The events, with a count of the rows of each language that were cut to `length` tokens"
-    cut = Counter(rows[i]["language"] for i in sorted({int(f["row"]) for f in features if f.get("cut")}))
+    cut = Counter(rows[i]["language"]
+                  for i in sorted({int(f["row"]) for f in features if f.get("cut")}))
     size = Counter(rows["language"]) if cut else {}
-    counts = [dict(language=code, cut=n, examples=size[code], max_length=length) for code, n in cut.items()]
+    counts = [dict(language=code, cut=n, examples=size[code], max_length=length)
+              for code, n in cut.items()]
     return events.replace_schema_metadata({"cut": json.dumps(counts)})
 
 # %% ../../nbs/training/03_predict.ipynb #099db7ac
 def cut_rows(
     events: pa.Table, # From `predict`
-) -> list[dict]: # For each language with any: language, cut, examples (all of them), max_length (tokens)
-    "How many rows were longer than the longest input, so that the model has seen only a part of them"
+) -> list[dict]: # For each language with any: language, cut, examples, max_length (tokens)
+    """How many rows were longer than the longest input,
+    so that the model has seen only a part of them"""
     return json.loads((events.schema.metadata or {}).get(b"cut", "[]"))
 
 # %% ../../nbs/training/03_predict.ipynb #e94e174b
@@ -108,7 +118,8 @@ def predict(
     passes: int = 0,        # Passes with dropout whose mean is taken; 0 for one without
     seed: int = 0,          # Of these
 ) -> pa.Table: # Events in `EVENT_SCHEMA`
-    "Events of a task's rows; `XitcalError` when a logit is not finite, and for MC dropout of a model without dropout"
+    """Events of a task's rows; `XitcalError` when a logit is not finite,
+    and for MC dropout of a model without dropout"""
     kind = kind_of(task)
     recipe = with_supported_length(recipe, model)
     features = kind.features(rows, tokenizer, task, recipe)
@@ -119,6 +130,7 @@ def predict(
     for f, z in zip(features, kept):
         if not np.isfinite(z).all():
             row = rows[int(f["row"])]
-            raise XitcalError(f"The model of {task.name} gives a logit that is not finite for example {row['example']!r} "
-                              f"in {row['language']}; its checkpoint is damaged or its training diverged.")
+            raise XitcalError(f"The model of {task.name} gives a logit that "
+                              f"is not finite for example {row['example']!r} in {row['language']}; "
+                              "its checkpoint is damaged or its training diverged.")
     return _with_cut(kind.events(rows, features, kept, task), features, rows, recipe.max_length)

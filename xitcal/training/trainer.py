@@ -27,9 +27,11 @@ from ..data.tasks import Recipe, Task, check_recipe
 from ..kinds.registry import kind_of
 from .batching import buckets, mixed_steps, share_of_step, training_steps
 from .dropout import cheap_dropout
-from .embedding_rows import EmbeddingRows, occurring_tokens, train_rows, whole_embeddings
-from xitcal.training.models import (add_lora, build_heads, check_lengths, encoder_precision, load_tokenizer, silence_transformers, use_bf16,
-    with_supported_length)
+from .embedding_rows import (EmbeddingRows, occurring_tokens, train_rows,
+                                            whole_embeddings)
+from .models import (add_lora, build_heads, check_lengths, encoder_precision,
+                                    load_tokenizer, silence_transformers, use_bf16,
+                                    with_supported_length)
 from .predict import predict
 
 # %% ../../nbs/training/06_trainer.ipynb #c29279d2
@@ -48,21 +50,26 @@ def make_optimizer(
     models: list[PreTrainedModel], # They share one encoder; every parameter counts once
     recipe: Recipe,                # Rate, decay and epsilon
 ) -> torch.optim.AdamW:
-    "AdamW over the trainable parameters; each group's `times` is the multiple of the learning rate that it gets"
+    """AdamW over the trainable parameters; each group's `times` is the multiple of the learning
+    rate that it gets"""
     encoder = {id(p) for m in models for p in m.base_model.parameters()}
     parameters = {id(p): p for m in models for p in m.parameters() if p.requires_grad}.values()
     groups = [dict(params=chosen, weight_decay=decay, times=times)
-              for times, inside in ((1., True), (recipe.head_rate, False)) for decay, wide in ((recipe.weight_decay, True), (0., False))
-              if (chosen := [p for p in parameters if (id(p) in encoder) == inside and (p.ndim >= 2) == wide])]
+              for times, inside in ((1., True), (recipe.head_rate, False))
+              for decay, wide in ((recipe.weight_decay, True), (0., False))
+              if (chosen := [p for p in parameters if (id(p) in encoder) == inside
+                             and (p.ndim >= 2) == wide])]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.adam_epsilon, fused=True)
 
 # %% ../../nbs/training/06_trainer.ipynb #a8168571
 def _distinct(models: dict[str, PreTrainedModel]) -> dict[str, torch.Tensor]:
     "All weights that training changes, by name, those of the shared encoder once"
-    named, seen = {}, {p.data_ptr() for m in models.values() for p in m.parameters() if not p.requires_grad}
+    named = {}
+    seen = {p.data_ptr() for m in models.values() for p in m.parameters() if not p.requires_grad}
     for task, model in models.items():
         for name, tensor in model.state_dict().items():
-            if tensor.data_ptr() not in seen or tensor.numel() == 0: named[f"{task}/{name}"] = tensor
+            if tensor.data_ptr() not in seen or tensor.numel() == 0:
+                named[f"{task}/{name}"] = tensor
             seen.add(tensor.data_ptr())
     return named
 
@@ -70,7 +77,8 @@ def _distinct(models: dict[str, PreTrainedModel]) -> dict[str, torch.Tensor]:
 def _optimizer_tensors(optimizer):
     "The optimiser's moments by parameter number"
     state = optimizer.state_dict()["state"]
-    return {f"optimizer/{i}/{n}": torch.as_tensor(v) for i, s in state.items() for n, v in s.items()}
+    return {f"optimizer/{i}/{n}": torch.as_tensor(v) for i, s in state.items()
+            for n, v in s.items()}
 
 def _restore_optimizer(optimizer, tensors):
     "Put saved moments back"
@@ -89,7 +97,8 @@ def _generators() -> dict[str, torch.Tensor]:
 
 def _restore_generators(tensors):
     torch.set_rng_state(tensors["random/cpu"].cpu())
-    if "random/cuda" in tensors and torch.cuda.is_available(): torch.cuda.set_rng_state(tensors["random/cuda"].cpu())
+    if "random/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random/cuda"].cpu())
 
 # %% ../../nbs/training/06_trainer.ipynb #fd08ca82
 @dataclass
@@ -108,15 +117,15 @@ class Options:
     lora_targets: tuple[str, ...] = () # Modules that LoRA updates; () for the architecture's own
     precision: str = "auto"     # "auto", "fp32" or "bf16" for the encoder
     budget: int = 4096          # Most tokens in a micro-batch
-    save_seconds: float = 60.   # Least time between two checkpoints; on a slow disk it is longer, see `run`
+    save_seconds: float = 60.   # Least time between checkpoints; longer on a slow disk, see `run`
     progress: bool = False      # Whether to show a bar
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
-    average: int = 0            # Checkpoints, equally spaced over the training, whose mean is the trained model; 0 for the best or last one
+    average: int = 0    # Equally spaced checkpoints whose mean is the model; 0 for the best or last
     sampling: str = "proportional" # How often each of several tasks comes, see `mixed_steps`
-    drop_weights: bool = False  # Whether a study drops the weights of models that nothing starts from any more
+    drop_weights: bool = False  # Whether a study drops weights that nothing starts from any more
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
-    on_step: Callable[[int, int], None]|None = None # Called after each step with steps done and steps in all
+    on_step: Callable[[int, int], None]|None = None # Called with steps done and steps in all
 
 # %% ../../nbs/training/06_trainer.ipynb #2fb1712f
 def _backward(model, kind, features, batches, pad_id, smoothing, accelerator):
@@ -148,7 +157,8 @@ def _accelerator(options: Options) -> Accelerator:
     "Device, processes and tracker of a training"
     if options.tracker is None: return Accelerator()
     from accelerate.tracking import get_available_trackers
-    check_name(options.tracker, [str(t) for t in get_available_trackers()], "tracker (or one that is not installed)")
+    check_name(options.tracker, [str(t) for t in get_available_trackers()],
+               "tracker (or one that is not installed)")
     accelerator = Accelerator(log_with=options.tracker, project_dir=options.tracker_folder)
     accelerator.init_trackers(Path(options.tracker_folder).name)
     return accelerator
@@ -156,53 +166,74 @@ def _accelerator(options: Options) -> Accelerator:
 # %% ../../nbs/training/06_trainer.ipynb #d426667a
 class Training:
     "A training that can be stopped and taken up at any step"
-    def __init__(self, encoder: str|Path, materials: list[Material], recipe: Recipe, seed: int, work: Path, options: Options):
-        self.recipe, self.seed, self.work, self.options = check_recipe(recipe), seed, Path(work), options
-        self.accelerator = _accelerator(options)
-        self.tokenizer, self.materials = load_tokenizer(encoder), {m.task.name: m for m in materials}
+    def __init__(self, encoder: str|Path, materials: list[Material], recipe: Recipe, seed: int,
+                 work: Path, options: Options):
+        self.seed, self.work, self.options = seed, Path(work), options
+        self.recipe, self.accelerator = check_recipe(recipe), _accelerator(options)
+        self.tokenizer = load_tokenizer(encoder)
+        self.materials = {m.task.name: m for m in materials}
         self.models = build_heads(encoder, [m.task for m in materials], seed)
-        self.lora = add_lora(self._encoder(), options.lora_rank, options.lora_targets) if options.method == "lora" else None
+        self.lora = (add_lora(self._encoder(), options.lora_rank, options.lora_targets)
+                     if options.method == "lora" else None)
         for model in self.models.values(): model.to(self.accelerator.device).train()
         self.recipe = with_supported_length(self.recipe, self._encoder())
-        self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, self.recipe) for n, m in self.materials.items()}
-        for name, m in self.materials.items(): check_lengths(self.features[name], self._encoder(), m.task)
+        self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, self.recipe)
+                         for n, m in self.materials.items()}
+        for name, m in self.materials.items():
+            check_lengths(self.features[name], self._encoder(), m.task)
         self.rows = self._embedding_rows()
         self.optimizer = make_optimizer(list(self.models.values()), recipe)
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        self.steps = mixed_steps({n: self._steps_of(n) for n in self.materials}, seed, {n: len(m.train) for n, m in self.materials.items()}, options.sampling)
+        rows = {n: len(m.train) for n, m in self.materials.items()}
+        steps = {n: self._steps_of(n) for n in self.materials}
+        self.steps = mixed_steps(steps, seed, rows, options.sampling)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
         self.mean, self.averaged, self.halved = {}, 0, False
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
 
     def _encoder(self): return next(iter(self.models.values())).base_model
 
-    def _embedding_rows(self) -> EmbeddingRows|None:
-        if any(kind_of(m.task).any_token for m in self.materials.values()): return None
-        features = [f for found in self.features.values() for f in found]
-        return train_rows(list(self.models.values()), occurring_tokens(features, self.tokenizer.pad_token_id))
+# %% ../../nbs/training/06_trainer.ipynb #b4dbc90a
+def _embedding_rows(self: Training) -> EmbeddingRows|None:
+    "Word embeddings of which only rows that occur in the material are trained, where it can be"
+    if any(kind_of(m.task).any_token for m in self.materials.values()): return None
+    features = [f for found in self.features.values() for f in found]
+    tokens = occurring_tokens(features, self.tokenizer.pad_token_id)
+    return train_rows(list(self.models.values()), tokens)
 
-    def _steps_of(self, name):
-        kind, features = kind_of(self.materials[name].task), self.features[name]
-        return training_steps([kind.length(f) for f in features], [f["row"] for f in features], self.recipe.batch_size,
-                              self.recipe.epochs, self.seed)
+def _steps_of(self: Training, name: str) -> list[list[int]]:
+    "Features of each step of one task"
+    kind, features = kind_of(self.materials[name].task), self.features[name]
+    return training_steps([kind.length(f) for f in features], [f["row"] for f in features],
+                          self.recipe.batch_size, self.recipe.epochs, self.seed)
+
+Training._embedding_rows, Training._steps_of = _embedding_rows, _steps_of
 
 # %% ../../nbs/training/06_trainer.ipynb #37f560ee
 def _gradients(self, name, kind, features) -> float:
     "Gradients of one step; its loss"
-    batches = share_of_step([kind.length(f) for f in features], self.options.budget, self.accelerator.process_index, self.accelerator.num_processes)
+    batches = share_of_step([kind.length(f) for f in features], self.options.budget,
+                            self.accelerator.process_index, self.accelerator.num_processes)
     with nullcontext() if self.options.compile else cheap_dropout():
-        return _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id, self.recipe.label_smoothing, self.accelerator)
+        return _backward(self.runnable[name], kind, features, batches, self.tokenizer.pad_token_id,
+                         self.recipe.label_smoothing, self.accelerator)
 
 Training._gradients = _gradients
 
 # %% ../../nbs/training/06_trainer.ipynb #c88e4963
 def _halve_budget(training, name: str, error: Exception) -> None:
-    "Prepare a second try of a step with half the tokens at a time; what is no lack of memory is raised again, and a second lack is an `XitcalError`"
-    if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "allocate memory" not in str(error): raise error
+    """Prepare a second try of a step with half the tokens at a time;
+    what is no lack of memory is raised again, and a second lack is an `XitcalError`"""
+    if not isinstance(error, (torch.OutOfMemoryError,
+                              MemoryError)) and "allocate memory" not in str(error):
+        raise error
     half = training.options.budget // 2
-    if training.halved or training.accelerator.num_processes > 1 or half < 1: # processes must go on in step
-        raise XitcalError(f"Training {name} with {training.options.budget} tokens at a time needs more memory than {training.accelerator.device} has; "
-                          f"run it again with --budget {max(1, half)}, it goes on from the last checkpoint.") from error
+    # processes must go on in step
+    if training.halved or training.accelerator.num_processes > 1 or half < 1:
+        raise XitcalError(f"Training {name} with {training.options.budget} tokens "
+                          f"at a time needs more memory than {training.accelerator.device} has; "
+                          f"run it again with --budget {max(1, half)}, "
+                          "it goes on from the last checkpoint.") from error
     training.halved, training.options = True, replace(training.options, budget=half)
     training.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available(): torch.cuda.empty_cache()
@@ -212,7 +243,8 @@ def _with_less_memory(self, name, kind, features) -> float:
     "Gradients of one step, tried again as `_halve_budget` says; its loss"
     while True:
         try: return self._gradients(name, kind, features)
-        except (MemoryError, RuntimeError) as error: _halve_budget(self, name, error) # torch's lack of memory is a RuntimeError
+        # torch's lack of memory is a RuntimeError
+        except (MemoryError, RuntimeError) as error: _halve_budget(self, name, error)
 
 Training._with_less_memory = _with_less_memory
 
@@ -225,8 +257,10 @@ def step(
     kind, features = kind_of(self.materials[name].task), [self.features[name][i] for i in chosen]
     loss = self._with_less_memory(name, kind, features)
     if not math.isfinite(loss):
-        raise XitcalError(f"The loss of {name} became {loss} at step {self.done + 1} of {len(self.steps)} with learning rate "
-                          f"{self.recipe.learning_rate}; lower it. The last good checkpoint is {self.work / 'state.safetensors'}.")
+        raise XitcalError(f"The loss of {name} became {loss} at step {self.done + 1} of "
+                          f"{len(self.steps)} with learning rate {self.recipe.learning_rate}; "
+                          "lower it. "
+                          f"The last good checkpoint is {self.work / 'state.safetensors'}.")
     _sum_gradients(self.parameters, self.accelerator)
     if self.recipe.clip: torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
     rate = learning_rate(self.done, len(self.steps), self.recipe)
@@ -246,27 +280,32 @@ def save(self: Training) -> None:
     tensors = {f"weights/{n}": t for n, t in _distinct(self.models).items()}
     tensors |= _optimizer_tensors(self.optimizer) | _generators()
     tensors |= {f"mean/{n}": t for n, t in self.mean.items()}
-    numbers = dict(done=self.done, history=self.history, best=self.best, waited=self.waited, averaged=self.averaged)
+    numbers = dict(done=self.done, history=self.history, best=self.best, waited=self.waited,
+                   averaged=self.averaged)
     # The numbers ride in the tensors' own file, so that the two can never be of different moments.
     write_atomic(self.work / "state.safetensors", lambda p: save_file(
-        {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, p, metadata={"state": json.dumps(numbers)}))
+        {n: t.detach().cpu().contiguous() for n, t in tensors.items()}, p,
+        metadata={"state": json.dumps(numbers)}))
 
 Training.save = save
 
 # %% ../../nbs/training/06_trainer.ipynb #b52ca57c
 def _read_state(path: Path, weights: dict[str, torch.Tensor]) -> tuple[dict, dict]:
-    "Tensors and numbers of a checkpoint; `ValueError` when its weights are not of the shapes of these"
+    """Tensors and numbers of a checkpoint; `ValueError` when its weights are not of the shapes of
+    these"""
     from safetensors import safe_open
     with safe_open(path, "pt") as file: numbers = json.loads(file.metadata()["state"])
     tensors = load_file(path)
-    if any(tensors[f"weights/{n}"].shape != w.shape for n, w in weights.items()): raise ValueError("another model's checkpoint")
+    if any(tensors[f"weights/{n}"].shape != w.shape for n, w in weights.items()):
+        raise ValueError("another model's checkpoint")
     return tensors, numbers
 
 # %% ../../nbs/training/06_trainer.ipynb #e199b229
 def resume(
     self: Training, # The training
 ) -> bool: # Whether there was a checkpoint
-    "Take up the last checkpoint of the work folder; a damaged one is put aside and training begins anew"
+    """Take up the last checkpoint of the work folder;
+    a damaged one is put aside and training begins anew"""
     path = self.work / "state.safetensors"
     if not path.exists(): return False
     weights = _distinct(self.models)
@@ -274,12 +313,15 @@ def resume(
     except Exception: # whatever is wrong with the file, it is of no use
         path.rename(path.with_suffix(".damaged"))
         return False
-    part = lambda prefix: {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    part = lambda prefix: {n.removeprefix(prefix): t
+                           for n, t in tensors.items() if n.startswith(prefix)}
     for name, tensor in part("weights/").items(): weights[name].copy_(tensor)
-    _restore_optimizer(self.optimizer, {n: t for n, t in tensors.items() if n.startswith("optimizer/")})
+    _restore_optimizer(self.optimizer,
+                       {n: t for n, t in tensors.items() if n.startswith("optimizer/")})
     _restore_generators(tensors)
     self.mean = part("mean/")
-    self.done, self.history, self.best, self.waited, self.averaged = (numbers.get(n, 0) for n in ("done", "history", "best", "waited", "averaged"))
+    self.done, self.history, self.best, self.waited, self.averaged = (
+        numbers.get(n, 0) for n in ("done", "history", "best", "waited", "averaged"))
     return True
 
 Training.resume = resume
@@ -295,7 +337,8 @@ def validate(
         if m.validation is None: continue
         rows = m.validation.select(range(min(len(m.validation), self.recipe.evaluate_rows)))
         with whole_embeddings(self._encoder(), self.rows):
-            events = predict(self.models[name], self.tokenizer, m.task, rows, self.recipe, bf16=False)
+            events = predict(self.models[name], self.tokenizer, m.task, rows, self.recipe,
+                             bf16=False)
         headline = np.array(events["event"].to_pylist()) == kind_of(m.task).event_kinds[0]
         scores.append(events["correct"].to_numpy()[headline].mean())
     torch.set_rng_state(state)
@@ -329,7 +372,8 @@ def _average(self) -> None:
     for name, tensor in _distinct(self.models).items():
         if not tensor.is_floating_point(): continue
         value = tensor.detach().float().cpu()
-        self.mean[name] = self.mean[name].lerp(value, 1 / self.averaged) if name in self.mean else value.clone()
+        self.mean[name] = (self.mean[name].lerp(value, 1 / self.averaged) if name in self.mean
+                           else value.clone())
 
 Training._average = _average
 
@@ -337,10 +381,13 @@ Training._average = _average
 def run(self: Training) -> None:
     "Train to the end, from the last checkpoint where there is one"
     self.resume()
-    self.runnable = {n: torch.compile(m) if self.options.compile else m for n, m in self.models.items()}
-    models, every, saved, stop = list(self.models.values()), self.recipe.evaluate_every, time.monotonic(), False
-    bf16, pause = use_bf16(self.options.precision, self.accelerator.device), self.options.save_seconds
-    bar = tqdm(total=len(self.steps), initial=self.done, desc=f"train {'+'.join(self.models)}", leave=False,
+    self.runnable = {n: torch.compile(m) if self.options.compile else m
+                     for n, m in self.models.items()}
+    models, every = list(self.models.values()), self.recipe.evaluate_every
+    bf16 = use_bf16(self.options.precision, self.accelerator.device)
+    saved, pause, stop = time.monotonic(), self.options.save_seconds, False
+    bar = tqdm(total=len(self.steps), initial=self.done,
+               desc=f"train {'+'.join(self.models)}", leave=False,
                disable=None if self.options.progress else True)
     while self.done < len(self.steps) and not stop:
         with encoder_precision(models, bf16): loss = self.step()
@@ -356,7 +403,8 @@ def run(self: Training) -> None:
         if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
     self.accelerator.end_training()
-    if not any(h.get("step") == self.done and "validation" in h for h in self.history): self._evaluate()
+    if not any(h.get("step") == self.done and "validation" in h for h in self.history):
+        self._evaluate()
 
 Training.run = run
 
@@ -376,7 +424,8 @@ def finish(
         with silence_transformers(): model.save_pretrained(out)
         self.tokenizer.save_pretrained(out)
     bf16 = use_bf16(self.options.precision, self.accelerator.device)
-    return dict(steps=self.done, best=self.best, history=self.history, processes=self.accelerator.num_processes,
+    return dict(steps=self.done, best=self.best, history=self.history,
+                processes=self.accelerator.num_processes,
                 precision="bf16" if bf16 else "fp32")
 
 Training.finish = finish
@@ -391,7 +440,8 @@ def train(
     work: str|Path,            # Folder for checkpoints, kept until the caller removes it
     options: Options = Options(), # How it runs
 ) -> dict: # steps, best, history, processes
-    "Train fresh heads on an encoder; called again after an interruption it goes on from the last checkpoint"
+    """Train fresh heads on an encoder; called again after an interruption it goes on from the last
+    checkpoint"""
     Path(work).mkdir(parents=True, exist_ok=True)
     training = Training(encoder, materials, recipe, seed, Path(work), options)
     training.run()

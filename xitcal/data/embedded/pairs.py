@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import product
 from random import Random
 
-from .renderings import NEW_SEPARATOR, SEPARATORS, Words, combine, meanings, render, sentence, text_of, words
+from .renderings import (NEW_SEPARATOR, SEPARATORS, Words, combine, meanings,
+                                             render, sentence, text_of, words)
 from .world import NAMED, TOPIC_OF, draw, implied, is_seen, relation
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #781745a3
@@ -59,14 +60,16 @@ def pick(
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #fdf06741
 def _compare(lang, said, asked):
-    "Probabilities (entailed, open, contradicted) of a written plain fact given another, over all meanings of both"
+    """Probabilities (entailed, open, contradicted) of a written plain fact given another,
+    over all meanings of both"""
     pairs = list(product(meanings(lang, *said), meanings(lang, *asked)))
     found = [relation(p, h) for p, h in pairs]
     return [found.count(r) / len(pairs) for r in ("entailed", "open", "contradicted")]
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #4d2e6ce8
 def _all(said):
-    "Several things are said: one that entails suffices, and only if none is open about the question it is contradicted"
+    """Several things are said: one that entails suffices,
+    and only if none is open about the question it is contradicted"""
     miss, still_open = 1.0, 1.0
     for entailed, unsure, _ in said: miss, still_open = miss * (1 - entailed), still_open * unsure
     return [1 - miss, still_open, miss - still_open]
@@ -75,7 +78,8 @@ def _all(said):
 def _every(each):
     "An 'and' list: entailed by any item, contradicted only by all"
     miss, against = 1.0, 1.0
-    for entailed, _, contradicted in each: miss, against = miss * (1 - entailed), against * contradicted
+    for entailed, _, contradicted in each:
+        miss, against = miss * (1 - entailed), against * contradicted
     return [1 - miss, miss - against, against]
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #760d8b96
@@ -88,7 +92,8 @@ def judge(
     found = []
     for connective, items in premise:
         each = [_compare(lang, item, asked) for item in items]
-        found.append([sum(e[k] for e in each) / len(each) for k in range(3)] if connective == "or" else _every(each))
+        found.append([sum(e[k] for e in each) / len(each) for k in range(3)] if connective == "or"
+                     else _every(each))
     return _all(found)
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #c2ca9b18
@@ -106,11 +111,15 @@ def written(
     return pieces, ("and", [(fact, text_of(pieces))])
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #fd828b67
-DECIDED_BY = {"country": ("city", "country"), "continent": ("city", "country"), "city": ("city",), "quarter": ("month", "date", "month_day"),
-              "month": ("date", "month_day", "month"), "weekday": ("date", "weekday"), "language": ("language",),
+DECIDED_BY = {"country": ("city", "country"), "continent": ("city", "country"),
+              "city": ("city",), "quarter": ("month", "date", "month_day"),
+              "month": ("date", "month_day", "month"),
+              "weekday": ("date", "weekday"), "language": ("language",),
               "script": ("language",), "currency": ("money", "currency")}
-LEFT_OPEN_BY = {"country": ("continent",), "city": ("country", "continent"), "month": ("quarter",), "language": ("script",)}
-FILLERS = ("city", "country", "month", "weekday", "language", "currency", "money", "period", "amount", "ago", "month_day")
+LEFT_OPEN_BY = {"country": ("continent",), "city": ("country", "continent"), "month": ("quarter",),
+                "language": ("script",)}
+FILLERS = ("city", "country", "month", "weekday", "language", "currency", "money", "period",
+           "amount", "ago", "month_day")
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #7a474da5
 def _fillers(rng, n, without, new):
@@ -122,7 +131,8 @@ def _fillers(rng, n, without, new):
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #9229b647
 def _source(rng, field, label, asked, new):
-    "A fact, or a list of facts, that makes the hypothesis entailed (0), open (1) or contradicted (2); None if there is none"
+    """A fact, or a list of facts, that makes the hypothesis entailed (0), open (1)
+    or contradicted (2); None if there is none"""
     if label == 1:
         if field not in LEFT_OPEN_BY or rng.random() < 0.4: return None
         coarse = rng.choice(LEFT_OPEN_BY[field])
@@ -173,7 +183,8 @@ def write_entailment(
     for says in each: entailed, consistent = entailed * says[0], consistent * (1 - says[2])
     posterior = [entailed, consistent - entailed, 1 - consistent]
     return dict(sentence1=text_of(sentence(lang, [p for p, _ in first], plan.separator)),
-                sentence2=text_of(sentence(lang, [p for p, _ in second])), label=pick(posterior, plan.chance), posterior=posterior)
+                sentence2=text_of(sentence(lang, [p for p, _ in second])),
+                label=pick(posterior, plan.chance), posterior=posterior)
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #73d4bcca
 def _means_same(lang, a, b):
@@ -197,12 +208,14 @@ def same(
     return sum(_means_same(lang, x, shorter[1][0]) for x in longer[1]) / len(longer[1])
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #7012eac1
-FOLLOWS = {"city": ("country", "continent"), "country": ("continent",), "month": ("quarter",), "date": ("weekday", "month", "quarter"),
+FOLLOWS = {"city": ("country", "continent"), "country": ("continent",), "month": ("quarter",),
+           "date": ("weekday", "month", "quarter"),
            "month_day": ("month", "quarter"), "language": ("script",), "money": ("currency",)}
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #70f1065e
 def _added(rng, facts, new):
-    "A fact that one of the plain facts implies, or another of the same field; None where nothing can follow"
+    """A fact that one of the plain facts implies, or another of the same field;
+    None where nothing can follow"""
     can = [fact for fact in facts if fact[0] in FOLLOWS]
     if not can: return None
     fact = rng.choice(can)
@@ -213,13 +226,14 @@ def _added(rng, facts, new):
 def plan_duplicate(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries, units and templates may come up
-) -> PairPlan: # content: (facts of the first sentence, the facts they are compared with, an added fact or None, order of the second sentence)
+) -> PairPlan: # content: (facts, the facts compared with, an added fact or None, order)
     "Two sentences of two or three facts that differ in none or one"
     facts = [_widened(rng, f, 0.2, new) for f in _fillers(rng, rng.choice((2, 3)), (), new)]
     again, i = list(facts), rng.randrange(len(facts))
     field, value = facts[i]
     added = _added(rng, facts, new) if rng.random() < 0.7 else None
-    if rng.random() < (0.2 if added else 0.5): again[i] = draw(value[0][0] if field in ("and", "or") else field, rng, new)
+    if rng.random() < (0.2 if added else 0.5):
+        again[i] = draw(value[0][0] if field in ("and", "or") else field, rng, new)
     elif field == "or" and rng.random() < 0.7: again[i] = rng.choice(value)
     order = tuple(rng.sample(range(len(facts) + bool(added)), len(facts) + bool(added)))
     group = "added" if added else "list" if field in ("and", "or") else field
@@ -265,8 +279,10 @@ def _unordered(rng, new):
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #7c128727
 def _bound(rng, new):
-    "Two pairs, told again with the same or with exchanged values; and the same pairs with one alternative of a value"
-    key, value = rng.choice((("city", "weekday"), ("city", "month"), ("country", "language"), ("language", "month"), ("weekday", "city")))
+    """Two pairs, told again with the same or with exchanged values;
+    and the same pairs with one alternative of a value"""
+    key, value = rng.choice((("city", "weekday"), ("city", "month"), ("country", "language"),
+                             ("language", "month"), ("weekday", "city")))
     keys, held = _two(rng, key, new), list(_two(rng, value, new))
     again = held[::-1] if rng.random() < 0.5 else list(held)
     return tuple(zip(keys, held)), tuple(zip(keys, again))
@@ -275,25 +291,29 @@ def _bound(rng, new):
 def plan_order(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries and templates may come up
-) -> PairPlan: # content: (sort, first, second, fact beside the first, fact beside the second, whether to turn: the pairs, the sentence)
+) -> PairPlan: # content: (sort, first, second, facts beside both, what to turn)
     "Two sentences of the same words"
     sort = rng.choices(("interval", "pairs", "list"), (0.5, 0.12, 0.38))[0]
     first, second = {"interval": _ordered, "pairs": _bound, "list": _unordered}[sort](rng, new)
     topics = {TOPIC_OF[f[0]] for pair in (first if sort == "pairs" else [first[1]]) for f in pair}
     beside = _fillers(rng, 1, topics | {"amount", "day", "ago"}, new)[0]
-    either = ("or", _two(rng, beside[0], new)) if beside[0] in NAMED and rng.random() < 0.4 else None
+    either = (("or", _two(rng, beside[0], new)) if beside[0] in NAMED and rng.random() < 0.4
+              else None)
     beside, other = (either, rng.choice((either,) + either[1])) if either else (beside, beside)
     record = (("interval", first[1]),) if sort != "pairs" else tuple(("pair", p) for p in first)
     turns = rng.random() < 0.5, rng.random() < 0.5
-    return plan_pair(rng, record + (beside,), (sort, first, second, beside, other, turns), sort, new, SEPARATORS[:2])
+    return plan_pair(rng, record + (beside,), (sort, first, second, beside, other, turns), sort,
+                     new, SEPARATORS[:2])
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #0ef98f3f
 def _segments(lang, sort, facts, flip, rng):
     "Pieces of an interval, a list or two pairs, with the texts of the plain facts in it"
     pairs = facts if sort == "pairs" else (facts[1],)
     items = [[render(lang, fact, rng) for fact in pair] for pair in pairs]
-    combined = [combine(lang, "pair" if sort == "pairs" else facts[0], inner, None) for inner in items]
-    texts = [[(fact, text_of(piece)) for fact, piece in zip(pair, inner)] for pair, inner in zip(pairs, items)]
+    combined = [combine(lang, "pair" if sort == "pairs" else facts[0], inner, None)
+                for inner in items]
+    texts = [[(fact, text_of(piece)) for fact, piece in zip(pair, inner)]
+             for pair, inner in zip(pairs, items)]
     return (combined[::-1] if flip else combined), texts
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #a7f17b3d
@@ -301,7 +321,9 @@ def _same_order(lang, sort, first, second):
     "Probability that written facts are the same: part by part, or in any order for a list"
     pairs = [(x, y) for a, b in zip(first, second) for x, y in zip(a, b)]
     p = min(_means_same(lang, x, y) for x, y in pairs)
-    if sort == "list": p = max(p, min(_means_same(lang, x, y) for a, b in zip(first, second) for x, y in zip(a, b[::-1])))
+    if sort == "list":
+        p = max(p, min(_means_same(lang, x, y) for a, b in zip(first, second)
+                       for x, y in zip(a, b[::-1])))
     return p
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #cdbcc0aa
@@ -317,5 +339,6 @@ def write_order(
     p = _same_order(lang, sort, read, again) * same(lang, a[1], b[1])
     if sort == "list" and first[0] != second[0]: p = 0.0
     one, two = one + [a[0]], [b[0]] + two if turns[1] else two + [b[0]]
-    return dict(sentence1=text_of(sentence(lang, one, plan.separator)), sentence2=text_of(sentence(lang, two, plan.separator)),
+    return dict(sentence1=text_of(sentence(lang, one, plan.separator)),
+                sentence2=text_of(sentence(lang, two, plan.separator)),
                 label=pick([1 - p, p], plan.chance), posterior=[1 - p, p])

@@ -21,8 +21,10 @@ SHARES = {
 }
 
 # %% ../../../nbs/data/embedded/07_pretraining.ipynb #877989fb
-_FIELDS = {"place": ("city", "country", "city", "country", "continent"), "language": ("language", "language", "script"),
-           "calendar": ("month", "weekday", "month", "weekday", "quarter", "date", "month_day"), "currency": ("currency", "money"),
+_FIELDS = {"place": ("city", "country", "city", "country", "continent"),
+           "language": ("language", "language", "script"),
+           "calendar": ("month", "weekday", "month", "weekday", "quarter", "date", "month_day"),
+           "currency": ("currency", "money"),
            "day": ("period", "time"), "amount": ("amount",), "ago": ("ago",)}
 _LISTED = ("city", "country", "language", "month", "weekday", "currency", "script")
 _ORDERED = ("city", "country", "month", "weekday", "time", "month_day", "language")
@@ -41,7 +43,8 @@ def several(
 
 # %% ../../../nbs/data/embedded/07_pretraining.ipynb #2112b0d6
 def _part(field, rng, ordered):
-    "A fact of a field: plain, or part of a list, an interval (with probability `ordered`) or a question"
+    """A fact of a field: plain, or part of a list, an interval (with probability `ordered`) or a
+    question"""
     chance = rng.random()
     if chance < 0.10 and field in _LISTED: return "and", several(field, rng.choice((2, 2, 3)), rng)
     if chance < 0.22 and field in _LISTED: return "or", several(field, rng.choice((2, 2, 3)), rng)
@@ -54,7 +57,9 @@ def _part(field, rng, ordered):
 def _pairs(rng):
     "One to three pairs with keys of one field and values of another, sometimes two values"
     key, value = rng.sample(("place", "calendar", "language", "currency", "amount"), 2)
-    key, value = (rng.choice([f for f in _FIELDS[t] if f not in ("date", "continent", "quarter", "script")]) for t in (key, value))
+    key, value = (rng.choice([f for f in _FIELDS[t]
+                              if f not in ("date", "continent", "quarter", "script")])
+                  for t in (key, value))
     n = rng.choice((1, 2, 2, 2, 3))
     keys, held = several(key, n, rng), several(value, n, rng)
     if value in _LISTED and rng.random() < 0.15: held = (("or", several(value, 2, rng)),) + held[1:]
@@ -98,8 +103,10 @@ def change(
     field, value = fact
     if field in ("unknown", "how_many"): return fact
     if field not in COMBINED: return _other(lang, fact, rng)
-    if field == "interval" and rng.random() < 0.65: return field, tuple(("wrong", v) for v in reversed(value))
-    if field in ("and", "or") and rng.random() < 0.35: return "flipped", ("or" if field == "and" else "and", value)
+    if field == "interval" and rng.random() < 0.65:
+        return field, tuple(("wrong", v) for v in reversed(value))
+    if field in ("and", "or") and rng.random() < 0.35:
+        return "flipped", ("or" if field == "and" else "and", value)
     i = rng.randrange(len(value))
     return field, value[:i] + (change(lang, value[i], rng),) + value[i + 1:]
 
@@ -109,12 +116,14 @@ def changed(
     facts: list, # A statement
     rng: Random, # Source of chance
 ) -> list: # The statement, some of it changed
-    "A statement in which each fact is changed with probability .4, at least one; two pairs may exchange their values"
+    """A statement in which each fact is changed with probability .4, at least one;
+    two pairs may exchange their values"""
     if len(facts) > 1 and facts[0][0] == "pair" and rng.random() < 0.6:
         (k1, v1), (k2, v2) = facts[0][1], facts[1][1]
         return [("pair", (k1, ("wrong", v2))), ("pair", (k2, ("wrong", v1)))] + facts[2:]
     sure = rng.randrange(len(facts))
-    return [change(lang, fact, rng) if i == sure or rng.random() < 0.4 else fact for i, fact in enumerate(facts)]
+    return [change(lang, fact, rng) if i == sure or rng.random() < 0.4 else fact
+            for i, fact in enumerate(facts)]
 
 # %% ../../../nbs/data/embedded/07_pretraining.ipynb #d32e0b12
 def flagged(
@@ -136,13 +145,15 @@ def flagged(
 def _joined(lang, segments, rng):
     "Segments of (text, flag) pieces as one list, with a separator between"
     joint = (lang.comma if rng.random() < 0.6 else rng.choice(("; ", " – ", " / ")), -1)
-    flat = [piece for i, segment in enumerate(segments) for piece in ([joint] if i else []) + segment]
+    flat = [piece for i, segment in enumerate(segments)
+            for piece in ([joint] if i else []) + segment]
     if rng.random() > (0.12 if lang.spaced else 0.3): return flat
     return [piece for word, flag, _ in tokens_of(flat) for piece in ((word, flag), (" ", -1))]
 
 # %% ../../../nbs/data/embedded/07_pretraining.ipynb #854a2aac
 def _related(lang, facts, rng):
-    "A fact that one of `facts` implies, or what is paid and spoken in a country, as a segment that no flag asks about"
+    """A fact that one of `facts` implies, or what is paid and spoken in a country,
+    as a segment that no flag asks about"""
     plain = [p for f in facts for p in parts(f) if p[0] in NAMED + ("date", "month_day", "money")]
     if not plain: return []
     fact = rng.choice(plain)
@@ -158,7 +169,8 @@ def monolingual(
     lang: Words, # Words of the language
     rng: Random, # Source of chance
 ) -> str: # A sentence
-    "A statement in one language, often with what belongs to its facts: the country of a city, the script of a language"
+    """A statement in one language, often with what belongs to its facts: the country of a city,
+    the script of a language"""
     facts = statement(rng)
     related = [s for _ in range(2) if rng.random() < 0.7 for s in _related(lang, facts, rng)]
     segments = [flagged(lang, f, rng) for f in facts] + related

@@ -10,7 +10,8 @@ __all__ = ['RANGES', 'ASKABLE', 'GROUPED', 'INFERRED', 'ask', 'place_parts', 'pl
 # %% ../../../nbs/data/embedded/04_questions.ipynb #75f0d659
 from random import Random
 
-from .renderings import Words, combine, meanings, render, sentence, text_of, words
+from .renderings import (Words, combine, meanings, render, sentence, text_of,
+                                             words)
 from .pairs import FILLERS, PairPlan, plan_pair, pick
 from .world import NAMED, TOPIC_OF, draw, implied, is_seen, tables, values
 
@@ -27,19 +28,22 @@ def ask(
     "A question about a field"
     field, value = fact
     if field == "amount": return render(lang, ("how_many", value[1]))
-    words_ = render(lang, ("interval", RANGES[field]), rng) if field in RANGES else render(lang, ("unknown", field))
+    words_ = (render(lang, ("interval", RANGES[field]), rng) if field in RANGES
+              else render(lang, ("unknown", field)))
     return words_ + [("?", "question")]
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #3715919e
 def _fits(lang, wanted, fact, text):
-    "Share of the meanings of a written fact that are of the wanted field (for an amount: in the wanted unit)"
+    """Share of the meanings of a written fact that are of the wanted field (for an amount:
+    in the wanted unit)"""
     if wanted[0] == "amount": return float(fact[0] == "amount" and fact[1][1] == wanted[1][1])
     found = meanings(lang, fact, text)
     return sum(field == wanted[0] for field, _ in found) / len(found)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #4ef23489
 def _answer_in(fact, pieces, start):
-    "Text and place of the answer that a written fact gives: its number for an amount, otherwise all of it"
+    """Text and place of the answer that a written fact gives: its number for an amount,
+    otherwise all of it"""
     before = 0
     for text, kind in pieces:
         if fact[0] == "amount" and kind == "number": return text, start + before
@@ -61,14 +65,16 @@ def place_parts(
             if i: text += lang.comma if n or key or plan.separator == "comma" else plan.separator
             items = fact[1] if fact[0] in ("and", "or") else (fact,)
             written = [render(lang, item, rng) for item in items]
-            pieces = combine(lang, fact[0], [[(text_of(w), j)] for j, w in enumerate(written)]) if len(items) > 1 else [(text_of(written[0]), 0)]
+            pieces = (combine(lang, fact[0], [[(text_of(w), j)] for j, w in enumerate(written)])
+                      if len(items) > 1 else [(text_of(written[0]), 0)])
             for piece, kind in pieces:
                 if isinstance(kind, int): found.append((n, items[kind], written[kind], len(text)))
                 text += piece
     return text, found
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #ad0046cf
-GROUPED = {"country": "place", "language": "language", "script": "language", "currency": "currency", "weekday": "calendar",
+GROUPED = {"country": "place", "language": "language",
+           "script": "language", "currency": "currency", "weekday": "calendar",
            "month": "calendar", "amount": "amount"}
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #654f6a80
@@ -90,7 +96,8 @@ def _one_record(rng, new, only, lists):
     "A text without keys: its facts, and which is asked for"
     facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((3, 3, 4)), only)]
     wanted = rng.choice(facts)
-    if wanted[0] in NAMED and rng.random() < lists: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
+    if wanted[0] in NAMED and rng.random() < lists:
+        facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
     return ((None, tuple(facts)),), wanted, None
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #1b6c5526
@@ -101,7 +108,9 @@ def _two_records(rng, new, only, lists):
     keys, facts = {}, []
     while len(keys) < 2: keys[draw(key, rng, new)] = True
     for _ in keys: facts.append([draw(field, rng, new) for field in fields])
-    if "amount" in fields: facts[1] = [("amount", (f[1][0], facts[0][i][1][1])) if f[0] == "amount" else f for i, f in enumerate(facts[1])]
+    if "amount" in fields:
+        facts[1] = [("amount", (f[1][0], facts[0][i][1][1])) if f[0] == "amount" else f
+                    for i, f in enumerate(facts[1])]
     n, i = rng.randrange(2), rng.randrange(2)
     wanted = facts[n][i]
     if wanted[0] in NAMED and rng.random() < lists: facts[n][i] = _alternatives(rng, wanted, new)
@@ -120,7 +129,8 @@ def plan_question(
     keyed = rng.random() < two
     records, wanted, key = (_two_records if keyed else _one_record)(rng, new, only, lists)
     group = "keyed" if keyed else "amount" if wanted[0] == "amount" else "name"
-    if rng.random() < absent: wanted, key, group = *_absent(rng, new, records, wanted, key), "absent"
+    if rng.random() < absent:
+        wanted, key, group = *_absent(rng, new, records, wanted, key), "absent"
     record = tuple(fact for k, facts in records for fact in ((k,) if k else ()) + facts)
     return plan_pair(rng, record, (records, wanted, key), group, new)
 
@@ -137,7 +147,8 @@ def _absent(rng, new, records, wanted, key):
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #468d38b6
 def _key_weight(lang, records, key, n, rng_text):
-    "How far the key in the question means record `n`: 1 without keys or for the same text, otherwise by shared meanings"
+    """How far the key in the question means record `n`: 1 without keys or for the same text,
+    otherwise by shared meanings"""
     if key is None: return 1.0
     mine = lang.names[records[n][0]] if records[n][0] else []
     return float(records[n][0] == key or rng_text in mine)
@@ -153,7 +164,8 @@ def answers_of(
     text, found = place_parts(lang, records, plan)
     weights = {}
     for n, fact, pieces, start in found:
-        weight = _fits(lang, wanted, fact, text_of(pieces)) * _key_weight(lang, records, key, n, asked_key)
+        weight = _fits(lang, wanted, fact,
+                       text_of(pieces)) * _key_weight(lang, records, key, n, asked_key)
         if weight: weights[_answer_in(fact, pieces, start)] = weight
     total = sum(weights.values())
     return text, {answer: w / total for answer, w in weights.items()} if total else {("", -1): 1.0}
@@ -172,7 +184,8 @@ def write_question(
     answer, start = list(table)[pick(list(table.values()), plan.chance)]
     gold = dict(text=[answer] if start >= 0 else [], answer_start=[start] if start >= 0 else [])
     return dict(question=question, context=text, answers=gold,
-                posterior=dict(text=[a for a, _ in table], answer_start=[s for _, s in table], p=list(table.values())))
+                posterior=dict(text=[a for a, _ in table], answer_start=[s for _, s in table],
+                               p=list(table.values())))
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #3cf4aab8
 def plan_information(
@@ -180,24 +193,29 @@ def plan_information(
     new: bool,   # Whether new countries, units and templates may come up
 ) -> PairPlan: # content: (records, wanted fact, None)
     "A text of names, an amount and a time, and a question about the amount or a name"
-    facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])] + [draw("amount", rng, new)]
+    facts = ([draw(field, rng, new) for field in _fields(rng, rng.choice((2, 3)), ASKABLE[:-1])]
+             + [draw("amount", rng, new)])
     wanted = rng.choice(facts)
-    if wanted[0] in NAMED and rng.random() < 0.4: facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
+    if wanted[0] in NAMED and rng.random() < 0.4:
+        facts[facts.index(wanted)] = _alternatives(rng, wanted, new)
     facts.append(draw("time", rng, new))
     rng.shuffle(facts)
-    return plan_pair(rng, facts, (((None, tuple(facts)),), wanted, None), "amount" if wanted[0] == "amount" else "name", new)
+    return plan_pair(rng, facts, (((None, tuple(facts)),), wanted, None),
+                     "amount" if wanted[0] == "amount" else "name", new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #c20d6b92
 def _others(rng, field, taken, n, new):
     "`n` values of a field that are not in `taken`"
-    return rng.sample([v for v in values(field) if v not in taken and (new or is_seen((field, v)))], n)
+    return rng.sample([v for v in values(field) if v not in taken and (new or is_seen((field, v)))],
+                      n)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #0373f19a
 def _choice_row(plan, context, question, choices, weights):
     "A multiple-choice row with its label drawn"
     total = sum(weights)
     posterior = [w / total for w in weights]
-    return dict(context=context, question=question, choices=choices, label=pick(posterior, plan.chance), posterior=posterior)
+    return dict(context=context, question=question, choices=choices,
+                label=pick(posterior, plan.chance), posterior=posterior)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #b253cba9
 def _series(rng, new):
@@ -206,7 +224,8 @@ def _series(rng, new):
     names = values(field)
     start = rng.randrange(len(names))
     run = [names[(start + i * step) % len(names)] for i in range(4)]
-    return [(field, v) for v in run[:3]], [(field, run[3])], (field, _others(rng, field, run, 3, new))
+    return ([(field, v) for v in run[:3]], [(field, run[3])],
+            (field, _others(rng, field, run, 3, new)))
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #09f28267
 def _analogy(rng, new):
@@ -227,9 +246,12 @@ def plan_continuation(
     sort = rng.choice(("series", "analogy", "analogy"))
     begin, right, (field, wrong) = (_series if sort == "series" else _analogy)(rng, new)
     beside = draw(rng.choice(("currency", "language", "amount", "ago", "period")), rng, new)
-    cities = () if sort == "series" else tuple(("city", c) for c in (begin[0], *(code for _, code in begin[1])))
+    cities = (() if sort == "series"
+              else tuple(("city", c) for c in (begin[0], *(code for _, code in begin[1]))))
     order = tuple(rng.sample(range(4), 4))
-    return plan_pair(rng, (beside, *cities, *right), (sort, begin, beside, tuple(right), tuple((field, v) for v in wrong), order), sort, new)
+    return plan_pair(rng, (beside, *cities, *right),
+                     (sort, begin, beside, tuple(right), tuple((field, v) for v in wrong), order),
+                     sort, new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #7971cee3
 def write_continuation(
@@ -243,13 +265,16 @@ def write_continuation(
     else:
         first = text_of(render(lang, ("pair", (("city", begin[0]), ("country", begin[0])))))
         rest = [render(lang, f) for f in begin[1]]
-        text = f"{first}; {text_of(combine(lang, 'or', rest)) if len(rest) > 1 else text_of(rest[0])}:"
+        text = (f"{first}; "
+                f"{text_of(combine(lang, 'or', rest)) if len(rest) > 1 else text_of(rest[0])}:")
     options = [*right, *wrong]
-    return _choice_row(plan, f"{text_of(render(lang, beside, rng))}; {text}", "", [text_of(render(lang, options[i])) for i in order],
+    return _choice_row(plan, f"{text_of(render(lang, beside, rng))}; {text}",
+                       "", [text_of(render(lang, options[i])) for i in order],
                        [float(i < len(right)) for i in order])
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #98a94484
-INFERRED = {"city": "country", "month_day": "month", "date": "weekday", "language": "script", "money": "currency"}
+INFERRED = {"city": "country", "month_day": "month", "date": "weekday", "language": "script",
+            "money": "currency"}
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #708dbdba
 def plan_inference(
@@ -258,7 +283,8 @@ def plan_inference(
 ) -> PairPlan: # content: (facts, wanted fact, choices as facts, order)
     "A text of three facts and a question whose answer is implied by one of them"
     topics = {}
-    for field in rng.sample(list(INFERRED), len(INFERRED)): topics.setdefault(TOPIC_OF[field], field)
+    for field in rng.sample(list(INFERRED), len(INFERRED)):
+        topics.setdefault(TOPIC_OF[field], field)
     facts = [draw(field, rng, new) for field in list(topics.values())[:3]]
     follows = [(INFERRED[f], implied((f, v))[INFERRED[f]]) for f, v in facts]
     wanted = follows[0]
@@ -268,10 +294,12 @@ def plan_inference(
     taken = {wanted[1]} | {implied(f)[wanted[0]] for f in facts[0][1] if facts[0][0] == "or"}
     wrong = [(wanted[0], v) for v in _others(rng, wanted[0], taken, 1, new)]
     options = (wanted, follows[1], follows[2], *wrong)
-    second = implied(facts[0][1][1]).get(wanted[0]) if facts[0][0] == "or" and rng.random() < 0.7 else None
+    second = (implied(facts[0][1][1]).get(wanted[0]) if facts[0][0] == "or" and rng.random() < 0.7
+              else None)
     if second is not None: options = (wanted, follows[1], (wanted[0], second), *wrong)
     turned, order = tuple(rng.sample(facts, 3)), tuple(rng.sample(range(4), 4))
-    return plan_pair(rng, facts, (turned, wanted, options, order), f"{facts[0][0]}>{wanted[0]}", new)
+    return plan_pair(rng, facts, (turned, wanted, options, order), f"{facts[0][0]}>{wanted[0]}",
+                     new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #9cb2d31e
 def _support(fact, option):
@@ -287,10 +315,13 @@ def write_inference(
     "A text, a question and four choices, in English"
     rng = Random(plan.style)
     facts, wanted, options, order = plan.content
-    weights = [max(_support(f, option) for f in facts) if option[0] == wanted[0] else 0.0 for option in options]
+    weights = [max(_support(f, option) for f in facts) if option[0] == wanted[0] else 0.0
+               for option in options]
     text = sentence(lang, [render(lang, f, rng) for f in facts], plan.separator)
     question = ask(lang, wanted) if wanted[0] in ASKABLE else render(lang, wanted)
-    return _choice_row(plan, text_of(text), text_of(question), [text_of(render(lang, options[i])) for i in order], [weights[i] for i in order])
+    return _choice_row(plan, text_of(text), text_of(question),
+                       [text_of(render(lang, options[i])) for i in order],
+                       [weights[i] for i in order])
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #15008430
 def _known(field, code):
@@ -303,13 +334,16 @@ def plan_knowledge(
     new: bool,   # Whether new countries and templates may come up
 ) -> PairPlan: # content: (place facts, field, choices, order)
     "A question about one country or two, or about their cities, with five choices"
-    field, kind = rng.choice(("currency", "language", "currency", "language", "continent")), rng.choice(("country", "city"))
+    field = rng.choice(("currency", "language", "currency", "language", "continent"))
+    kind = rng.choice(("country", "city"))
     places = {draw(kind, rng, new): True}
     if rng.random() < 0.35:
         while len(places) < 2: places[draw(kind, rng, new)] = True
     right = list(dict.fromkeys(_known(field, code) for _, code in places))
     wrong = _others(rng, field, right, 5 - len(right), new)
-    return plan_pair(rng, tuple(places) + (("unknown", field),), (tuple(places), field, tuple(right + wrong), tuple(rng.sample(range(5), 5))), field, new)
+    return plan_pair(rng, tuple(places) + (("unknown", field),),
+                     (tuple(places), field, tuple(right + wrong), tuple(rng.sample(range(5), 5))),
+                     field, new)
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #6c252be9
 def write_knowledge(
@@ -322,4 +356,6 @@ def write_knowledge(
     weights = [sum(_known(field, code) == v for _, code in places) for v in options]
     asked = text_of(combine(lang, "or", [render(lang, f, rng) for f in places]))
     end = "?" if field == "continent" else text_of(ask(lang, (field, None)))
-    return _choice_row(plan, "", f"{asked}: {end}", [text_of(render(lang, (field, options[i]))) for i in order], [weights[i] for i in order])
+    return _choice_row(plan, "", f"{asked}: {end}",
+                       [text_of(render(lang, (field, options[i]))) for i in order],
+                       [weights[i] for i in order])

@@ -106,7 +106,8 @@ def counted(
 def _amount(lang, value, rng):
     "An amount, such as 5 kilometres"
     styles = lang.patterns["units"][value[1]]
-    return counted(lang, rng.choice(styles) if rng else styles[0], value[0], [[(str(value[0]), "number")]], "unit")
+    return counted(lang, rng.choice(styles) if rng else styles[0], value[0],
+                   [[(str(value[0]), "number")]], "unit")
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #e41895df
 def _money(lang, value, rng):
@@ -115,26 +116,31 @@ def _money(lang, value, rng):
     table, form = lang.patterns["money"], _FORMS[int(lang.patterns["plural"][number])]
     forms = table["names"][code]
     name = forms.get(form) or forms.get("other") or lang.names["currency", code][0]
-    return counted(lang, table["patterns"] | {"other": table["patterns"].get("other", "{0} {1}")}, number,
+    return counted(lang, table["patterns"] | {"other": table["patterns"].get("other", "{0} {1}")},
+                   number,
                    [[(str(number), "number")], [(name, "coins")]], "unit")
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #192dd36b
 def _ago(lang, value, rng):
     "A relative time, such as in 5 days"
     number, unit, way = value
-    return counted(lang, lang.patterns["relative"][unit][way], number, [[(str(number), "number")]], "ago")
+    return counted(lang, lang.patterns["relative"][unit][way], number, [[(str(number), "number")]],
+                   "ago")
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #9f49c9b7
 def _calendar_name(lang, field, letter, width, number):
     "A month's or weekday's name inside a date (letters M, E) or standing alone (L, c)"
     if letter in "Lc": return lang.names[field, number][0 if width >= 4 else -1]
-    return lang.patterns["format_names"][field]["wide" if width >= 4 else "abbreviated"][str(number)]
+    return lang.patterns["format_names"][field]["wide" if width >= 4
+                                                else "abbreviated"][str(number)]
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #f44cc874
 def _date_slot(lang, letter, width, year, month, day, weekday):
     "One slot of a date pattern as a piece"
-    if letter in "Ec": return _calendar_name(lang, "weekday", letter, width, weekday), "date:weekday"
-    if letter in "ML" and width >= 3: return _calendar_name(lang, "month", letter, width, month), "date:month"
+    if letter in "Ec":
+        return _calendar_name(lang, "weekday", letter, width, weekday), "date:weekday"
+    if letter in "ML" and width >= 3:
+        return _calendar_name(lang, "month", letter, width, month), "date:month"
     if letter == "G": return lang.patterns["era"], "date:word"
     number = year if letter == "y" else month if letter in "ML" else day
     return str(number), "date:year" if letter == "y" else "date:number"
@@ -142,7 +148,8 @@ def _date_slot(lang, letter, width, year, month, day, weekday):
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #35fbe488
 def _dated(lang, pattern, year, month, day, weekday):
     "Fill a date pattern"
-    return [(part, "date:word") if isinstance(part, str) else _date_slot(lang, *part, year, month, day, weekday) for part in pattern]
+    return [(part, "date:word") if isinstance(part, str)
+            else _date_slot(lang, *part, year, month, day, weekday) for part in pattern]
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #8f82af95
 def _date(lang, value, rng):
@@ -181,11 +188,13 @@ def listed(
     if len(items) == 2: return fill(patterns["2"], items, kind)
     tail = fill(patterns["end"], items[-2:], kind)
     for i in range(len(items) - 3, -1, -1):
-        tail = fill(patterns["middle" if i else "start"], [items[i], tail], "comma" if kind == "or" else kind)
+        tail = fill(patterns["middle" if i else "start"], [items[i], tail],
+                    "comma" if kind == "or" else kind)
     return tail
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #8defb88a
-_COMPOSED = {"amount": _amount, "money": _money, "ago": _ago, "date": _date, "month_day": _month_day, "time": _time,
+_COMPOSED = {"amount": _amount, "money": _money,
+             "ago": _ago, "date": _date, "month_day": _month_day, "time": _time,
              "unknown": _unknown, "how_many": _how_many}
 PAIR_STYLES = ("{0}: {1}", "{0} ({1})")
 
@@ -198,7 +207,8 @@ def combine(
 ) -> list: # Pieces
     "Several renderings as a list, an interval or a pair"
     if field == "interval": return fill(lang.patterns["interval"], items, "to")
-    if field == "pair": return fill(rng.choice(PAIR_STYLES) if rng else PAIR_STYLES[0], items, "colon")
+    if field == "pair":
+        return fill(rng.choice(PAIR_STYLES) if rng else PAIR_STYLES[0], items, "colon")
     return listed(lang, items, field)
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #9cd5ec3c
@@ -209,7 +219,8 @@ def render(
 ) -> list: # Pieces
     "A fact in a language"
     field, value = fact
-    if field in COMBINED: return combine(lang, field, [render(lang, inner, rng) for inner in value], rng)
+    if field in COMBINED:
+        return combine(lang, field, [render(lang, inner, rng) for inner in value], rng)
     return [(lang.name(fact, rng), field)] if field in NAMED else _COMPOSED[field](lang, value, rng)
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #02f6f8e2
@@ -224,11 +235,13 @@ def sentence(
 ) -> list: # Pieces
     "Join renderings into one"
     joint = (lang.comma if separator == "comma" else separator, "comma")
-    return [piece for i, segment in enumerate(segments) for piece in ([joint] if i else []) + segment]
+    return [piece for i, segment in enumerate(segments)
+            for piece in ([joint] if i else []) + segment]
 
 # %% ../../../nbs/data/embedded/01_renderings.ipynb #0b965392
 def _breaks(text, i):
-    "Whether the character at `i` is a word of its own: punctuation not enclosed by letters or digits"
+    """Whether the character at `i` is a word of its own:
+    punctuation not enclosed by letters or digits"""
     if text[i] in "()[]،、，": return True
     if unicodedata.category(text[i])[0] not in "PS": return False
     around = [text[j] if 0 <= j < len(text) else " " for j in (i - 1, i + 1)]

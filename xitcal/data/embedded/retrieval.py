@@ -21,7 +21,8 @@ def _fact(rng, field, new):
     if field in ("script", "period") or rng.random() > 0.45: return draw(field, rng, new)
     facts = {}
     while len(facts) < rng.choice((2, 3)): facts[draw(field, rng, new)] = True
-    return (rng.choice(("and", "or")) if len(facts) > 2 else rng.choice(("and", "or", "interval"))), tuple(facts)
+    return ((rng.choice(("and", "or")) if len(facts) > 2
+             else rng.choice(("and", "or", "interval"))), tuple(facts))
 
 # %% ../../../nbs/data/embedded/05_retrieval.ipynb #a57419a3
 def _altered(rng, fact, new):
@@ -45,7 +46,8 @@ def plan_translation(
     facts = [_fact(rng, field, new) for field in list(fields.values())[:rng.choice((2, 3, 3))]]
     i = rng.randrange(len(facts))
     double = facts[:i] + [_altered(rng, facts[i], new)] + facts[i + 1:]
-    return plan_pair(rng, facts, (tuple(facts), tuple(double)), "interval" if "interval" in dict(facts) else "plain", new)
+    return plan_pair(rng, facts, (tuple(facts), tuple(double)),
+                     "interval" if "interval" in dict(facts) else "plain", new)
 
 # %% ../../../nbs/data/embedded/05_retrieval.ipynb #f7dffa91
 def write_translation(
@@ -54,5 +56,8 @@ def write_translation(
 ) -> tuple: # English sentence, its counterpart, the double
     "A query with its counterpart and a near-duplicate of it"
     facts, double = plan.content
-    def tell(lang, facts, style): return text_of(sentence(lang, [render(lang, f, Random(style)) for f in facts], plan.separator))
-    return tell(words("en"), facts, plan.style), tell(lang, facts, plan.style + "+"), tell(lang, double, plan.style + "+")
+    def tell(lang, facts, style):
+        return text_of(sentence(lang, [render(lang, f, Random(style)) for f in facts],
+                                plan.separator))
+    return (tell(words("en"), facts, plan.style), tell(lang, facts, plan.style + "+"),
+            tell(lang, double, plan.style + "+"))

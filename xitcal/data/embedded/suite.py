@@ -17,13 +17,16 @@ from datasets import Dataset, Features, Sequence, Value
 
 from ..languages import LANGUAGES, languages
 from ...core.errors import XitcalError, check_name
-from .questions import (plan_continuation, plan_inference, plan_information, plan_knowledge, plan_question, write_continuation,
-                              write_inference, write_knowledge, write_question)
+from .questions import (plan_continuation, plan_inference, plan_information,
+                                            plan_knowledge, plan_question, write_continuation,
+                                            write_inference, write_knowledge, write_question)
 from .renderings import SEPARATORS, words
 from ..rows import SPLITS
-from .pairs import plan_duplicate, plan_entailment, plan_order, write_duplicate, write_entailment, write_order
-from .tags import (ENTITIES, ENTITY_FIELDS, SHORT_NAMES, SUPERTAGS, plan_tagging, write_entities, write_supertags,
-                              write_word_classes)
+from .pairs import (plan_duplicate, plan_entailment, plan_order,
+                                        write_duplicate, write_entailment, write_order)
+from .tags import (ENTITIES, ENTITY_FIELDS, SHORT_NAMES, SUPERTAGS,
+                                       plan_tagging, write_entities, write_supertags,
+                                       write_word_classes)
 from ..tasks import INTERMEDIATES, MASKED, TARGETS, Recipe, Task
 from .retrieval import plan_translation, write_translation
 from .world import FOLDER, split_of
@@ -38,19 +41,26 @@ class Maker:
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #338393bb
 MAKERS = {
-    "mnli": Maker(plan_entailment, write_entailment), "xnli": Maker(plan_entailment, write_entailment),
+    "mnli": Maker(plan_entailment, write_entailment),
+    "xnli": Maker(plan_entailment, write_entailment),
     "anli+": Maker(partial(plan_entailment, lists=0.6, fillers=3), write_entailment),
     "qqp": Maker(plan_duplicate, write_duplicate), "pawsx": Maker(plan_order, write_order),
-    "squad": Maker(partial(plan_question, two=0.2), write_question), "xquad": Maker(partial(plan_question, two=0.1), write_question),
-    "mlqa": Maker(partial(plan_question, two=0.15), write_question), "squad2": Maker(partial(plan_question, absent=0.33), write_question),
-    "tydiqa": Maker(plan_information, write_question), "udpos": Maker(plan_tagging, partial(write_word_classes, labels=TARGETS["udpos"].labels)),
-    "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS), write_entities),
-    "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8), write_supertags, translated=False),
-    "hellaswag": Maker(plan_continuation, write_continuation), "cosmosqa": Maker(plan_inference, write_inference),
+    "squad": Maker(partial(plan_question, two=0.2), write_question),
+    "xquad": Maker(partial(plan_question, two=0.1), write_question),
+    "mlqa": Maker(partial(plan_question, two=0.15), write_question),
+    "squad2": Maker(partial(plan_question, absent=0.33), write_question),
+    "tydiqa": Maker(plan_information, write_question),
+    "udpos": Maker(plan_tagging, partial(write_word_classes, labels=TARGETS["udpos"].labels)),
+    "panx": Maker(partial(plan_tagging, fields=ENTITY_FIELDS, lists=0.35, separators=SEPARATORS),
+                  write_entities),
+    "ccg": Maker(partial(plan_tagging, fields=SHORT_NAMES, lists=0.7, pairs=0.8),
+                 write_supertags, translated=False),
+    "hellaswag": Maker(plan_continuation, write_continuation),
+    "cosmosqa": Maker(plan_inference, write_inference),
     "commonsenseqa": Maker(plan_knowledge, write_knowledge),
-    "bucc": Maker(plan_translation, write_translation), "tatoeba": Maker(plan_translation, write_translation),
-    MASKED.name: Maker(plan_translation, lambda plan, lang: dict(text=write_translation(plan, lang)[1])),
-}
+    "bucc": Maker(plan_translation, write_translation),
+    "tatoeba": Maker(plan_translation, write_translation),
+    MASKED.name: Maker(plan_translation, lambda p, lang: dict(text=write_translation(p, lang)[1]))}
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #40eb3fe7
 _TEXT, _NUMBER, _FLOAT = Value("string"), Value("int64"), Value("float64")
@@ -58,14 +68,18 @@ _COMMON = {"example": _TEXT, "language": _TEXT, "seen": Value("bool"), "group": 
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #05c685c0
 _COLUMNS = {
-    "classification": {"sentence1": _TEXT, "sentence2": _TEXT, "label": _NUMBER, "posterior": Sequence(_FLOAT)},
-    "choices": {"context": _TEXT, "question": _TEXT, "choices": Sequence(_TEXT), "label": _NUMBER, "posterior": Sequence(_FLOAT)},
-    "tagging": {"tokens": Sequence(_TEXT), "tags": Sequence(_NUMBER), "posterior": Sequence(Sequence(_FLOAT))},
-    "answers": {"question": _TEXT, "context": _TEXT, "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)},
-                "posterior": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER), "p": Sequence(_FLOAT)}},
+    "classification": {"sentence1": _TEXT, "sentence2": _TEXT,
+                       "label": _NUMBER, "posterior": Sequence(_FLOAT)},
+    "choices": {"context": _TEXT, "question": _TEXT,
+                "choices": Sequence(_TEXT), "label": _NUMBER, "posterior": Sequence(_FLOAT)},
+    "tagging": {"tokens": Sequence(_TEXT),
+                "tags": Sequence(_NUMBER), "posterior": Sequence(Sequence(_FLOAT))},
+    "answers": {"question": _TEXT, "context": _TEXT,
+                "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)},
+                "posterior": {"text": Sequence(_TEXT),
+                              "answer_start": Sequence(_NUMBER), "p": Sequence(_FLOAT)}},
     "retrieval": {"text": _TEXT, "side": _TEXT, "gold": _TEXT},
-    "masked": {"text": _TEXT},
-}
+    "masked": {"text": _TEXT}}
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #be635117
 @lru_cache(maxsize=64)
@@ -82,14 +96,16 @@ def _plans(task, split, stream, n):
 def _row(task, split, stream, i, plan, code):
     "One row in one language"
     place = f"{stream}-" if stream else ""
-    return dict(example=f"{task}-{split}-{place}{i}", language=code, seen=plan.seen, group=plan.group, **MAKERS[task].write(plan, words(code)))
+    return dict(example=f"{task}-{split}-{place}{i}", language=code, seen=plan.seen,
+                group=plan.group, **MAKERS[task].write(plan, words(code)))
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #da062dbb
 def _distinct(told):
     "Those whose query and counterpart no earlier one has"
     queries, pool, kept = set(), set(), []
     for query, counterpart, *rest in told:
-        if query not in queries and counterpart not in pool: kept.append((query, counterpart, *rest))
+        if query not in queries and counterpart not in pool:
+            kept.append((query, counterpart, *rest))
         queries.add(query), pool.add(counterpart)
     return kept
 
@@ -106,12 +122,17 @@ def _retrieval_rows(task, split, code, n):
         missing = task in _ALONE and i % _ALONE[task] == _ALONE[task] - 1
         common = dict(language=code, seen=plan.seen, group=plan.group)
         name = f"{task}-{split}-{code}-{i}"
-        yield dict(example=f"{name}-query", text=query, side="query", gold="" if missing else f"{name}-pool", **common)
-        if not missing: yield dict(example=f"{name}-pool", text=counterpart, side="pool", gold=f"{name}-query", **common)
-        if double not in pool: yield dict(example=f"{name}-double", text=double, side="pool", gold="", **common)
+        yield dict(example=f"{name}-query", text=query, side="query",
+                   gold="" if missing else f"{name}-pool", **common)
+        if not missing:
+            yield dict(example=f"{name}-pool", text=counterpart, side="pool", gold=f"{name}-query",
+                       **common)
+        if double not in pool:
+            yield dict(example=f"{name}-double", text=double, side="pool", gold="", **common)
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #3c17b804
-RECIPE = Recipe(learning_rate=1e-3, batch_size=32, epochs=4, max_length=192, stride=64, warmup=0.06, rows=2000, evaluate_every=0,
+RECIPE = Recipe(learning_rate=1e-3, batch_size=32,
+                epochs=4, max_length=192, stride=64, warmup=0.06, rows=2000, evaluate_every=0,
                 source="embedded suite: chosen on English validation rows")
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #9cc3b3f6
@@ -122,9 +143,11 @@ ROWS = {"train": 2000, "validation": 300, "calibration": 300, "test": 300}
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #6791f161
 def _suited(task):
-    "A task of the study as the embedded suite has it: all 40 languages for target tasks, the suite's labels and recipe"
+    """A task of the study as the embedded suite has it: all 40 languages for target tasks,
+    the suite's labels and recipe"""
     labels = {"panx": ENTITIES, "ccg": SUPERTAGS}.get(task.name, task.labels)
-    codes = ("en",) if task.name in INTERMEDIATES else tuple(c for c in LANGUAGES if c != "en" or task.kind != "retrieval")
+    codes = (("en",) if task.name in INTERMEDIATES
+             else tuple(c for c in LANGUAGES if c != "en" or task.kind != "retrieval"))
     options = task.options | ({"layer": RETRIEVAL_LAYER} if task.kind == "retrieval" else {})
     return replace(task, labels=labels, languages=codes, recipe=RECIPE, options=options)
 
@@ -132,11 +155,14 @@ def _suited(task):
 def _codes(task, split, wanted):
     "The languages to make rows in"
     have = task.languages if split == "test" else () if task.test_only else ("en",)
-    if not have: raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: ask for its test rows.")
+    if not have:
+        raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: "
+                          "ask for its test rows.")
     codes = list(have) if wanted is None else languages(wanted)
     for code in codes:
         if code not in have:
-            raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: it has {', '.join(have)}.")
+            raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: "
+                              f"it has {', '.join(have)}.")
     return codes
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #ab8ab82e
@@ -146,19 +172,21 @@ class EmbeddedSuite:
 
     def __init__(self):
         self.tasks = {name: _suited(task) for name, task in (INTERMEDIATES | TARGETS).items()}
-        self.translated = {name: tuple(LANGUAGES) for name in INTERMEDIATES if MAKERS[name].translated}
+        self.translated = {name: tuple(LANGUAGES)
+                           for name in INTERMEDIATES if MAKERS[name].translated}
 
     def rows(self,
              task: str,  # Name of a task
              split: str, # "train", "validation", "calibration" (English) or "test"
              languages: str|list[str]|None=None, # Codes; None for all that the split has
-             n: int|None=None, # Rows per language (for retrieval: queries); None for 2,000 in training and 300 elsewhere
+             n: int|None=None, # Rows (or queries) a language; None: 2,000 in training, else 300
             ) -> Dataset: # Columns as in `xitcal.data.rows`, with seen, group and posterior
         "Rows of a task; what does not exist raises `XitcalError`"
         task = self.tasks[check_name(task, self.tasks, "task")]
         check_name(split, SPLITS, "split")
         n = ROWS[split] if n is None else n
-        found = [row for code in _codes(task, split, languages) for row in self._language_rows(task, split, code, n)]
+        found = [row for code in _codes(task, split, languages)
+                 for row in self._language_rows(task, split, code, n)]
         return Dataset.from_list(found, features=Features(_COMMON | _COLUMNS[task.kind]))
 
     def _language_rows(self, task, split, code, n):
@@ -166,10 +194,11 @@ class EmbeddedSuite:
         name = task.name if split == "test" else task.trained_on
         stream = "" if task.parallel or split != "test" else code
         if task.kind == "retrieval": return list(_retrieval_rows(name, split, code, n))
-        return [_row(name, split, stream, i, plan, code) for i, plan in enumerate(_plans(name, split, stream, n))]
+        return [_row(name, split, stream, i, plan, code)
+                for i, plan in enumerate(_plans(name, split, stream, n))]
 
     def encoder(self) -> Path: # Folder in Hugging Face format
-        "The encoder that ships with the package, with its tokenizer and the record of its pretraining"
+        "The encoder of the package, with its tokenizer and the record of its pretraining"
         return FOLDER / "encoder"
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #6ccf0728
@@ -182,7 +211,9 @@ def translated_rows(
     "Translated training rows, and the texts of masked language modelling"
     check_name(task, [*self.translated, MASKED.name], "task that can be told in other languages")
     plans = _plans(task, "train", "", ROWS["train"] if n is None else n)
-    found = [_row(task, "train", "", i, plan, languages[i % len(languages)]) for i, plan in enumerate(plans)]
-    return Dataset.from_list(found, features=Features(_COMMON | _COLUMNS[self.tasks.get(task, MASKED).kind]))
+    found = [_row(task, "train", "", i, plan, languages[i % len(languages)])
+             for i, plan in enumerate(plans)]
+    return Dataset.from_list(
+        found, features=Features(_COMMON | _COLUMNS[self.tasks.get(task, MASKED).kind]))
 
 EmbeddedSuite.translated_rows = translated_rows

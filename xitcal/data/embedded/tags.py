@@ -17,19 +17,25 @@ from .pairs import PairPlan, plan_pair, pick
 from .world import NAMED, draw
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #2573cac5
-NAMES = {"place": ("city", "country", "continent"), "calendar": ("month", "weekday", "month", "weekday", "quarter"),
-         "language": ("language", "script"), "currency": ("currency",), "day": ("period",), "ago": ("ago",), "amount": ("amount", "money", "time")}
-ENTITY_FIELDS = {"place": ("city", "country", "continent"), "calendar": ("month", "weekday", "date", "month_day", "quarter"),
-                 "language": ("language", "script"), "currency": ("currency", "money"), "other": ("period", "time", "amount", "ago")}
+NAMES = {"place": ("city", "country", "continent"),
+         "calendar": ("month", "weekday", "month", "weekday", "quarter"),
+         "language": ("language", "script"), "currency": ("currency",), "day": ("period",),
+         "ago": ("ago",), "amount": ("amount", "money", "time")}
+ENTITY_FIELDS = {"place": ("city", "country", "continent"),
+                 "calendar": ("month", "weekday", "date", "month_day", "quarter"),
+                 "language": ("language", "script"), "currency": ("currency", "money"),
+                 "other": ("period", "time", "amount", "ago")}
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #e0ac4a8f
-SHORT_NAMES = {"place": ("city", "country", "continent"), "calendar": ("month", "weekday"), "language": ("language", "script"),
+SHORT_NAMES = {"place": ("city", "country", "continent"),
+               "calendar": ("month", "weekday"), "language": ("language", "script"),
                "day": ("period",)}
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #4babd794
 def _tagged_fact(rng, field, new, lists):
     "A plain fact, or with `lists` probability two or three of them in a list or an interval"
-    if field not in NAMED or field in ("period", "quarter", "continent") or rng.random() > lists: return draw(field, rng, new)
+    if field not in NAMED or field in ("period", "quarter", "continent") or rng.random() > lists:
+        return draw(field, rng, new)
     facts, kind = {}, rng.choice(("interval", "and", "or", "and", "or"))
     n = 2 if kind == "interval" else rng.choice((2, 2, 3))
     while len(facts) < n: facts[draw(field, rng, new)] = True
@@ -39,14 +45,16 @@ def _tagged_fact(rng, field, new, lists):
 def plan_tagging(
     rng: Random, # Source of chance
     new: bool,   # Whether new countries, units and templates may come up
-    fields: dict=NAMES, # Topics with their fields; "ago" and "amount" come up half as often as the others
+    fields: dict=NAMES, # Topics with their fields; "ago" and "amount" are half as frequent
     lists: float=0.6,   # Share of names that are listed
     pairs: float=0.3,   # Share of sentences with a pair
     separators: tuple=(" ", " ", " ", "comma"), # Between facts
 ) -> PairPlan: # content: facts
     "A sentence of two to four facts, two of them sometimes bound in a pair"
-    topics = [t for t in rng.sample(list(fields), len(fields)) if t not in ("ago", "amount") or rng.random() < 0.5]
-    facts = [_tagged_fact(rng, rng.choice(fields[topic]), new, lists) for topic in topics[:rng.choice((2, 3, 3, 4))]]
+    topics = [t for t in rng.sample(list(fields), len(fields)) if t not in ("ago", "amount")
+              or rng.random() < 0.5]
+    facts = [_tagged_fact(rng, rng.choice(fields[topic]), new, lists)
+             for topic in topics[:rng.choice((2, 3, 3, 4))]]
     paired = rng.random() < pairs
     content = (("pair", tuple(facts[:2])), *facts[2:]) if paired else tuple(facts)
     return plan_pair(rng, facts, content, "pair" if paired else "plain", new, separators)
@@ -78,12 +86,15 @@ def _mean(tables):
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #da8fbbbb
 WORD_CLASSES = {
-    "city": {"PROPN": 1.0}, "country": {"PROPN": 1.0}, "continent": {"PROPN": 1.0}, "weekday": {"PROPN": 1.0}, "month": {"PROPN": 1.0},
-    "language": {"PROPN": 0.7, "ADJ": 0.3}, "script": {"ADJ": 0.75, "PROPN": 0.25}, "period": {"NOUN": 0.8, "ADV": 0.2},
-    "quarter": {"NOUN": 1.0}, "currency": {"ADJ": 1.0}, "coins": {"ADJ": 1.0}, "unit": {"NOUN": 1.0}, "ago": {"ADP": 1.0},
-    "number": {"NUM": 1.0}, "year": {"NUM": 1.0}, "time": {"NUM": 1.0}, "word": {"ADP": 1.0}, "and": {"CCONJ": 1.0}, "or": {"CCONJ": 1.0},
-    "comma": {"PUNCT": 1.0}, "colon": {"PUNCT": 1.0}, "to": {"PUNCT": 1.0},
-}
+    "city": {"PROPN": 1.0}, "country": {"PROPN": 1.0}, "continent": {"PROPN": 1.0},
+    "weekday": {"PROPN": 1.0}, "month": {"PROPN": 1.0},
+    "language": {"PROPN": 0.7, "ADJ": 0.3},
+    "script": {"ADJ": 0.75, "PROPN": 0.25}, "period": {"NOUN": 0.8, "ADV": 0.2},
+    "quarter": {"NOUN": 1.0}, "currency": {"ADJ": 1.0}, "coins": {"ADJ": 1.0},
+    "unit": {"NOUN": 1.0}, "ago": {"ADP": 1.0},
+    "number": {"NUM": 1.0}, "year": {"NUM": 1.0},
+    "time": {"NUM": 1.0}, "word": {"ADP": 1.0}, "and": {"CCONJ": 1.0}, "or": {"CCONJ": 1.0},
+    "comma": {"PUNCT": 1.0}, "colon": {"PUNCT": 1.0}, "to": {"PUNCT": 1.0}}
 ORDINAL = {"ADJ": 0.5, "NUM": 0.5}
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #93075626
@@ -105,8 +116,10 @@ def _time_nouns(code):
     patterns = words(code).patterns
     found = set()
     for unit, ways in patterns["relative"].items():
-        future, past = ({w for p in ways[way].values() for w in p.split()} for way in ("future", "past"))
-        durations = {w for style in patterns["units"][f"duration-{unit}"] for p in style.values() for w in p.split()}
+        future, past = ({w for p in ways[way].values() for w in p.split()}
+                        for way in ("future", "past"))
+        durations = {w for style in patterns["units"][f"duration-{unit}"] for p in style.values()
+                     for w in p.split()}
         found |= (future & past) | ((future | past) & durations)
     return frozenset(w for w in found if "{" not in w)
 
@@ -115,7 +128,9 @@ def _word_class(lang, word, kind, piece):
     "Distribution over the word classes of a word in a piece of a kind"
     if not any(c.isalnum() for c in word): return {"SYM" if kind == "unit" else "PUNCT": 1.0}
     if any(c.isdigit() for c in word): return ORDINAL if kind == "quarter" else {"NUM": 1.0}
-    if kind in ("currency", "coins") and (word in _coin_heads(lang.code) or " " not in piece.strip()): return {"NOUN": 1.0}
+    if kind in ("currency", "coins") and (word in _coin_heads(lang.code)
+                                          or " " not in piece.strip()):
+        return {"NOUN": 1.0}
     if kind == "ago" and word in _time_nouns(lang.code): return {"NOUN": 1.0}
     if kind == "word" and not lang.spaced: return {"NOUN": 1.0}
     return WORD_CLASSES[kind]
@@ -128,7 +143,8 @@ def word_classes(
     piece: str,  # Text of its piece
 ) -> dict: # Tag -> probability
     "Word classes of a word, a mean over the meanings of its piece"
-    return _mean([_word_class(lang, word, k.removeprefix("date:"), piece) for k in kinds_of(lang, piece, kind)])
+    return _mean([_word_class(lang, word, k.removeprefix("date:"), piece)
+                  for k in kinds_of(lang, piece, kind)])
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #4e75f4c8
 def draw_tags(
@@ -153,12 +169,15 @@ def write_word_classes(
     found, pieces = _written(plan, lang)
     tables = [word_classes(lang, word, kind, pieces[i][0]) for word, kind, i in found]
     posterior = [[table.get(label, 0.0) for label in labels] for table in tables]
-    return dict(tokens=[word for word, _, _ in found], tags=draw_tags(posterior, [i for _, _, i in found], plan), posterior=posterior)
+    return dict(tokens=[word for word, _, _ in found],
+                tags=draw_tags(posterior, [i for _, _, i in found], plan), posterior=posterior)
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #479eaa91
 ENTITIES = ("O", "B-LOC", "I-LOC", "B-LANG", "I-LANG", "B-CUR", "I-CUR", "B-DATE", "I-DATE")
-ENTITY_TYPES = {"city": ("LOC", 1.0), "country": ("LOC", 1.0), "continent": ("LOC", 1.0), "language": ("LANG", 1.0), "script": ("LANG", 0.7),
-                "currency": ("CUR", 1.0), "coins": ("CUR", 0.7), "weekday": ("DATE", 1.0), "month": ("DATE", 1.0),
+ENTITY_TYPES = {"city": ("LOC", 1.0), "country": ("LOC", 1.0),
+                "continent": ("LOC", 1.0), "language": ("LANG", 1.0), "script": ("LANG", 0.7),
+                "currency": ("CUR", 1.0),
+                "coins": ("CUR", 0.7), "weekday": ("DATE", 1.0), "month": ("DATE", 1.0),
                 "quarter": ("DATE", 0.6), "date": ("DATE", 1.0)}
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #a4a8639d
@@ -191,28 +210,36 @@ def write_entities(
     tags, posterior = [], []
     for n, ((_, kind, i), place) in enumerate(zip(found, places)):
         table = _entity_types(lang, kind, pieces[i][0])
-        names = {t: f"{'I' if n and places[n - 1] == place else 'B'}-{t}" if t else "O" for t in table}
+        names = {t: f"{'I' if n and places[n - 1] == place else 'B'}-{t}" if t else "O"
+                 for t in table}
         drawn = list(table)[pick(list(table.values()), Random(f"{plan.chance} {place}").random())]
         tags.append(labels.index(names[drawn]))
         posterior.append([sum(table[t] for t in table if names[t] == label) for label in labels])
     return dict(tokens=[word for word, _, _ in found], tags=tags, posterior=posterior)
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #affb10b4
-BASES = {"city": {"NP": 1.0}, "country": {"NP": 1.0}, "continent": {"NP": 1.0}, "weekday": {"NP[t]": 0.8, "S\\S": 0.2}, "month": {"NP[t]": 1.0},
-         "quarter": {"NP[t]": 1.0}, "language": {"N": 0.7, "N/N": 0.3}, "script": {"N/N": 0.8, "N": 0.2}, "period": {"S\\S": 0.7, "NP[t]": 0.3},
-         "currency": {"N[c]": 1.0}, "coins": {"N[c]": 1.0}, "unit": {"N": 1.0}, "time": {"NP[t]": 0.6, "S\\S": 0.4}}
-FRAMES = {"alone": "{}", "open": "{0}/{0}", "joined": "{0}\\{0}", "key": "S/{}", "value": "{}\\S", "from": "{}/PP", "to": "PP[{}]",
+BASES = {"city": {"NP": 1.0}, "country": {"NP": 1.0}, "continent": {"NP": 1.0},
+         "weekday": {"NP[t]": 0.8, "S\\S": 0.2}, "month": {"NP[t]": 1.0},
+         "quarter": {"NP[t]": 1.0}, "language": {"N": 0.7, "N/N": 0.3},
+         "script": {"N/N": 0.8, "N": 0.2}, "period": {"S\\S": 0.7, "NP[t]": 0.3},
+         "currency": {"N[c]": 1.0}, "coins": {"N[c]": 1.0}, "unit": {"N": 1.0},
+         "time": {"NP[t]": 0.6, "S\\S": 0.4}}
+FRAMES = {"alone": "{}", "open": "{0}/{0}", "joined": "{0}\\{0}", "key": "S/{}",
+          "value": "{}\\S", "from": "{}/PP", "to": "PP[{}]",
           "joins": "({0}\\{0})/{0}"}
-OTHER_TAGS = ("N/N", "(N/N)/(N/N)", ",", ":", ".", "(NP\\NP)/NP", "N/N[num]", "(S\\S)/NP", "PP", "(S\\S)\\NP", "NP\\NP")
+OTHER_TAGS = ("N/N", "(N/N)/(N/N)", ",", ":", ".", "(NP\\NP)/NP", "N/N[num]", "(S\\S)/NP", "PP",
+              "(S\\S)\\NP", "NP\\NP")
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #39b592ad
 def _framed(frame, base):
     "A base in a frame, in brackets where it needs them"
-    return FRAMES[frame].format(f"({base})" if frame not in ("alone", "to") and set(base) & set("/\\") else base)
+    return FRAMES[frame].format(f"({base})" if frame not in ("alone", "to")
+                                and set(base) & set("/\\") else base)
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #64eade44
 SUPERTAGS = tuple(dict.fromkeys(OTHER_TAGS + tuple(
-    _framed(frame, base) for frame in FRAMES for base in ("NP", "NP[t]", "N", "N/N", "N[c]", "S\\S"))))
+    _framed(frame, base) for frame in FRAMES
+    for base in ("NP", "NP[t]", "N", "N/N", "N[c]", "S\\S"))))
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #a5bff320
 def _frame(pieces, i):
@@ -226,11 +253,18 @@ def _frame(pieces, i):
 def _supertag(found, pieces, n):
     "Distribution over the supertags of word `n` of an English sentence"
     word, kind, i = found[n]
-    if not any(c.isalnum() for c in word): return {{".": ".", "to": "(NP\\NP)/NP", "colon": ":"}.get(word if word == "." else kind, ","): 1.0}
-    if kind in ("and", "or"): return {_framed("joins", max(BASES[pieces[i + 1][1]].items(), key=lambda pair: pair[1])[0]): 1.0}
+    if not any(c.isalnum() for c in word):
+        return {{".": ".", "to": "(NP\\NP)/NP", "colon": ":"}
+                .get(word if word == "." else kind, ","): 1.0}
+    if kind in ("and", "or"):
+        return {_framed("joins", max(BASES[pieces[i + 1][1]].items(), key=lambda pair: pair[1])[0]):
+                1.0}
     if kind == "number": return {"N/N[num]": 1.0}
-    if kind == "ago": return {"in": {"(S\\S)/NP": 0.75, "PP": 0.25}, "ago": {"(S\\S)\\NP": 0.75, "NP\\NP": 0.25}}.get(word, {"NP": 1.0})
-    if n + 1 < len(found) and found[n + 1][2] == i: return {"(N/N)/(N/N)" if kind in ("currency", "coins") else "N/N": 1.0}
+    if kind == "ago":
+        return {"in": {"(S\\S)/NP": 0.75, "PP": 0.25},
+                "ago": {"(S\\S)\\NP": 0.75, "NP\\NP": 0.25}}.get(word, {"NP": 1.0})
+    if n + 1 < len(found) and found[n + 1][2] == i:
+        return {"(N/N)/(N/N)" if kind in ("currency", "coins") else "N/N": 1.0}
     return {_framed(_frame(pieces, i), base): p for base, p in BASES[kind].items()}
 
 # %% ../../../nbs/data/embedded/03_tags.ipynb #dc6ee823
@@ -242,4 +276,5 @@ def write_supertags(
     found, pieces = _written(plan, lang)
     tables = [_supertag(found, pieces, n) for n in range(len(found))]
     posterior = [[table.get(label, 0.0) for label in SUPERTAGS] for table in tables]
-    return dict(tokens=[word for word, _, _ in found], tags=draw_tags(posterior, [i for _, _, i in found], plan), posterior=posterior)
+    return dict(tokens=[word for word, _, _ in found],
+                tags=draw_tags(posterior, [i for _, _, i in found], plan), posterior=posterior)

@@ -22,34 +22,38 @@ FOLDER = Path(str(files("xitcal"))) / "assets" / "embedded"
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #2cb7f60b
 @cache
-def tables() -> dict: # `babel`, `cldr` (versions), `world` (facts without language), `languages` (names and patterns by code)
+def tables() -> dict: # `babel` and `cldr` (versions), `world` (facts), `languages` (names)
     "The CLDR tables that ship with the package"
     return json.loads(gzip.decompress((FOLDER / "cldr.json.gz").read_bytes()))
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #a9583881
 TOPICS = {
-    "place": ("city", "country", "continent"), "calendar": ("month", "quarter", "weekday", "date", "month_day"),
-    "language": ("language", "script"), "currency": ("currency", "money"), "day": ("period", "time"),
-    "amount": ("amount",), "ago": ("ago",),
-}
+    "place": ("city", "country", "continent"),
+    "calendar": ("month", "quarter", "weekday", "date", "month_day"),
+    "language": ("language", "script"),
+    "currency": ("currency", "money"), "day": ("period", "time"),
+    "amount": ("amount",), "ago": ("ago",)}
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #f08d0eab
 TOPIC_OF = {field: topic for topic, fields in TOPICS.items() for field in fields}
-NAMED = ("city", "country", "continent", "currency", "language", "script", "weekday", "month", "quarter", "period")
+NAMED = ("city", "country", "continent", "currency", "language", "script", "weekday", "month",
+         "quarter", "period")
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #c85f7a50
 @cache
 def values(
     field: str, # One of `NAMED`
-) -> tuple: # Country codes for places, ISO codes, or numbers (weekdays from Monday = 0, months from 1)
+) -> tuple: # Codes of countries, ISO codes, or numbers (Monday = 0, January = 1)
     "All values of a field that is a name; another field raises `XitcalError`"
     names = tables()["languages"]["en"]["names"]
     listed = names[check_name(field, NAMED, "field")]
     return tuple(int(v) if v.isdigit() and field != "continent" else v for v in listed)
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #4ded3c98
-LENGTHS = ("duration-minute", "duration-hour", "duration-day", "duration-week", "duration-month", "duration-year")
-UNITS = LENGTHS + ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter", "temperature-celsius")
+LENGTHS = ("duration-minute", "duration-hour", "duration-day", "duration-week", "duration-month",
+           "duration-year")
+UNITS = (LENGTHS + ("length-kilometer", "length-meter", "mass-kilogram", "volume-liter",
+                    "temperature-celsius"))
 NEW_UNITS = ("speed-kilometer-per-hour", "area-square-meter")
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #147e27d6
@@ -65,11 +69,14 @@ def _place(rng, new):
 # %% ../../../nbs/data/embedded/00_world.ipynb #a44a0425
 def _composed(field, rng, new):
     "A value of a field that is no name"
-    if field == "date": return rng.randint(1990, 2039), rng.randint(1, 12), rng.randint(1, 28), rng.randrange(7)
+    if field == "date":
+        return rng.randint(1990, 2039), rng.randint(1, 12), rng.randint(1, 28), rng.randrange(7)
     if field == "month_day": return rng.randint(1, 12), rng.randint(1, 28)
     if field == "time": return rng.randrange(24), rng.choice((0, 15, 30, 45))
     if field == "money": return rng.randint(2, 99), rng.choice(values("currency"))
-    if field == "ago": return rng.randint(2, 11), rng.choice(("hour", "day", "week", "month", "year")), rng.choice(("future", "past"))
+    if field == "ago":
+        return (rng.randint(2, 11), rng.choice(("hour", "day", "week", "month", "year")),
+                rng.choice(("future", "past")))
     return rng.randint(2, 60), rng.choice(NEW_UNITS if new and rng.random() < 0.3 else UNITS)
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #e0d77cc4
@@ -98,7 +105,8 @@ def is_seen(
 ) -> bool: # False if a country or a unit is one that training never sees
     "Whether all parts of `facts` may occur in training"
     plain = [p for fact in facts for p in parts(fact)]
-    return not any(v in NEW_COUNTRIES if f in ("city", "country") else f == "amount" and v[1] in NEW_UNITS for f, v in plain)
+    return not any(v in NEW_COUNTRIES if f in ("city", "country") else f == "amount"
+                   and v[1] in NEW_UNITS for f, v in plain)
 
 # %% ../../../nbs/data/embedded/00_world.ipynb #0fa0ceec
 @cache
@@ -140,4 +148,5 @@ def split_of(
 ) -> str: # "train", "validation", "calibration" or "test"
     "The split that a record belongs to: 60, 10, 10 and 20 % of all records"
     share = crc32(repr(sorted(map(repr, facts))).encode()) % 10
-    return "train" if share < 6 else "validation" if share < 7 else "calibration" if share < 8 else "test"
+    return ("train" if share < 6 else "validation" if share < 7 else "calibration" if share < 8
+            else "test")

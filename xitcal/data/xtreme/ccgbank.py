@@ -16,13 +16,14 @@ from .schemas import tag_rows, text_lines
 from .sources import Source
 
 # %% ../../../nbs/data/xtreme/04_ccgbank.ipynb #fef0bc35
-NO_CCG = ("Task ccg has no data: CCGbank is licensed (Linguistic Data Consortium, LDC2005T13) and cannot be downloaded; put its AUTO folder into "
-          "a folder as ccg/AUTO, or ccg/ccg.train, ccg/ccg.dev and ccg/ccg.test (tokens, a tab, tags), and name that folder with --data.")
+NO_CCG = ("Task ccg has no data: CCGbank is licensed (Linguistic Data Consortium, LDC2005T13) and "
+          "cannot be downloaded; put its AUTO folder into a folder as ccg/AUTO, or ccg/ccg.train, "
+          "ccg/ccg.dev and ccg/ccg.test (tokens, a tab, tags), and name that folder with --data.")
 
 # %% ../../../nbs/data/xtreme/04_ccgbank.ipynb #5336038c
 def derivation_words(
     line: str, # A line of an AUTO file
-) -> tuple[list[str], list[str]]: # Words and their categories; both empty for a line that is no derivation
+) -> tuple[list[str], list[str]]: # Words and categories; empty for a line without a derivation
     "Words and supertags of a derivation"
     leaves = [leaf.split() for leaf in re.findall(r"<L ([^>]*)>", line)]
     return [leaf[3] for leaf in leaves], [leaf[0] for leaf in leaves]
@@ -51,11 +52,15 @@ def _records(path):
     found = []
     try:
         for line in text_lines(path):
-            words, tags = derivation_words(line) if path.suffix == ".auto" else (part.split(" ") for part in line.split("\t")) if line.strip() else ([], [])
+            words, tags = (derivation_words(line) if path.suffix == ".auto"
+                           else (part.split(" ") for part in line.split("\t")) if line.strip()
+                           else ([], []))
             found.append(dict(tokens=words, tags=tags))
     except (ValueError, IndexError) as error:
-        what = "a derivation as in CCGbank's AUTO files" if path.suffix == ".auto" else "tokens, a tab and tags, in UTF-8"
-        raise XitcalError(f"line {len(found) + 1} of {str(path)!r} is not {what} ({error}); put the line right or take the folder ccg away.") from None
+        what = ("a derivation as in CCGbank's AUTO files" if path.suffix == ".auto"
+                else "tokens, a tab and tags, in UTF-8")
+        raise XitcalError(f"line {len(found) + 1} of {str(path)!r} is not {what} ({error}); "
+                          "put the line right or take the folder ccg away.") from None
     return [record for record in found if record["tokens"]]
 
 # %% ../../../nbs/data/xtreme/04_ccgbank.ipynb #bf8e10c2
@@ -70,7 +75,8 @@ def read_ccg(
 @lru_cache(maxsize=4)
 def _supertags(files: tuple[Path, ...], sizes: tuple[int, ...]) -> tuple[str, ...]:
     "Supertags of files in order of first sight; their sizes tell changed files apart"
-    return tuple(dict.fromkeys(t for f in files for record in read_ccg([f]) for t in record["tags"]))
+    return tuple(dict.fromkeys(t for f in files for record in read_ccg([f])
+                               for t in record["tags"]))
 
 # %% ../../../nbs/data/xtreme/04_ccgbank.ipynb #9dca420c
 def supertags(
@@ -79,14 +85,19 @@ def supertags(
     "Supertags of the user's CCGbank"
     ids = root / "ccg" / "tags_to_id.json"
     if ids.exists():
-        try: return tuple(sorted(order := json.loads(ids.read_text(encoding="utf-8")), key=order.get))
+        try:
+            return tuple(sorted(order := json.loads(ids.read_text(encoding="utf-8")),
+                                key=order.get))
         except (ValueError, TypeError, AttributeError) as error:
-            raise XitcalError(f"Task ccg: {str(ids)!r} is not a JSON object of supertags and numbers ({error}); "
-                              "take it away, and the tags are read off the sentences.") from None
+            raise XitcalError(f"Task ccg: {str(ids)!r} is not a JSON object of supertags "
+                              f"and numbers ({error}); take it away, "
+                              "and the tags are read off the sentences.") from None
     files = tuple(f for split in SECTIONS for f in ccg_files(root, split))
     try: return _supertags(files, tuple(f.stat().st_size for f in files))
     except XitcalError as error: raise XitcalError(f"Task ccg: {error}") from None
 
 # %% ../../../nbs/data/xtreme/04_ccgbank.ipynb #7af2a793
-CCG = Source("", (), {"train": "train", "validation": "dev[:50%]", "calibration": "dev[50%:]", "test": "test"}, tag_rows,
-             dict(tokens="list[string]", tags="list[string]"), reader=read_ccg, find=ccg_files, note="licensed; sections as in jiant")
+CCG = Source("", (), {"train": "train", "validation": "dev[:50%]",
+                      "calibration": "dev[50%:]", "test": "test"}, tag_rows,
+             dict(tokens="list[string]", tags="list[string]"), reader=read_ccg, find=ccg_files,
+             note="licensed; sections as in jiant")

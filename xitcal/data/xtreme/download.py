@@ -15,7 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import httpx
 
 from ...core.hub import hub_fault
-from .reading import NotFound, Part, check_columns, check_count, missing_parts, read_table
+from .reading import (NotFound, Part, check_columns, check_count, missing_parts,
+                                        read_table)
 from .sources import Source
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #0c85c31f
@@ -30,7 +31,8 @@ def patterns(
 # %% ../../../nbs/data/xtreme/03_download.ipynb #efc0a00f
 def _snapshot(source: Source, wanted: list[str], offline: bool) -> Path:
     "Folder of the snapshot that holds the files"
-    return Path(snapshot_download(source.at, repo_type="dataset", revision=source.revision, allow_patterns=wanted, local_files_only=offline))
+    return Path(snapshot_download(source.at, repo_type="dataset", revision=source.revision,
+                                  allow_patterns=wanted, local_files_only=offline))
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #2eaa687d
 def _matching(folder: Path, wanted: list[str]) -> list[Path]:
@@ -38,7 +40,8 @@ def _matching(folder: Path, wanted: list[str]) -> list[Path]:
     return next((found for pattern in wanted if (found := sorted(folder.glob(pattern)))), [])
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #79c96cf9
-def _short(revision: str) -> str: return revision[:8] if re.fullmatch("[0-9a-f]{40}", revision) else revision
+def _short(revision: str) -> str:
+    return revision[:8] if re.fullmatch("[0-9a-f]{40}", revision) else revision
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #2d0816c1
 def hub_sentence(
@@ -47,25 +50,33 @@ def hub_sentence(
 ) -> str: # What is wrong and what to do
     "An error at a data set of the hub in one sentence"
     name, own = f"{source.at} at {_short(source.revision)}", "give files of your own with --data"
-    if found := hub_fault(LocalEntryNotFoundError("") if constants.HF_HUB_OFFLINE else error, source.at, name, own, "datasets/"): return found
+    if found := hub_fault(LocalEntryNotFoundError("") if constants.HF_HUB_OFFLINE else error,
+                          source.at, name, own, "datasets/"):
+        return found
     said, cause = [], error
-    while cause is not None: said.append(str(cause).strip()); cause = cause.__cause__ or cause.__context__
+    while cause is not None:
+        said.append(str(cause).strip())
+        cause = cause.__cause__ or cause.__context__
     reason = next(filter(None, reversed(said)), type(error).__name__).splitlines()[0]
     return f"{name} cannot be loaded from {constants.ENDPOINT} ({reason}); run it again, or {own}."
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #e1daa42d
-_MINUTE, _SILENT = 60, {} # by endpoint and repository ("" for all): when it did not answer, and the error
+# by endpoint and repository ("" for all): when it did not answer, and the error
+_MINUTE, _SILENT = 60, {}
 
 def _silence(error: Exception, source: Source) -> None:
     "Remember an endpoint that cannot be reached, or a repository that was too slow"
     cause, chain = error, []
     while cause is not None: chain.append(cause); cause = cause.__cause__ or cause.__context__
-    if any(isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout)) for e in chain): _SILENT[constants.ENDPOINT, ""] = time.monotonic(), error
-    elif any(isinstance(e, httpx.TimeoutException) for e in chain): _SILENT[constants.ENDPOINT, source.at] = time.monotonic(), error
+    if any(isinstance(e, (httpx.ConnectError, httpx.ConnectTimeout)) for e in chain):
+        _SILENT[constants.ENDPOINT, ""] = time.monotonic(), error
+    elif any(isinstance(e, httpx.TimeoutException) for e in chain):
+        _SILENT[constants.ENDPOINT, source.at] = time.monotonic(), error
 
 def _silent(source: Source) -> Exception|None:
     "The error of the last minute that a source would meet again; None where it is to be asked"
-    recent = (_SILENT[key] for key in ((constants.ENDPOINT, ""), (constants.ENDPOINT, source.at)) if key in _SILENT)
+    recent = (_SILENT[key] for key in ((constants.ENDPOINT, ""), (constants.ENDPOINT, source.at))
+              if key in _SILENT)
     return next((error for when, error in recent if time.monotonic() - when < _MINUTE), None)
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #a4f559a5
@@ -75,19 +86,25 @@ def hub_files(
     code: str,      # Language
     where: str,     # Named in the error
 ) -> tuple[list[Path], str]: # Files on this machine, and the commit they are of
-    "Files of one split in one language, downloaded unless they are in the cache; `NotFound` where they are not to be had"
+    """Files of one split in one language, downloaded unless they are in the cache;
+    `NotFound` where they are not to be had"""
     wanted = patterns(source, raw, code)
     try: folder = _snapshot(source, wanted, True)
     except (LocalEntryNotFoundError, ValueError, OSError): folder = None
     if folder is None or not (there := _matching(folder, wanted)) or missing_parts(there):
         if error := _silent(source): raise NotFound(f"{where}: {hub_sentence(error, source)}")
         try: folder = _snapshot(source, wanted, False)
-        except (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        except (HfHubHTTPError, httpx.HTTPError, LocalEntryNotFoundError, OSError,
+                ValueError) as error:
             _silence(error, source)
             raise NotFound(f"{where}: {hub_sentence(error, source)}") from None
     found = _matching(folder, wanted)
-    if not found and constants.HF_HUB_OFFLINE: raise NotFound(f"{where}: {hub_sentence(LocalEntryNotFoundError('not in the cache'), source)}")
-    if not found: raise NotFound(f"{where}: {source.at} has no file {' or '.join(wanted)} any more; give files of your own with --data.")
+    if not found and constants.HF_HUB_OFFLINE:
+        raise NotFound(f"{where}: "
+                       f"{hub_sentence(LocalEntryNotFoundError('not in the cache'), source)}")
+    if not found:
+        raise NotFound(f"{where}: {source.at} has no file {' or '.join(wanted)} any more; "
+                       "give files of your own with --data.")
     return found, folder.name
 
 # %% ../../../nbs/data/xtreme/03_download.ipynb #0a493707

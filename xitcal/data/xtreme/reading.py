@@ -47,7 +47,8 @@ def _json_lines(path: Path) -> list[dict]:
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #5b2d898e
 def _parts_of(path: Path) -> tuple[str, int, int]|None:
-    "Beginning, number and total of a file whose name counts its parts, as in train-00000-of-00002.parquet"
+    """Beginning, number and total of a file whose name counts its parts,
+    as in train-00000-of-00002.parquet"""
     found = re.match(r"(.*-)(\d{5})-of-(\d{5})\D", path.name)
     return found and (str(path.parent / found[1]), int(found[2]), int(found[3]))
 
@@ -57,8 +58,10 @@ def missing_parts(
 ) -> list[str]: # Such as "train-00001-of-00002"; empty when all are there
     "Files that others among them count as parts of the same split and that are not there"
     there = {found for p in paths if (found := _parts_of(p))}
-    wanted = [(start, i, total) for start, total in sorted({(s, n) for s, _, n in there}) for i in range(total)]
-    return [f"{Path(start).name}{i:05d}-of-{total:05d}" for start, i, total in wanted if (start, i, total) not in there]
+    wanted = [(start, i, total) for start, total in sorted({(s, n) for s, _, n in there})
+              for i in range(total)]
+    return [f"{Path(start).name}{i:05d}-of-{total:05d}"
+            for start, i, total in wanted if (start, i, total) not in there]
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #b29f56b2
 def type_name(
@@ -68,8 +71,10 @@ def type_name(
     if pa.types.is_integer(type): return "int"
     if pa.types.is_floating(type): return "float"
     if pa.types.is_string(type) or pa.types.is_large_string(type): return "string"
-    if pa.types.is_list(type) or pa.types.is_large_list(type): return f"list[{type_name(type.value_type)}]"
-    if pa.types.is_struct(type): return f"struct[{','.join(sorted(f'{f.name}:{type_name(f.type)}' for f in type))}]"
+    if pa.types.is_list(type) or pa.types.is_large_list(type):
+        return f"list[{type_name(type.value_type)}]"
+    if pa.types.is_struct(type):
+        return f"struct[{','.join(sorted(f'{f.name}:{type_name(f.type)}' for f in type))}]"
     return str(type)
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #000fadc3
@@ -79,8 +84,10 @@ def fits(
 ) -> bool:
     "Whether a column of a type can be what is declared"
     if pa.types.is_null(type) or type_name(type) in wanted.split("|"): return True
-    inner = [w.partition("[")[2][:-1] for w in wanted.split("|") if w.startswith(type_name(type).partition("[")[0] + "[")]
-    if pa.types.is_list(type) or pa.types.is_large_list(type): return any(fits(type.value_type, w) for w in inner)
+    inner = [w.partition("[")[2][:-1] for w in wanted.split("|")
+             if w.startswith(type_name(type).partition("[")[0] + "[")]
+    if pa.types.is_list(type) or pa.types.is_large_list(type):
+        return any(fits(type.value_type, w) for w in inner)
     if not pa.types.is_struct(type) or not inner: return False
     parts = dict(part.split(":") for part in inner[0].split(","))
     return parts.keys() == {f.name for f in type} and all(fits(f.type, parts[f.name]) for f in type)
@@ -90,35 +97,42 @@ def _alternatives(wanted): return wanted.replace("|", " or ")
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #f360b774
 def _mend(source: Source) -> str:
     "What to do about a file"
-    return "delete it and load it again" if source.at else "put it right, or take it out of the folder"
+    return ("delete it and load it again" if source.at
+            else "put it right, or take it out of the folder")
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #f93a581c
 def _reason(error: Exception) -> str:
     "What an error of a library says, in a few words"
-    if isinstance(error, UnicodeDecodeError): return f"no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"no UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
     if isinstance(error, KeyError): return f"{error.args[0]!r} is missing"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #b1b811d4
 def _own_table(path: Path, records: list[dict], source: Source) -> pa.Table:
-    "Records as a table; `XitcalError` names the first that is of another type than declared where they cannot be one"
+    """Records as a table; `XitcalError` names the first that is of another type than declared where
+    they cannot be one"""
     try: return pa.Table.from_pylist(records)
     except (pa.ArrowException, TypeError, AttributeError):
         for i, record in enumerate(records):
-            if not isinstance(record, dict): raise XitcalError(f"record {i} of {str(path)!r} is no object with columns; {_mend(source)}.") from None
+            if not isinstance(record, dict):
+                raise XitcalError(f"record {i} of {str(path)!r} is no object with columns; "
+                                  f"{_mend(source)}.") from None
             for name in source.columns:
                 try: found = pa.array([record.get(name)]).type
                 except pa.ArrowException: found = None
                 if found is None or not fits(found, source.columns[name]):
                     what = "values of several types" if found is None else type_name(found)
-                    raise XitcalError(f"column {name!r} of record {i} of {str(path)!r} holds {what}, not {_alternatives(source.columns[name])}; "
+                    raise XitcalError(f"column {name!r} of record {i} of {str(path)!r} "
+                                      f"holds {what}, not {_alternatives(source.columns[name])}; "
                                       f"{_mend(source)}.") from None
         raise
 
 def _table(paths: list[Path], source: Source, code: str) -> pa.Table:
     "Records of files that belong together"
     if source.reader: return _own_table(paths[0], list(source.reader(paths, code)), source)
-    return pq.read_table(paths[0]) if paths[0].suffix == ".parquet" else _own_table(paths[0], _json_lines(paths[0]), source)
+    return (pq.read_table(paths[0]) if paths[0].suffix == ".parquet"
+            else _own_table(paths[0], _json_lines(paths[0]), source))
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #3941f908
 def read_table(
@@ -127,18 +141,24 @@ def read_table(
     code: str,             # Language
     where: str,            # Named in the error
 ) -> pa.Table: # All records
-    "Records of files; `WrongSchema` names a damaged file, or a record that is unlike the others, `NotFound` a file that is missing beside others"
+    """Records of files; `WrongSchema` names a damaged file, or a record that is unlike the others,
+    `NotFound` a file that is missing beside others"""
     if gone := missing_parts(paths):
-        raise NotFound(f"{where}: the file {gone[0]} is missing beside {Path(paths[0]).name!r}, so this copy is only a part; load it again.")
+        raise NotFound(f"{where}: the file {gone[0]} is missing beside {Path(paths[0]).name!r}, "
+                       "so this copy is only a part; load it again.")
     tables = []
     for path in [paths] if source.reader else [[p] for p in paths]:
         try: tables.append(_table(path, source, code))
         except XitcalError as error: raise WrongSchema(f"{where}: {error}") from None
         except FileNotFoundError as error:
-            raise WrongSchema(f"{where}: the file {str(error.filename)!r} is missing beside {path[0].name!r}; put it there.") from None
-        except (pa.ArrowException, csv.Error, OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise WrongSchema(f"{where}: the file {str(path[0])!r} is damaged or no such file as expected ({_reason(error)}); {_mend(source)}.") from None
-    if not any(t.num_columns for t in tables): raise WrongSchema(f"{where}: the file {str(paths[0])!r} has no records; {_mend(source)}.")
+            raise WrongSchema(f"{where}: the file {str(error.filename)!r} is missing beside "
+                              f"{path[0].name!r}; put it there.") from None
+        except (pa.ArrowException, csv.Error, OSError, EOFError, ValueError, KeyError, TypeError,
+                IndexError, AttributeError) as error:
+            raise WrongSchema(f"{where}: the file {str(path[0])!r} is damaged or no such file as "
+                              f"expected ({_reason(error)}); {_mend(source)}.") from None
+    if not any(t.num_columns for t in tables):
+        raise WrongSchema(f"{where}: the file {str(paths[0])!r} has no records; {_mend(source)}.")
     return pa.concat_tables(tables, promote_options="permissive")
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #1820c4d9
@@ -156,9 +176,11 @@ def check_columns(
     "Raise `WrongSchema` for a column that is missing or of another type"
     for name, wanted in source.columns.items():
         if name not in table.column_names:
-            raise WrongSchema(f"{where}: column {name!r} is missing; there are {', '.join(table.column_names)}. {_changed(source)}")
+            raise WrongSchema(f"{where}: column {name!r} is missing; "
+                              f"there are {', '.join(table.column_names)}. {_changed(source)}")
         if not fits(found := table.schema.field(name).type, wanted):
-            raise WrongSchema(f"{where}: column {name!r} holds {type_name(found)}, not {_alternatives(wanted)}. {_changed(source)}")
+            raise WrongSchema(f"{where}: column {name!r} holds {type_name(found)}, "
+                              f"not {_alternatives(wanted)}. {_changed(source)}")
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #ed6e8632
 def stored_names(
@@ -175,15 +197,17 @@ def label_names(
     table: pa.Table, # Records
     source: Source,  # What it should look like
     where: str,      # Named in the error
-) -> tuple[str, ...]: # Names of the labels of this table, in the order of their ids; empty for a source without
+) -> tuple[str, ...]: # Names of the table's labels in the order of their ids; perhaps none
     "The names of a table's labels; `WrongSchema` when they are other than declared"
     for column, names in source.labels.items():
         found, kind = stored_names(table.schema, column), type_name(table.schema.field(column).type)
         if found and kind == "int" and [n.lower() for n in found] != [n.lower() for n in names]:
-            raise WrongSchema(f"{where}: labels are {', '.join(found)}, in this order, not {', '.join(names)}; the copy has changed: use an earlier "
-                              "revision of it or files of your own (--data).")
+            raise WrongSchema(f"{where}: labels are {', '.join(found)}, "
+                              f"in this order, not {', '.join(names)}; the copy has changed: "
+                              "use an earlier revision of it or files of your own (--data).")
         if not found and source.numbers_need_names and kind == "list[int]":
-            raise WrongSchema(f"{where}: column {column!r} holds numbers without names, so what they mean is not known; use files of your own (--data).")
+            raise WrongSchema(f"{where}: column {column!r} holds numbers without names, "
+                              "so what they mean is not known; use files of your own (--data).")
         return found or names
     return ()
 
@@ -195,7 +219,9 @@ def held_items(
     raw: str,        # The source's name of the split
 ) -> dict[str, tuple[int, int|None]]: # How many there are and how many are declared, by column
     "Items of the columns of lists whose number the source declares"
-    def items(column): return 0 if pa.types.is_null(table.schema.field(column).type) else pc.sum(pc.list_value_length(table[column])).as_py() or 0
+    def items(column):
+        return (0 if pa.types.is_null(table.schema.field(column).type)
+                else pc.sum(pc.list_value_length(table[column])).as_py() or 0)
     return {column: (items(column), source.count(code, raw, column)) for column in source.lengths}
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #5dbd0607
@@ -206,12 +232,16 @@ def check_count(
     raw: str,        # The source's name of the split
     where: str,      # Named in the error
 ) -> None:
-    "Raise `XitcalError` when there are more or fewer records, or items of a column of lists, than expected"
-    held = {f"items in column {column!r}": pair for column, pair in held_items(table, source, code, raw).items()}
-    for what, (found, expected) in {"records": (len(table), source.count(code, raw)), **held}.items():
+    """Raise `XitcalError` when there are more or fewer records,
+    or items of a column of lists, than expected"""
+    held = {f"items in column {column!r}": pair
+            for column, pair in held_items(table, source, code, raw).items()}
+    for what, (found, expected) in {"records": (len(table), source.count(code, raw)),
+                                    **held}.items():
         if expected not in (None, found) and os.environ.get("XITCAL_COUNTS", "") != "off":
-            raise XitcalError(f"{where}: {found:,} {what}, {expected:,} were expected, so this copy is not the published one; take another, or set "
-                              "XITCAL_COUNTS=off if it was reduced on purpose.")
+            raise XitcalError(f"{where}: {found:,} {what}, {expected:,} were expected, "
+                              "so this copy is not the published one; take another, "
+                              "or set XITCAL_COUNTS=off if it was reduced on purpose.")
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #9cc5cbf6
 @dataclass(frozen=True)
@@ -232,7 +262,8 @@ def _chosen(parts: list[Part], source: Source, split: str, code: str) -> list[tu
         index = np.arange(len(part.table))
         if source.only:
             column, prefixes = source.only
-            index = np.flatnonzero(pc.starts_with(part.table[column], pattern=prefixes[code]).to_numpy(zero_copy_only=False))
+            index = np.flatnonzero(pc.starts_with(part.table[column], pattern=prefixes[code])
+                                   .to_numpy(zero_copy_only=False))
         at += [(number, int(i)) for i in index]
     _, start, end = parse_split(source.splits[split])
     return at[int(len(at) * start):int(len(at) * end)]
@@ -253,33 +284,36 @@ def record_order(
 @dataclass
 class Tally:
     "What became of the records of a split in one language"
-    records: int = 0                                     # Records that were looked at; of a record that is two pools, its sentences
+    records: int = 0                         # Records that were seen; of two pools, their sentences
     whole: int = 0                                       # Records of the whole split in this copy
-    items: dict[str, tuple[int, int|None]] = field(default_factory=dict) # Items of columns of lists, as `held_items` gives them
+    items: dict[str, tuple[int, int|None]] = field(default_factory=dict) # As from `held_items`
     rows: int = 0                                        # Rows made of them
     left_out: Counter = field(default_factory=Counter)   # Records without a row, by reason
     repaired: Counter = field(default_factory=Counter)   # Records put right, by reason
     places: list[str] = field(default_factory=list)      # Where they are from
-    commits: list[str] = field(default_factory=list)     # Repositories among these, each with its commit in full
+    commits: list[str] = field(default_factory=list)  # Repositories among these, with their commits
     fault: str = ""                                      # The first record at fault, in a sentence
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #652d8c09
 def noted(
     suite,          # Any suite; one that reads sources has `tallies`
     make: Callable, # Loads rows of it
-) -> tuple: # What `make` returns, and notes: task, split, language, records, rows, faulty, unlabelled, repaired (by reason), fault (the first), places, commits
+) -> tuple: # What `make` returns, and notes: task, split, language, counts, fault, places, commits
     "Load rows, and say what became of the records that they were made of"
     before = dict(getattr(suite, "tallies", {}))
     made = make()
-    new = {key: tally for key, tally in getattr(suite, "tallies", {}).items() if before.get(key) is not tally}
-    return made, [dict(zip(("task", "split", "language"), key), records=t.records, rows=t.rows, faulty=t.left_out["at fault"],
-                       unlabelled=t.left_out["no gold label"], repaired=dict(t.repaired), fault=t.fault, places=t.places, commits=t.commits)
+    new = {key: tally for key, tally in getattr(suite, "tallies", {}).items()
+           if before.get(key) is not tally}
+    return made, [dict(zip(("task", "split", "language"), key), records=t.records, rows=t.rows,
+                       faulty=t.left_out["at fault"], unlabelled=t.left_out["no gold label"],
+                       repaired=dict(t.repaired), fault=t.fault, places=t.places, commits=t.commits)
                   for key, t in new.items()]
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #76069d31
 def _has_null(value) -> bool:
     "Whether a record holds a null anywhere"
-    if isinstance(value, (dict, list)): return any(map(_has_null, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, (dict, list)):
+        return any(map(_has_null, value.values() if isinstance(value, dict) else value))
     return value is None
 
 def _made(rows, record, where) -> list[dict]:
@@ -287,28 +321,37 @@ def _made(rows, record, where) -> list[dict]:
     try: return rows(record, where)
     except (TypeError, KeyError, AttributeError):
         if not _has_null(record): raise
-        raise Fault("a field is null: " + ", ".join(name for name, value in record.items() if _has_null(value))) from None
+        raise Fault("a field is null: " + ", ".join(name for name, value in record.items()
+                                                    if _has_null(value))) from None
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #7633b6c8
 def _lines(part: Part) -> list[int|None]:
-    "Line of each record in the sorted order that its source declares; equal values keep the order of the records"
+    """Line of each record in the sorted order that its source declares;
+    equal values keep the order of the records"""
     if not part.source.ranked: return [None] * len(part.table)
-    values = [v.strip() if isinstance(v, str) else v for v in part.table[part.source.ranked].to_pylist()]
-    return np.argsort(sorted(range(len(values)), key=lambda i: (values[i] is None, 0 if values[i] is None else values[i]))).tolist()
+    values = [v.strip() if isinstance(v, str) else v
+              for v in part.table[part.source.ranked].to_pylist()]
+    rank = lambda i: (values[i] is None, 0 if values[i] is None else values[i])
+    return np.argsort(sorted(range(len(values)), key=rank)).tolist()
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #931f4c8f
-def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally) -> Iterator[list[dict]]:
+def _mapped(parts: list[Part], order: list, task: Task, code: str,
+            tally: Tally) -> Iterator[list[dict]]:
     "The rows of each record in turn; a record at fault gives none and is counted"
-    names = [label_names(p.table, p.source, f"Task {task.name}, language {code}, {p.raw} of {p.place}") for p in parts]
+    names = [label_names(p.table, p.source,
+                         f"Task {task.name}, language {code}, {p.raw} of {p.place}") for p in parts]
     lines = [_lines(p) for p in parts]
     for at in range(0, len(order), 1000):
         block = order[at:at + 1000]
-        index = {n: pa.array([i for m, i in block if m == n], pa.int64()) for n in range(len(parts))}
-        taken = {n: iter(p.table.select(list(p.source.columns)).take(index[n]).to_pylist()) for n, p in enumerate(parts)}
+        index = {n: pa.array([i for m, i in block if m == n], pa.int64())
+                 for n in range(len(parts))}
+        taken = {n: iter(p.table.select(list(p.source.columns)).take(index[n]).to_pylist())
+                 for n, p in enumerate(parts)}
         for number, i in block:
             part = parts[number]
             tag = f"{part.source.name}-" if len({id(p.source) for p in parts}) > 1 else ""
-            where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}", tally.repaired, lines[number][i])
+            where = At(task, code, names[number], f"{task.name}-{tag}{part.raw}-{i}",
+                       tally.repaired, lines[number][i])
             try: made = _made(part.source.rows, next(taken[number]), where)
             except Fault as fault: made, where.parts, where.lost = [], 1, [str(fault)]
             else:
@@ -316,21 +359,26 @@ def _mapped(parts: list[Part], order: list, task: Task, code: str, tally: Tally)
             tally.records, tally.whole = tally.records + where.parts, tally.whole + where.parts - 1
             if where.lost:
                 tally.left_out["at fault"] += len(where.lost)
-                tally.fault = tally.fault or f"Task {task.name}, language {code}, record {i} of {part.raw} in {part.place}: {where.lost[0]}"
+                tally.fault = (tally.fault or f"Task {task.name}, language {code}, "
+                               f"record {i} of {part.raw} in {part.place}: {where.lost[0]}")
             yield made
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #c95cab32
-def _without_doubles(found: Iterable[tuple[dict, tuple[int, int]]], parts: list[Part], task: Task, code: str, tally: Tally) -> Iterator[dict]:
-    "Rows whose id no earlier one of its side has; each comes with the number of its part and its place there"
+def _without_doubles(found: Iterable[tuple[dict, tuple[int, int]]], parts: list[Part], task: Task,
+                     code: str, tally: Tally) -> Iterator[dict]:
+    """Rows whose id no earlier one of its side has;
+    each comes with the number of its part and its place there"""
     seen = {}
     for row, (number, i) in found:
         if (key := (row["example"], row.get("side"))) not in seen: yield row
         else:
             part, (other, first) = parts[number], seen[key]
-            twin = f"record {first}" + ("" if other == number else f" of {parts[other].raw} in {parts[other].place}")
+            twin = (f"record {first}" + ("" if other == number
+                                         else f" of {parts[other].raw} in {parts[other].place}"))
             tally.left_out["at fault"] += 1
-            tally.fault = tally.fault or (f"Task {task.name}, language {code}, record {i} of {part.raw} in {part.place}: example id {row['example']!r} "
-                                          f"occurs twice, the first time in {twin}")
+            tally.fault = tally.fault or (
+                f"Task {task.name}, language {code}, record {i} of {part.raw} in {part.place}: "
+                f"example id {row['example']!r} occurs twice, the first time in {twin}")
         seen.setdefault(key, (number, i))
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #615ef314
@@ -357,13 +405,16 @@ def _judge(tally: Tally, task: Task, split: str, code: str, sources: list[Source
     bad = tally.left_out["at fault"]
     if bad > TOLERATED * tally.records:
         more = f" ({bad} of {tally.records} records are at fault)" if bad > 1 else ""
-        raise XitcalError(f"{tally.fault}{more}; correct it there, or take another copy of the data (xitcal data check --task {task.name}).")
+        raise XitcalError(f"{tally.fault}{more}; correct it there, or take another copy of the "
+                          f"data (xitcal data check --task {task.name}).")
     if not tally.rows:
         apart = [s.gold.format(code=code) for s in sources if s.gold and split == "test"]
-        do = ("XTREME's download script takes them out of test files, so put the original files there, or " + f"{apart[0]} into the same folder" if apart
-              else "put files with labels there" if not any(s.at for s in sources) else "give files of your own with --data")
-        raise XitcalError(f"Task {task.name}, language {code}: none of the {tally.records} records for {split} in {', '.join(tally.places)} has a gold "
-                          f"label; {do}.")
+        do = ("XTREME's download script takes them out of test files, "
+              "so put the original files there, or " + f"{apart[0]} into the same folder" if apart
+              else "put files with labels there" if not any(s.at for s in sources)
+              else "give files of your own with --data")
+        raise XitcalError(f"Task {task.name}, language {code}: none of the {tally.records} records "
+                          f"for {split} in {', '.join(tally.places)} has a gold label; {do}.")
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #c32909e2
 def make_rows(
@@ -374,8 +425,10 @@ def make_rows(
     n: int|None = None,# Most rows; for retrieval, most queries
 ) -> tuple[Dataset, Tally]: # Rows as in `xitcal.data.rows`, and what became of the records
     "Rows of one split in one language; `XitcalError` names the first record at fault"
-    tally = Tally(places=list(dict.fromkeys(p.place for p in parts)), commits=list(dict.fromkeys(p.commit for p in parts if p.commit)),
-                  items={column: pair for p in parts for column, pair in held_items(p.table, p.source, code, p.raw).items()})
+    tally = Tally(places=list(dict.fromkeys(p.place for p in parts)),
+                  commits=list(dict.fromkeys(p.commit for p in parts if p.commit)),
+                  items={column: pair for p in parts
+                         for column, pair in held_items(p.table, p.source, code, p.raw).items()})
     order, rows = record_order(parts, split, code), []
     tally.whole = len(order)
     for made, at in zip(_mapped(parts, order, task, code, tally), order):
@@ -385,4 +438,5 @@ def make_rows(
     tally.rows = len(rows)
     _judge(tally, task, split, code, [p.source for p in parts])
     columns = FEATURES[task.kind]
-    return Dataset.from_list([{c: row.get(c) for c in columns} for row in limited(rows, n, split)], features=columns), tally
+    return (Dataset.from_list([{c: row.get(c) for c in columns} for row in limited(rows, n, split)],
+                              features=columns), tally)

@@ -26,10 +26,10 @@ FEATURES = {kind: Features(_COMMON | columns) for kind, columns in {
     "classification": {"sentence1": _TEXT, "sentence2": _TEXT, "label": _NUMBER},
     "choices": {"context": _TEXT, "question": _TEXT, "choices": Sequence(_TEXT), "label": _NUMBER},
     "tagging": {"tokens": Sequence(_TEXT), "tags": Sequence(_NUMBER)},
-    "answers": {"question": _TEXT, "context": _TEXT, "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)}},
+    "answers": {"question": _TEXT, "context": _TEXT,
+                "answers": {"text": Sequence(_TEXT), "answer_start": Sequence(_NUMBER)}},
     "retrieval": {"text": _TEXT, "side": _TEXT, "gold": _TEXT},
-    "masked": {"text": _TEXT},
-}.items()}
+    "masked": {"text": _TEXT}}.items()}
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #3edac549
 class Fault(Exception):
@@ -40,7 +40,8 @@ def text_lines(
     path: Path, # UTF-8
 ) -> list[str]: # Without their ends
     "Lines of a file, empty ones too; nothing after the last line end"
-    lines = path.read_text(encoding="utf-8-sig").split("\n") # with or without the mark that some editors write first
+    # with or without the mark that some editors write first
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
     return lines if lines[-1] else lines[:-1]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #c766d77b
@@ -52,15 +53,16 @@ class At:
     labels: tuple[str, ...] = ()   # Names of the source's labels, in the order of its ids
     example: str = ""              # Id of the row for records without one
     repaired: Counter = field(default_factory=Counter) # What was put right, by reason
-    line: int|None = None          # Place in the sorted order that the source declares; None for no such order
-    parts: int = 1                 # How many things the record holds that count: the sentences of a pool, else the record
-    lost: list[str] = field(default_factory=list)      # What is wrong with each of them that was left out
+    line: int|None = None          # Place in the order that the source declares, if any
+    parts: int = 1                 # Things it holds that count: a pool's sentences, else 1
+    lost: list[str] = field(default_factory=list)      # What is wrong with those left out
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #2869aaea
 def _text(record: dict, column: str) -> str:
     "A text that is there"
     text = record[column]
-    if not isinstance(text, str) or not text.strip(): raise Fault(f"{column} is {'empty' if not text or not str(text).strip() else repr(text)}")
+    if not isinstance(text, str) or not text.strip():
+        raise Fault(f"{column} is {'empty' if not text or not str(text).strip() else repr(text)}")
     return text.strip()
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #3ebc3a0d
@@ -71,7 +73,8 @@ def label_id(
     "A label as a number; `Fault` for one that is none of `names`"
     if value in (None, -1, "", "-", "-1"): return None
     if isinstance(value, str) and value in names: return list(names).index(value)
-    if isinstance(value, str) and value.isdigit() and not any(n.isdigit() for n in names): value = int(value)
+    if isinstance(value, str) and value.isdigit() and not any(n.isdigit() for n in names):
+        value = int(value)
     if isinstance(value, int) and 0 <= value < len(names): return value
     raise Fault(f"label {value!r} is none of {', '.join(names)} (0..{len(names) - 1})")
 
@@ -88,14 +91,15 @@ def pair_rows(
     gold = label_id(record[label], at.labels)
     if gold is None: return []
     example = f"{at.task.name}-{record[id]}" if id else at.example
-    return [dict(example=example, language=at.language, sentence1=_text(record, first), sentence2=_text(record, second), label=gold)]
+    return [dict(example=example, language=at.language, sentence1=_text(record, first),
+                 sentence2=_text(record, second), label=gold)]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #637df455
 def choice_rows(
     record: dict,              # One record
     at: At,                    # Where it stands
     context: str,              # Column of the text; "" for none
-    question: str,             # Column of the question, or of the beginning that a choice goes on from; may be empty
+    question: str,             # Column of the question, or of the beginning; may be empty
     choices: str|tuple[str, ...], # Column of the list of choices, or one column each
     label: str = "label",      # Column of the place of the right choice
     id: str = "",              # Column of an id; "" for the place in the file
@@ -109,7 +113,8 @@ def choice_rows(
     if gold is None: return []
     before = [(record[c] or "").strip() if c else "" for c in (context, question)]
     if not any(before): raise Fault(f"{context} is empty")
-    return [dict(example=str(record[id]) if id else at.example, language=at.language, context=before[0], question=before[1],
+    return [dict(example=str(record[id]) if id else at.example,
+                 language=at.language, context=before[0], question=before[1],
                  choices=[c.strip() for c in texts], label=gold)]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #954d35bb
@@ -120,9 +125,12 @@ def keyed_choice_rows(
     "Multiple choice with a letter as label"
     keys, texts = record["choices"]["label"], record["choices"]["text"]
     if not record["answerKey"]: return []
-    if record["answerKey"] not in keys: raise Fault(f"answerKey {record['answerKey']!r} is none of {', '.join(keys)}")
-    if empty := [key for key, text in zip(keys, texts) if not (text or "").strip()]: raise Fault(f"choice {empty[0]} is empty")
-    return [dict(example=record["id"], language=at.language, context="", question=_text(record, "question"), choices=list(texts),
+    if record["answerKey"] not in keys:
+        raise Fault(f"answerKey {record['answerKey']!r} is none of {', '.join(keys)}")
+    if empty := [key for key, text in zip(keys, texts) if not (text or "").strip()]:
+        raise Fault(f"choice {empty[0]} is empty")
+    return [dict(example=record["id"], language=at.language,
+                 context="", question=_text(record, "question"), choices=list(texts),
                  label=list(keys).index(record["answerKey"]))]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #9cbb8e28
@@ -137,12 +145,15 @@ def tag_rows(
     if given is None: return []
     if not words: raise Fault("it has no tokens")
     if len(words) != len(given): raise Fault(f"it has {len(words)} tokens but {len(given)} tags")
-    if blank := [i for i, word in enumerate(words) if not (word or "").strip(whitespace)]: raise Fault(f"token {blank[0]} is empty")
+    if blank := [i for i, word in enumerate(words) if not (word or "").strip(whitespace)]:
+        raise Fault(f"token {blank[0]} is empty")
     names = [at.labels[t] if isinstance(t, int) and 0 <= t < len(at.labels) else t for t in given]
     place = {name: i for i, name in enumerate(at.task.labels)}
     for name in names:
-        if name not in place: raise Fault(f"tag {name!r} is none of {', '.join(at.task.labels[:20])}")
-    return [dict(example=at.example, language=at.language, tokens=list(words), tags=[place[n] for n in names])]
+        if name not in place:
+            raise Fault(f"tag {name!r} is none of {', '.join(at.task.labels[:20])}")
+    return [dict(example=at.example, language=at.language, tokens=list(words),
+                 tags=[place[n] for n in names])]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #96fa8269
 def find_answer(
@@ -161,20 +172,26 @@ def answer_rows(
     at: At,                  # Where it stands
 ) -> list[dict]: # One row; none where the answers were taken out
     "Extractive questions"
-    context, texts, starts, found = record["context"], *(record["answers"][c] for c in ("text", "answer_start")), []
+    context, found = record["context"], []
+    texts, starts = (record["answers"][c] for c in ("text", "answer_start"))
     if texts is None or texts and not any(texts): return []
     _text(record, "context")
-    if empty := [i for i, t in enumerate(texts) if not t]: raise Fault(f"answer {empty[0]} of its {len(texts)} is empty")
-    if not texts and not at.task.options.get("unanswerable"): raise Fault("it has no answer, but the task has no unanswerable questions")
-    if len(texts) != len(starts): raise Fault(f"it has {len(texts)} answers but {len(starts)} offsets")
+    if empty := [i for i, t in enumerate(texts) if not t]:
+        raise Fault(f"answer {empty[0]} of its {len(texts)} is empty")
+    if not texts and not at.task.options.get("unanswerable"):
+        raise Fault("it has no answer, but the task has no unanswerable questions")
+    if len(texts) != len(starts):
+        raise Fault(f"it has {len(texts)} answers but {len(starts)} offsets")
     for text, start in zip(texts, starts):
         place = find_answer(context, text, start)
         if place is None: continue
         if place != start: at.repaired["answer moved to where it stands"] += 1
         found.append((text, place))
     if texts and not found: raise Fault(f"answer {texts[0]!r} does not stand in the context")
-    if len(found) < len(texts): at.repaired["answer left out, another one stands"] += len(texts) - len(found)
-    return [dict(example=str(record["id"]), language=at.language, question=_text(record, "question"), context=context,
+    if len(found) < len(texts):
+        at.repaired["answer left out, another one stands"] += len(texts) - len(found)
+    return [dict(example=str(record["id"]), language=at.language,
+                 question=_text(record, "question"), context=context,
                  answers=dict(text=[t for t, _ in found], answer_start=[s for _, s in found]))]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #e98d7e1b
@@ -187,27 +204,37 @@ def bitext_rows(
     "Pairs of translations"
     if record[english] is None: return []
     pool = f"{at.example}-pool"
-    query = (at.example if at.line is None else f"{at.example.rpartition('-')[0]}-{at.line}") + "-query"
+    query = ((at.example if at.line is None else f"{at.example.rpartition('-')[0]}-{at.line}")
+             + "-query")
     common = dict(language=at.language)
     return [dict(example=query, text=_text(record, english), side="query", gold=pool, **common),
             dict(example=pool, text=_text(record, other), side="pool", gold=query, **common)]
 
 # %% ../../../nbs/data/xtreme/00_schemas.ipynb #cd620e15
 def pool_rows(
-    record: dict,            # sentence1 (other language), sentence2 (English), gold: pairs of numbers from 1; perhaps id1, id2
-    at: At,                  # Where it stands
+    record: dict,       # sentence1, sentence2 (English), gold: pairs of numbers from 1; perhaps ids
+    at: At,             # Where it stands
 ) -> list[dict]: # Queries (English) and pool (the other language); none without pairs
     "Two pools of sentences and the pairs among them"
-    pools, pairs = (record["sentence2"], record["sentence1"]), [(int(e), int(o)) for o, e in record["gold"]]
+    pools = (record["sentence2"], record["sentence1"])
+    pairs = [(int(e), int(o)) for o, e in record["gold"]]
     if not pairs: return []
     for side, numbers, pool in zip(("English", "other"), zip(*pairs), pools):
-        if not 1 <= min(numbers) <= max(numbers) <= len(pool): raise Fault(f"pairs run from {min(numbers)} to {max(numbers)} in an {side} pool of {len(pool)}")
+        if not 1 <= min(numbers) <= max(numbers) <= len(pool):
+            raise Fault(f"pairs run from {min(numbers)} to {max(numbers)} in an {side} pool of "
+                        f"{len(pool)}")
     names = [record.get(ids) or [f"{code}-{i + 1:09d}" for i in range(len(pool))]
              for code, ids, pool in zip(("en", at.language), ("id2", "id1"), pools)]
-    empty, gold = [{i for i, text in enumerate(pool) if not (text or "").strip()} for pool in pools], [{}, {}]
-    at.parts, at.lost = sum(map(len, pools)), [f"sentence {ids[i]} is empty" for ids, gone in zip(names, empty) for i in sorted(gone)]
+    empty = [{i for i, text in enumerate(pool) if not (text or "").strip()} for pool in pools]
+    gold = [{}, {}]
+    at.parts = sum(map(len, pools))
+    lost = [ids[i] for ids, gone in zip(names, empty) for i in sorted(gone)]
+    at.lost = [f"sentence {id} is empty" for id in lost]
     for english, other in pairs:
         if english - 1 in empty[0] or other - 1 in empty[1]: continue
-        gold[0].setdefault(english - 1, names[1][other - 1]), gold[1].setdefault(other - 1, names[0][english - 1])
-    return [dict(example=ids[i], language=at.language, text=text.strip(), side=side, gold=answers.get(i, ""))
-            for side, ids, pool, gone, answers in zip(("query", "pool"), names, pools, empty, gold) for i, text in enumerate(pool) if i not in gone]
+        gold[0].setdefault(english - 1, names[1][other - 1])
+        gold[1].setdefault(other - 1, names[0][english - 1])
+    return [dict(example=ids[i], language=at.language,
+                 text=text.strip(), side=side, gold=answers.get(i, ""))
+            for side, ids, pool, gone, answers in zip(("query", "pool"), names, pools, empty, gold)
+            for i, text in enumerate(pool) if i not in gone]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..languages import LANGUAGES
-from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows
+from .schemas import (answer_rows, bitext_rows, choice_rows, keyed_choice_rows,
+                                        pair_rows, pool_rows, tag_rows)
 from ..tasks import TARGETS, Task
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #a7383bc6
@@ -23,18 +24,18 @@ class Source:
     files: tuple[str, ...]     # Patterns of file names, with {split}, {code}, {config}
     splits: dict[str, str]     # What each split of the suite is made of, see `parse_split`
     rows: Callable             # (record, At) -> rows, see xitcal.data.xtreme.schemas
-    columns: dict[str, str]    # Type of each column that is read: string, int, list[string], ...; several with |
-    labels: dict[str, tuple[str, ...]] = field(default_factory=dict) # Column of labels: their names in the order of their ids
-    configs: dict[str, str] = field(default_factory=dict)            # What the source calls a language, where that is not its code
-    counts: dict[str, int] = field(default_factory=dict)             # Expected records by "split" or "config/split"; with `only` also by prefix + split
-    lengths: dict[str, dict[str, int]] = field(default_factory=dict) # By column of lists: how many items all of a split's hold together, as in `counts`
-    only: tuple[str, dict[str, str]]|None = None # Column and, by language, what its values begin with; other records are left out
-    ranked: str = ""           # Column in whose sorted order the records have lines of their own (`At.line`); "" for none
-    numbers_need_names: bool = False # Whether labels that are numbers are refused unless their names are stored with them
+    columns: dict[str, str]    # Type of each column: string, int, list[string], ...; several with |
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict) # By column: names in id order
+    configs: dict[str, str] = field(default_factory=dict) # Its names for languages, if not codes
+    counts: dict[str, int] = field(default_factory=dict)      # Records by "split" or "config/split"
+    lengths: dict[str, dict[str, int]] = field(default_factory=dict) # By column of lists: its items
+    only: tuple[str, dict[str, str]]|None = None # Column, and by language how its values begin
+    ranked: str = ""          # Column whose sorted order numbers the lines (`At.line`); "" for none
+    numbers_need_names: bool = False # Whether numbers as labels need stored names
     revision: str = "main"     # Branch, tag or commit in full
     reader: Callable|None = None # (paths, code) -> records, for files that are no Parquet
     find: Callable|None = None   # (folder, split) -> files, where patterns do not do
-    gold: str = ""             # Where the labels of a test set belong in the user's folder, if they lie apart
+    gold: str = ""             # Where labels of a test belong in the user's folder, if apart
     name: str = ""             # Short name, where a task has several sources
     sure: str = ""             # How sure it is that the above is so
     note: str = ""             # Known faults of this source and of others
@@ -44,7 +45,8 @@ class Source:
         return self.configs.get(code, code)
 
     def count(self, code: str, raw: str, column: str = "") -> int|None:
-        "Records of a split in one language, or items of a column of lists, as declared; None where that is not known"
+        """Records of a split in one language, or items of a column of lists, as declared;
+        None where that is not known"""
         counts = self.lengths[column] if column else self.counts
         return counts.get(f"{self.config(code)}/{raw}", counts.get(raw))
 
@@ -57,121 +59,190 @@ def parse_split(
     return names.split("+"), int(start or 0) / 100, int(end or 100) / 100
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #8129f67c
-_HALVES = {"train": "train", "validation": "validation[:50%]", "calibration": "validation[50%:]", "test": "test"}
+_HALVES = {"train": "train", "validation": "validation[:50%]", "calibration": "validation[50%:]",
+           "test": "test"}
 _PARTS = _HALVES | {"calibration": "validation[50%:75%]", "test": "validation[75%:]"}
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #5906db35
-_BASES = dict(sure="repository: stored hub pages; columns and counts: the last dataset_infos.json of the loading scripts, October 2022")
-_COMMITS = {"stanfordnlp/snli": "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b", "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-            "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f", "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
-            "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76", "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
-            "facebook/xnli": "b8dd5d7af51114dbda02c0e3f6133f332186418e", "google-research-datasets/paws-x": "4cd8187c404bda33cb1f62b49b001115862acf37",
+_BASES = dict(sure="repository: stored hub pages; columns and counts: "
+              "the last dataset_infos.json of the loading scripts, October 2022")
+_COMMITS = {"stanfordnlp/snli": "cdb5c3d5eed6ead6e5a341c8e56e669bb666725b",
+            "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
+            "rajpurkar/squad": "7b6d24c440a36b6815f21b70d25016731768db1f",
+            "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
+            "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
+            "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
+            "facebook/xnli": "b8dd5d7af51114dbda02c0e3f6133f332186418e",
+            "google-research-datasets/paws-x": "4cd8187c404bda33cb1f62b49b001115862acf37",
             "google-research-datasets/tydiqa": "da78f23f9119363459acbaf46bf89426ff26c259"}
-# Seen in public code that reads such files at these commits; of rajpurkar/squad the commit was seen, the name of a file beside it was not.
+# Seen in public code that reads such files at these commits; of rajpurkar/squad the commit was
+# seen, the name of a file beside it was not.
 
 def _source(at, files, rows, columns, splits=_HALVES, **more):
     "A source on the hub; one pattern may be given as it is"
-    return Source(at, (files,) if isinstance(files, str) else tuple(files), splits, rows, columns, **{**_BASES, "revision": _COMMITS.get(at, "main"), **more})
+    return Source(at, (files,) if isinstance(files, str) else tuple(files), splits, rows, columns,
+                  **{**_BASES, "revision": _COMMITS.get(at, "main"), **more})
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #5ce6e543
 _NLI = dict(label=("entailment", "neutral", "contradiction"))
 _PREMISE = partial(pair_rows, first="premise", second="hypothesis")
 _PAIR = dict(premise="string", hypothesis="string", label="int")
 _MNLI = _source("nyu-mll/glue", "mnli/{split}-*.parquet", _PREMISE, _PAIR, labels=_NLI, name="mnli",
-    splits=dict(train="train", validation="validation_matched[:50%]", calibration="validation_matched[50%:]", test="validation_mismatched"),
-    counts=dict(train=392702, validation_matched=9815, validation_mismatched=9832), note="the test sets are unlabelled (-1)")
-_SNLI = _source("stanfordnlp/snli", "plain_text/{split}-*.parquet", _PREMISE, _PAIR, labels=_NLI, name="snli",
-    counts=dict(train=550152, validation=10000, test=10000), note="label -1 where annotators disagreed: left out and counted")
-_ANLI = _source("facebook/anli", "plain_text/{split}-*.parquet", _PREMISE, _PAIR, labels=_NLI, name="anli",
-    splits=dict(train="train_r1+train_r2+train_r3", validation="dev_r1+dev_r2+dev_r3[:50%]", calibration="dev_r1+dev_r2+dev_r3[50%:]",
-                test="test_r1+test_r2+test_r3"),
-    counts=dict(train_r1=16946, train_r2=45460, train_r3=100459, dev_r1=1000, dev_r2=1000, dev_r3=1200, test_r1=1000, test_r2=1000, test_r3=1200),
+                splits=dict(train="train", validation="validation_matched[:50%]",
+                            calibration="validation_matched[50%:]", test="validation_mismatched"),
+                counts=dict(train=392702, validation_matched=9815, validation_mismatched=9832),
+                note="the test sets are unlabelled (-1)")
+_SNLI = _source("stanfordnlp/snli", "plain_text/{split}-*.parquet", _PREMISE, _PAIR,
+                labels=_NLI, name="snli",
+                counts=dict(train=550152, validation=10000, test=10000),
+                note="label -1 where annotators disagreed: left out and counted")
+_ANLI = _source(
+    "facebook/anli", "plain_text/{split}-*.parquet", _PREMISE, _PAIR, labels=_NLI, name="anli",
+    splits=dict(train="train_r1+train_r2+train_r3", validation="dev_r1+dev_r2+dev_r3[:50%]",
+                calibration="dev_r1+dev_r2+dev_r3[50%:]", test="test_r1+test_r2+test_r3"),
+    counts=dict(train_r1=16946, train_r2=45460, train_r3=100459, dev_r1=1000,
+                dev_r2=1000, dev_r3=1200, test_r1=1000, test_r2=1000, test_r3=1200),
     note="three rounds, each with splits of its own")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #92c29ca5
-_QA = dict(id="string", question="string", context="string", answers="struct[answer_start:list[int],text:list[string]]")
-_QQP = _source("nyu-mll/glue", "qqp/{split}-*.parquet", partial(pair_rows, first="question1", second="question2"),
-    dict(question1="string", question2="string", label="int"), _PARTS, labels=dict(label=("not_duplicate", "duplicate")),
-    counts=dict(train=363846, validation=40430), note="test is unlabelled; a few questions are empty: left out and counted")
-_SQUAD = _source("rajpurkar/squad", "plain_text/{split}-*.parquet", answer_rows, _QA, _PARTS, counts=dict(train=87599, validation=10570))
-_SQUAD2 = _source("rajpurkar/squad_v2", ("squad_v2/{split}-*.parquet", "plain_text/{split}-*.parquet"), answer_rows, _QA, _PARTS,
-    counts=dict(train=130319, validation=11873), note="questions without an answer have empty lists")
+_QA = dict(id="string", question="string", context="string",
+           answers="struct[answer_start:list[int],text:list[string]]")
+_QQP = _source("nyu-mll/glue", "qqp/{split}-*.parquet",
+               partial(pair_rows, first="question1", second="question2"),
+               dict(question1="string", question2="string", label="int"),
+               _PARTS, labels=dict(label=("not_duplicate", "duplicate")),
+               counts=dict(train=363846, validation=40430),
+               note="test is unlabelled; a few questions are empty: left out and counted")
+_SQUAD = _source("rajpurkar/squad", "plain_text/{split}-*.parquet", answer_rows, _QA, _PARTS,
+                 counts=dict(train=87599, validation=10570))
+_SQUAD2 = _source("rajpurkar/squad_v2", ("squad_v2/{split}-*.parquet",
+                                         "plain_text/{split}-*.parquet"), answer_rows, _QA, _PARTS,
+                  counts=dict(train=130319, validation=11873),
+                  note="questions without an answer have empty lists")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #bbef6b37
-_HELLASWAG = _source("Rowan/hellaswag", "**/{split}-*.parquet", partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings", number=4),
-    dict(ctx_a="string", ctx_b="string", endings="list[string]", label="string"), _PARTS, counts=dict(train=39905, validation=10042),
-    note="the label is a string; test is unlabelled; `ind` is no unique id")
+_HELLASWAG = _source("Rowan/hellaswag", "**/{split}-*.parquet",
+                     partial(choice_rows, context="ctx_a", question="ctx_b",
+                             choices="endings", number=4),
+                     dict(ctx_a="string", ctx_b="string", endings="list[string]", label="string"),
+                     _PARTS, counts=dict(train=39905, validation=10042),
+                     note="the label is a string; test is unlabelled; `ind` is no unique id")
 _COSMOSQA = _source("allenai/cosmos_qa", "**/{split}/*.parquet",
-    partial(choice_rows, context="context", question="question", choices=tuple(f"answer{i}" for i in range(4)), id="id"),
-    dict(id="string", context="string", question="string", label="int") | {f"answer{i}": "string" for i in range(4)}, _PARTS,
-    revision="refs/convert/parquet", counts=dict(train=25262, validation=2985), note="a script repository: read from the hub's own conversion",
-    sure="the script: public inventory of October 2026; the conversion branch: not seen")
+                    partial(choice_rows, context="context", question="question",
+                            choices=tuple(f"answer{i}" for i in range(4)), id="id"),
+                    dict(id="string", context="string", question="string", label="int")
+                    | {f"answer{i}": "string" for i in range(4)}, _PARTS,
+                    revision="refs/convert/parquet", counts=dict(train=25262, validation=2985),
+                    note="a script repository: read from the hub's own conversion",
+                    sure="the script: public inventory of October 2026; the conversion branch: "
+                    "not seen")
 _COMMONSENSEQA = _source("tau/commonsense_qa", "**/{split}-*.parquet", keyed_choice_rows,
-    dict(id="string", question="string", choices="struct[label:list[string],text:list[string]]", answerKey="string"), _PARTS,
-    counts=dict(train=9741, validation=1221), note="five choices; test is unlabelled")
+                         dict(id="string", question="string",
+                              choices="struct[label:list[string],text:list[string]]",
+                              answerKey="string"), _PARTS,
+                         counts=dict(train=9741, validation=1221),
+                         note="five choices; test is unlabelled")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #50938394
 _ENGLISH = {"validation": "validation[:50%]", "calibration": "validation[50%:]"}
 _XNLI_COUNTS = dict(validation=2490, test=5010)
-_XNLI = _source("facebook/xnli", "{code}/{split}-*.parquet", _PREMISE, _PAIR, _ENGLISH | dict(test="test"), labels=_NLI,
-    counts=_XNLI_COUNTS, note="its training sets are machine translations of MNLI and are not used")
-_PAWSX = _source("google-research-datasets/paws-x", "{code}/{split}-*.parquet", partial(pair_rows, id="id"),
-    dict(id="int", sentence1="string", sentence2="string", label="int"), labels=dict(label=("0", "1")),
-    counts=dict(train=49401, validation=2000, test=2000), note="the copy in google/xtreme lost rows to quotation marks")
-_UDPOS = _source("izhx/xtreme-r-udpos", ("{code}/{split}.parquet", "{code}/{split}-*.parquet"), partial(tag_rows, tags="pos_tags"),
-    dict(tokens="list[string]", pos_tags="list[int]|list[string]"), labels=dict(pos_tags=TARGETS["udpos"].labels), numbers_need_names=True,
-    note="UD 2.7; udpos.* in google/xtreme mixes in ancient and regional languages",
-    sure="files: stored hub pages; columns: inferred from a public evaluation script; counts: unknown")
+_XNLI = _source("facebook/xnli", "{code}/{split}-*.parquet", _PREMISE, _PAIR,
+                _ENGLISH | dict(test="test"), labels=_NLI,
+                counts=_XNLI_COUNTS,
+                note="its training sets are machine translations of MNLI and are not used")
+_PAWSX = _source("google-research-datasets/paws-x", "{code}/{split}-*.parquet",
+                 partial(pair_rows, id="id"),
+                 dict(id="int", sentence1="string", sentence2="string", label="int"),
+                 labels=dict(label=("0", "1")),
+                 counts=dict(train=49401, validation=2000, test=2000),
+                 note="the copy in google/xtreme lost rows to quotation marks")
+_UDPOS = _source("izhx/xtreme-r-udpos", ("{code}/{split}.parquet", "{code}/{split}-*.parquet"),
+                 partial(tag_rows, tags="pos_tags"),
+                 dict(tokens="list[string]", pos_tags="list[int]|list[string]"),
+                 labels=dict(pos_tags=TARGETS["udpos"].labels), numbers_need_names=True,
+                 note="UD 2.7; udpos.* in google/xtreme mixes in ancient and regional languages",
+                 sure="files: stored hub pages; columns: inferred from a public evaluation script; "
+                 "counts: unknown")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #b587ff23
-_PANX_ROWS = """af 5000/1000/1000 ar 20000/10000/10000 bg 20000/10000/10000 bn 10000/1000/1000 de 20000/10000/10000 el 20000/10000/10000
-en 20000/10000/10000 es 20000/10000/10000 et 15000/10000/10000 eu 10000/10000/10000 fa 20000/10000/10000 fi 20000/10000/10000 fr 20000/10000/10000
-he 20000/10000/10000 hi 5000/1000/1000 hu 20000/10000/10000 id 20000/10000/10000 it 20000/10000/10000 ja 20000/10000/10000 jv 100/100/100
-ka 10000/10000/10000 kk 1000/1000/1000 ko 20000/10000/10000 ml 10000/1000/1000 mr 5000/1000/1000 ms 20000/1000/1000 my 100/100/100
-nl 20000/10000/10000 pt 20000/10000/10000 ru 20000/10000/10000 sw 1000/1000/1000 ta 15000/1000/1000 te 1000/1000/1000 th 20000/10000/10000
-tl 10000/1000/1000 tr 20000/10000/10000 ur 20000/1000/1000 vi 20000/10000/10000 yo 100/100/100 zh 20000/10000/10000""".split()
+_PANX_ROWS = """
+af 5000/1000/1000 ar 20000/10000/10000 bg 20000/10000/10000 bn 10000/1000/1000
+de 20000/10000/10000 el 20000/10000/10000 en 20000/10000/10000 es 20000/10000/10000
+et 15000/10000/10000 eu 10000/10000/10000 fa 20000/10000/10000 fi 20000/10000/10000
+fr 20000/10000/10000 he 20000/10000/10000 hi 5000/1000/1000 hu 20000/10000/10000
+id 20000/10000/10000 it 20000/10000/10000 ja 20000/10000/10000 jv 100/100/100
+ka 10000/10000/10000 kk 1000/1000/1000 ko 20000/10000/10000 ml 10000/1000/1000 mr 5000/1000/1000
+ms 20000/1000/1000 my 100/100/100 nl 20000/10000/10000 pt 20000/10000/10000 ru 20000/10000/10000
+sw 1000/1000/1000 ta 15000/1000/1000 te 1000/1000/1000 th 20000/10000/10000 tl 10000/1000/1000
+tr 20000/10000/10000 ur 20000/1000/1000 vi 20000/10000/10000 yo 100/100/100 zh 20000/10000/10000
+""".split()
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #2d96f132
 _PANX_COUNTS = {f"{code}/{split}": int(n) for code, rows in zip(_PANX_ROWS[::2], _PANX_ROWS[1::2])
                 for split, n in zip(("train", "validation", "test"), rows.split("/"))}
-_PANX = _source("google/xtreme", "PAN-X.{code}/{split}-*.parquet", partial(tag_rows, tags="ner_tags"),
-    dict(tokens="list[string]", ner_tags="list[int]"), labels=dict(ner_tags=TARGETS["panx"].labels), counts=_PANX_COUNTS)
+_PANX = _source("google/xtreme", "PAN-X.{code}/{split}-*.parquet",
+                partial(tag_rows, tags="ner_tags"),
+                dict(tokens="list[string]", ner_tags="list[int]"),
+                labels=dict(ner_tags=TARGETS["panx"].labels), counts=_PANX_COUNTS)
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #d8ef73cf
-_XQUAD = _source("google/xquad", "xquad.{code}/{split}-*.parquet", answer_rows, _QA, dict(test="validation"), counts=dict(validation=1190),
-    note="its only split is called validation and is the test set")
-_MLQA_COUNTS = {f"{code}/{split}": n for code, both in dict(ar=(517, 5335), de=(512, 4517), en=(1148, 11590), es=(500, 5253), hi=(507, 4918),
-                vi=(511, 5495), zh=(504, 5137)).items() for split, n in zip(("validation", "test"), both)}
-_MLQA = _source("google/xtreme", "MLQA.{code}.{code}/{split}-*.parquet", answer_rows, _QA, _ENGLISH | dict(test="test"), counts=_MLQA_COUNTS,
-    note="facebook/mlqa is a script repository")
-_TYDIQA_ROWS = dict(arabic=(14805, 921), bengali=(2390, 113), english=(3696, 440), finnish=(6855, 782), indonesian=(5702, 565), korean=(1625, 276),
-                    russian=(6490, 812), swahili=(2755, 499), telugu=(5563, 669)) # recalled; they add up to the repository's counts
-_TYDIQA_COUNTS = {f"{name}-{split}": n for name, both in _TYDIQA_ROWS.items() for split, n in zip(("train", "validation"), both)}
-_TYDIQA = _source("google-research-datasets/tydiqa", "secondary_task/{split}-*.parquet", answer_rows, _QA,
-    dict(train="train[:90%]", validation="train[90%:95%]", calibration="train[95%:]", test="validation"),
+_XQUAD = _source("google/xquad", "xquad.{code}/{split}-*.parquet", answer_rows, _QA,
+                 dict(test="validation"), counts=dict(validation=1190),
+                 note="its only split is called validation and is the test set")
+_MLQA_ROWS = dict(ar=(517, 5335), de=(512, 4517), en=(1148, 11590), es=(500, 5253), hi=(507, 4918),
+                  vi=(511, 5495), zh=(504, 5137))
+_MLQA_COUNTS = {f"{code}/{split}": n for code, both in _MLQA_ROWS.items()
+                for split, n in zip(("validation", "test"), both)}
+_MLQA = _source("google/xtreme", "MLQA.{code}.{code}/{split}-*.parquet",
+                answer_rows, _QA, _ENGLISH | dict(test="test"), counts=_MLQA_COUNTS,
+                note="facebook/mlqa is a script repository")
+# recalled; they add up to the repository's counts
+_TYDIQA_ROWS = dict(arabic=(14805, 921), bengali=(2390, 113), english=(3696, 440),
+                    finnish=(6855, 782), indonesian=(5702, 565), korean=(1625, 276),
+                    russian=(6490, 812), swahili=(2755, 499), telugu=(5563, 669))
+_TYDIQA_COUNTS = {f"{name}-{split}": n for name, both in _TYDIQA_ROWS.items()
+                  for split, n in zip(("train", "validation"), both)}
+_TYDIQA = _source(
+    "google-research-datasets/tydiqa", "secondary_task/{split}-*.parquet", answer_rows, _QA,
+    dict(train="train[:90%]", validation="train[90%:95%]",
+         calibration="train[95%:]", test="validation"),
     counts=dict(train=49881, validation=5077) | _TYDIQA_COUNTS,
-    only=("id", {c: f"{LANGUAGES[c].name.lower()}-" for c in TARGETS["tydiqa"].languages}), note="the language is in the id")
+    only=("id", {c: f"{LANGUAGES[c].name.lower()}-" for c in TARGETS["tydiqa"].languages}),
+    note="the language is in the id")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #d378cdfa
-_ISO3 = dict(zip(TARGETS["tatoeba"].languages, """afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn jav kat kaz kor mal mar nld por rus
-swh tam tel tha tgl tur urd vie cmn""".split()))
+_ISO3 = dict(zip(TARGETS["tatoeba"].languages, """
+afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn jav kat kaz kor mal mar nld
+por rus swh tam tel tha tgl tur urd vie cmn""".split()))
 _FEW = dict(jav=205, kat=746, kaz=575, mal=687, swh=390, tam=307, tel=234, tha=548)
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #ff6d099d
-_PAIRS = {f"{code}/{split}": n for code, both in dict(de=(1038, 9580), fr=(929, 9086), ru=(2374, 14435), zh=(257, 1899)).items()
-          for split, n in zip(("dev", "test"), both)} # of the sample pools and of the training part
-_BUCC = _source("mteb/BUCC", ("{code}-en/{split}*.parquet", "{code}-en/{split}*.jsonl.gz", "{split}/{code}-en*.jsonl.gz", "{code}-en/{split}*.json.gz"),
-    pool_rows, dict(sentence1="list[string]", sentence2="list[string]", gold="list[list[int]]"), dict(test="test"), lengths=dict(gold=_PAIRS),
-    note="whole pools of the training part, pairs counted from 1; bucc18.* in google/xtreme has the pairs alone",
-    sure="repository and columns: stored hub pages; sentence1 is the other language: its upload script; pairs: mteb's statistics; file names today: not seen")
-_TATOEBA = _source("google/xtreme", "tatoeba.{config}/{split}-*.parquet", bitext_rows, dict(source_sentence="string", target_sentence="string"),
-    dict(test="validation"), configs=_ISO3, ranked="target_sentence", counts={"validation": 1000} | {f"{c}/validation": n for c, n in _FEW.items()},
-    note="line ends are stripped; source_lang and target_lang are file endings")
+# of the sample pools and of the training part
+_BUCC_PAIRS = dict(de=(1038, 9580), fr=(929, 9086), ru=(2374, 14435), zh=(257, 1899))
+_PAIRS = {f"{code}/{split}": n for code, both in _BUCC_PAIRS.items()
+          for split, n in zip(("dev", "test"), both)}
+_BUCC = _source("mteb/BUCC", ("{code}-en/{split}*.parquet", "{code}-en/{split}*.jsonl.gz",
+                              "{split}/{code}-en*.jsonl.gz", "{code}-en/{split}*.json.gz"),
+                pool_rows,
+                dict(sentence1="list[string]", sentence2="list[string]", gold="list[list[int]]"),
+                dict(test="test"), lengths=dict(gold=_PAIRS),
+                note="whole pools of the training part, "
+                "pairs counted from 1; bucc18.* in google/xtreme has the pairs alone",
+                sure="repository and columns: stored hub pages; sentence1 is the other language: "
+                "its upload script; pairs: mteb's statistics; file names today: not seen")
+_TATOEBA = _source("google/xtreme", "tatoeba.{config}/{split}-*.parquet",
+                   bitext_rows, dict(source_sentence="string", target_sentence="string"),
+                   dict(test="validation"), configs=_ISO3, ranked="target_sentence",
+                   counts={"validation": 1000} | {f"{c}/validation": n for c, n in _FEW.items()},
+                   note="line ends are stripped; source_lang and target_lang are file endings")
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #dcc18052
-HUB = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": (_QQP,), "squad": (_SQUAD,), "squad2": (_SQUAD2,), "hellaswag": (_HELLASWAG,),
-       "ccg": (), "cosmosqa": (_COSMOSQA,), "commonsenseqa": (_COMMONSENSEQA,), "xnli": (_XNLI,), "pawsx": (_PAWSX,), "udpos": (_UDPOS,),
-       "panx": (_PANX,), "xquad": (_XQUAD,), "mlqa": (_MLQA,), "tydiqa": (_TYDIQA,), "bucc": (_BUCC,), "tatoeba": (_TATOEBA,)}
+HUB = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": (_QQP,), "squad": (_SQUAD,),
+       "squad2": (_SQUAD2,), "hellaswag": (_HELLASWAG,),
+       "ccg": (), "cosmosqa": (_COSMOSQA,), "commonsenseqa": (_COMMONSENSEQA,), "xnli": (_XNLI,),
+       "pawsx": (_PAWSX,), "udpos": (_UDPOS,),
+       "panx": (_PANX,), "xquad": (_XQUAD,), "mlqa": (_MLQA,), "tydiqa": (_TYDIQA,),
+       "bucc": (_BUCC,), "tatoeba": (_TATOEBA,)}
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #6edaddf1
 def with_revisions(
@@ -179,7 +250,8 @@ def with_revisions(
     table: dict = HUB,      # Sources by task
 ) -> dict: # The same sources, read at these revisions
     "Sources at revisions of the user's"
-    return {task: tuple(replace(s, revision=chosen.get(s.at, s.revision)) for s in sources) for task, sources in table.items()}
+    return {task: tuple(replace(s, revision=chosen.get(s.at, s.revision)) for s in sources)
+            for task, sources in table.items()}
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #59a01a69
 def split_sources(
@@ -189,5 +261,7 @@ def split_sources(
 ) -> tuple[str, tuple]: # The task whose rows they are, and its sources
     "Sources of a split: the task's own, or those of the task it is trained on"
     own = table.get(task.name, ())
-    has = bool(own) and all(split in s.splits for s in own) and (split != "train" or task.trained_on == task.name)
-    return (task.name, own) if has or task.trained_on in (None, task.name) else (task.trained_on, table.get(task.trained_on, ()))
+    has = (bool(own) and all(split in s.splits for s in own)
+           and (split != "train" or task.trained_on == task.name))
+    return ((task.name, own) if has or task.trained_on in (None, task.name)
+            else (task.trained_on, table.get(task.trained_on, ())))

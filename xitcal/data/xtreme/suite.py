@@ -27,7 +27,8 @@ from .reading import NotFound, Part, Tally, WrongSchema, make_rows
 from ..rows import SPLITS, check_rows
 from .sources import HUB, parse_split, split_sources, with_revisions
 from ..tasks import INTERMEDIATES, MASKED, MULTI, NONE, TARGETS, Task, find_tasks
-from .texts import WIKIPEDIA, round_robin, texts, told_identity, translated_source, translations
+from .texts import (WIKIPEDIA, round_robin, texts, told_identity,
+                                      translated_source, translations)
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #6c0ac419
 def data_folder(
@@ -36,40 +37,56 @@ def data_folder(
     "The folder of the user's own files; one that does not exist raises `XitcalError`"
     name = str(data or os.environ.get("XITCAL_DATA", ""))
     if not name: return None
-    if not Path(name).is_dir(): raise XitcalError(f"The data folder {name!r} does not exist; correct --data (or XITCAL_DATA), or leave it out to use the hub.")
+    if not Path(name).is_dir():
+        raise XitcalError(f"The data folder {name!r} does not exist; "
+                          "correct --data (or XITCAL_DATA), or leave it out to use the hub.")
     return Path(name).resolve()
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #749bb3b5
 ABSENT = {"ccg": NO_CCG} # by task without a source: how to get its data
-_NO_SOURCE = "Task {} has no data that can be downloaded; put its files into a folder and name that folder with --data."
-OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}, "tatoeba": {"queries": "sorted"}} # by task: what the real data ask of its kind
+_NO_SOURCE = ("Task {} has no data that can be downloaded; "
+              "put its files into a folder and name that folder with --data.")
+# by task: what the real data ask of its kind
+OPTIONS = {"bucc": {"mining": "margin", "threshold": 1.04}, "tatoeba": {"queries": "sorted"}}
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #18f21760
 def chosen_revisions(
-    text: str|None = None, # Such as "google/xtreme=COMMIT,mteb/BUCC=dev"; None for what XITCAL_REVISIONS says
+    text: str|None = None, # "google/xtreme=COMMIT,mteb/BUCC=dev"; None: as XITCAL_REVISIONS says
 ) -> dict[str, str]: # Revision by repository
-    "Revisions that the user set; `XitcalError` for a repository that no task is read from, or a revision that the hub could not find"
+    """Revisions that the user set; `XitcalError` for a repository that no task is read from,
+    or a revision that the hub could not find"""
     chosen, sources = {}, {s.at for found in HUB.values() for s in found} | {WIKIPEDIA.at}
-    for item in filter(None, (part.strip() for part in (os.environ.get("XITCAL_REVISIONS", "") if text is None else text).split(","))):
+    given = os.environ.get("XITCAL_REVISIONS", "") if text is None else text
+    for item in filter(None, (part.strip() for part in given.split(","))):
         at, mark, revision = (part.strip() for part in item.partition("="))
-        if not revision: raise XitcalError(f"{item!r} is no revision; write --revision ID=COMMIT, such as --revision {HUB['panx'][0].at}=refs/pr/9.")
+        if not revision:
+            raise XitcalError(f"{item!r} is no revision; write --revision ID=COMMIT, "
+                              f"such as --revision {HUB['panx'][0].at}=refs/pr/9.")
         if re.fullmatch("[0-9a-f]{7,39}", revision):
-            raise XitcalError(f"{revision!r} is a part of a commit; the hub wants all of its 40 digits (--revision {at}=COMMIT).")
-        if at not in sources and not get_close_matches(at.rpartition("/")[2].lower(), {s.rpartition("/")[2].lower() for s in sources}, 1):
-            raise XitcalError(f"{at!r} is no data set that is read here, so --revision cannot set it; of a model, download that commit "
-                              f"(hf download {at} --revision {revision} --local-dir FOLDER) and give the folder as the model.")
+            raise XitcalError(f"{revision!r} is a part of a commit; "
+                              f"the hub wants all of its 40 digits (--revision {at}=COMMIT).")
+        last = lambda id: id.rpartition("/")[2].lower()
+        if at not in sources and not get_close_matches(last(at), set(map(last, sources)), 1):
+            raise XitcalError(f"{at!r} is no data set that is read here, so --revision cannot set "
+                              f"it; of a model, download that commit (hf download {at} --revision "
+                              f"{revision} --local-dir FOLDER) and give the folder as the model.")
         chosen[check_name(at, sorted(sources), "repository to set a revision of")] = revision
     return chosen
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #45ef83eb
 def _suited(task: Task, data: Path|None, hub: dict = HUB) -> Task:
-    "A task of the study as this suite has it: where its rows are from, and a revision that was set, is a part of what it is"
+    """A task of the study as this suite has it: where its rows are from,
+    and a revision that was set, is a part of what it is"""
     options = task.options | OPTIONS.get(task.name, {})
-    if sample := "mining" in options and local_languages(data, task.name, "validation"): options["sample"] = sample
+    if sample := "mining" in options and local_languages(data, task.name, "validation"):
+        options["sample"] = sample
     files = data and local_identity(data, LOCAL[task.name])
-    places = dict.fromkeys(f"{s.at}@{s.revision}" for s, usual in zip(hub[task.name], HUB[task.name]) if not files or s != usual)
-    labels = task.labels or (supertags(data) if data and not HUB[task.name] and task.kind == "tagging" else ())
-    return replace(task, labels=labels, options=options | {"source": ", ".join([f"files {files}"] * bool(files) + [*places])})
+    pairs = zip(hub[task.name], HUB[task.name])
+    places = dict.fromkeys(f"{s.at}@{s.revision}" for s, usual in pairs if not files or s != usual)
+    own = data and not HUB[task.name] and task.kind == "tagging"
+    labels = task.labels or (supertags(data) if own else ())
+    return replace(task, labels=labels, options=options
+                   | {"source": ", ".join([f"files {files}"] * bool(files) + [*places])})
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #e34c98bf
 def declared_size(
@@ -83,7 +100,8 @@ def declared_size(
     for source in sources:
         raws, start, end = parse_split(source.splits[split])
         counts = [source.count(code, raw) for raw in raws]
-        if source.only: counts = [source.counts.get(f"{source.only[1][code]}{raw}") for raw in raws] # those of one language
+        # those of one language
+        if source.only: counts = [source.counts.get(f"{source.only[1][code]}{raw}") for raw in raws]
         if None in counts: return None
         total += int(sum(counts) * end) - int(sum(counts) * start)
     return total
@@ -92,14 +110,20 @@ def declared_size(
 def _translated(suite, name: str, codes: list[str], n: int|None) -> Dataset:
     "Each training row in one language"
     if name not in suite.translated:
-        raise XitcalError(f"Task {name} has no translated rows here; put XTREME's translate-train files of MNLI or SQuAD into the data folder "
-                          "(--data).")
+        raise XitcalError(f"Task {name} has no translated rows here; put XTREME's translate-train "
+                          "files of MNLI or SQuAD into the data folder (--data).")
     source, found = translated_source(name, tuple(codes)), []
-    for code in tqdm(codes, desc=f"{suite.tasks[name].title}, translated", unit="language", delay=2, leave=False):
-        parts = local_parts(suite.data, (source,), "train", code, f"Task {name}, translated, language {code}")
+    for code in tqdm(codes, desc=f"{suite.tasks[name].title}, translated", unit="language", delay=2,
+                     leave=False):
+        parts = local_parts(suite.data, (source,), "train", code,
+                            f"Task {name}, translated, language {code}")
         if not parts:
-            raise XitcalError(f"Task {name} has no translated rows in language {code!r} in {str(suite.data)!r}; there are {', '.join(suite.translated[name])}.")
-        rows, suite.tallies[name, "translated", code] = make_rows(parts, suite.tasks[name], "train", code, None if n is None else -(-n // len(codes)))
+            raise XitcalError(f"Task {name} has no translated rows "
+                              f"in language {code!r} in {str(suite.data)!r}; "
+                              f"there are {', '.join(suite.translated[name])}.")
+        most = None if n is None else -(-n // len(codes))
+        rows, tally = make_rows(parts, suite.tasks[name], "train", code, most)
+        suite.tallies[name, "translated", code] = tally
         found.append(rows)
     rows = round_robin(concatenate_datasets(found), codes)
     return rows if n is None else rows.select(range(min(n, len(rows))))
@@ -111,14 +135,18 @@ _GRID = dict(intermediates=(NONE, *INTERMEDIATES, MULTI), targets=tuple(TARGETS)
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #70942a51
 class XtremeSuite:
     "The real data: nine intermediate tasks in English, XTREME's nine targets in up to 40 languages"
-    name, version, recipes, defaults = "xtreme", "1", "phang", _GRID # of a study in which nothing is chosen: the seed paper's
+    name, version = "xtreme", "1"
+    recipes, defaults = "phang", _GRID # of a study in which nothing is chosen: the seed paper's
 
     def __init__(self, data: str|Path|None = None, revisions: str|None = None):
         self.data, chosen = data_folder(data), chosen_revisions(revisions)
-        self.hub, self.wikipedia = with_revisions(chosen), replace(WIKIPEDIA, revision=chosen.get(WIKIPEDIA.at, WIKIPEDIA.revision))
+        self.hub = with_revisions(chosen)
+        self.wikipedia = replace(WIKIPEDIA, revision=chosen.get(WIKIPEDIA.at, WIKIPEDIA.revision))
         self.translated = translations(self.data)
-        tasks = {name: _suited(task, self.data, self.hub) for name, task in (INTERMEDIATES | TARGETS).items()}
-        self.absent = {name: ABSENT.get(name, _NO_SOURCE.format(name)) for name, task in tasks.items() if not task.options["source"]}
+        tasks = {name: _suited(task, self.data, self.hub)
+                 for name, task in (INTERMEDIATES | TARGETS).items()}
+        self.absent = {name: ABSENT.get(name, _NO_SOURCE.format(name))
+                       for name, task in tasks.items() if not task.options["source"]}
         self.tasks = {name: task for name, task in tasks.items() if name not in self.absent}
         self.tallies: dict[tuple[str, str, str], Tally] = {}
 
@@ -131,17 +159,22 @@ class XtremeSuite:
         "Rows of a task; what is missing or wrong raises `XitcalError`"
         if task in self.absent: raise XitcalError(self.absent[task])
         task = self.tasks[check_name(task, self.tasks, "task")]
-        bar = tqdm(_codes(task, check_name(split, SPLITS, "split"), languages), desc=f"{task.title}, {split}", unit="language", delay=2, leave=False)
+        bar = tqdm(_codes(task, check_name(split, SPLITS, "split"), languages),
+                   desc=f"{task.title}, {split}", unit="language", delay=2, leave=False)
         return concatenate_datasets([self._language_rows(task, split, code, n) for code in bar])
-
-    def _language_rows(self, task, split, code, n):
-        "Rows of one language"
-        rows, self.tallies[task.name, split, code] = make_rows(_parts(self.data, self.hub, task, split, code), task, split, code, n)
-        return rows
 
     def encoder(self) -> str:
         "The encoder of Phang et al. 2020"
         return "FacebookAI/xlm-roberta-large"
+
+# %% ../../../nbs/data/xtreme/07_suite.ipynb #721ced02
+def _language_rows(self: XtremeSuite, task: Task, split: str, code: str, n: int|None) -> Dataset:
+    "Rows of one language; what was found wrong with them is kept as a tally"
+    parts = _parts(self.data, self.hub, task, split, code)
+    rows, self.tallies[task.name, split, code] = make_rows(parts, task, split, code, n)
+    return rows
+
+XtremeSuite._language_rows = _language_rows
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #f7207e93
 def size(
@@ -151,7 +184,8 @@ def size(
     code: str,  # Language
 ) -> int|None:  # None where only loading would tell
     "Rows of a split in one language"
-    return None if self.data or os.environ.get("XITCAL_COUNTS", "") == "off" else declared_size(task, split, code)
+    return (None if self.data or os.environ.get("XITCAL_COUNTS", "") == "off"
+            else declared_size(task, split, code))
 
 XtremeSuite.size, XtremeSuite.declared = size, staticmethod(declared_size)
 
@@ -164,9 +198,11 @@ def translated_rows(
 ) -> Dataset: # The languages in turn
     "Translated training rows of a task, or texts of masked language modelling"
     if task != MASKED.name: return _translated(self, task, list(languages), n)
-    found, own = texts(list(languages), n, self.data, source=self.wikipedia), bool(told_identity(self.data, task, tuple(languages)))
+    found = texts(list(languages), n, self.data, source=self.wikipedia)
+    own = bool(told_identity(self.data, task, tuple(languages)))
     place = "texts" if own else f"{self.wikipedia.at}@{self.wikipedia.revision}"
-    self.tallies[task, "train", "all"] = Tally(len(found), rows=len(found), places=[place], commits=[] if own else [place])
+    self.tallies[task, "train", "all"] = Tally(len(found), rows=len(found), places=[place],
+                                               commits=[] if own else [place])
     return found
 
 XtremeSuite.translated_rows = translated_rows
@@ -177,9 +213,11 @@ def translation_source(
     task: str,                # Name of a task with translations, or "mlm"
     languages: Iterable[str], # Codes
 ) -> str: # "" where nothing is read from a folder and no revision was set
-    "Identity of the files that translated rows or texts are read from; of texts from the hub, the revision that was set"
+    """Identity of the files that translated rows or texts are read from; of texts from the hub,
+    the revision that was set"""
     files = told_identity(self.data, task, tuple(languages))
-    return files if files or task != MASKED.name or self.wikipedia == WIKIPEDIA else f"{self.wikipedia.at}@{self.wikipedia.revision}"
+    return (files if files or task != MASKED.name or self.wikipedia == WIKIPEDIA
+            else f"{self.wikipedia.at}@{self.wikipedia.revision}")
 
 XtremeSuite.translation_source = translation_source
 
@@ -187,55 +225,71 @@ XtremeSuite.translation_source = translation_source
 def _split_languages(task: Task, split: str) -> tuple[str, ...]:
     "Languages that a split has; sample pools are the validation rows of a mined task"
     if split == "test": return task.languages
-    return ("en",) if not task.test_only else tuple(task.options.get("sample", ())) if split == "validation" else ()
+    return (("en",) if not task.test_only else tuple(task.options.get("sample", ()))
+            if split == "validation" else ())
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #4fc512b5
 def _codes(task: Task, split: str, wanted) -> list[str]:
     "The languages to load"
     have = _split_languages(task, split)
-    if not have: raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: ask for its test rows.")
+    if not have:
+        raise XitcalError(f"Task {task.name} is never trained, so it has no {split} rows: "
+                          "ask for its test rows.")
     codes = list(have) if wanted is None else languages(wanted)
     for code in codes:
-        if code not in have: raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: it has {', '.join(have)}.")
+        if code not in have:
+            raise XitcalError(f"Task {task.name} has no {split} rows in language {code!r}: "
+                              f"it has {', '.join(have)}.")
     return codes
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #f287fc8d
 def _parts(data: Path|None, hub: dict, task: Task, split: str, code: str) -> list[Part]:
-    "All records of a split in one language: from the user's folder where it has them, else from the hub"
+    """All records of a split in one language: from the user's folder where it has them,
+    else from the hub"""
     name, sources = split_sources(task, split, hub)
     where, found = f"Task {task.name}, language {code}", []
     for options, source in zip(LOCAL[name], sources or [None] * len(LOCAL[name]), strict=True):
         own = local_parts(data, options, split, code, where) if data else []
         if not own and (source is None or split not in source.splits):
-            raise NotFound(f"{where}: {str(data)!r} has no {split} files of it, which cannot be downloaded; put them there.")
+            raise NotFound(f"{where}: {str(data)!r} has no {split} files of it, "
+                           "which cannot be downloaded; put them there.")
         missing = f"{where} (nothing for {split} in {data})" if data else where
-        found += own or [hub_part(source, raw, code, missing) for raw in parse_split(source.splits[split])[0]]
+        found += (own or [hub_part(source, raw, code, missing)
+                          for raw in parse_split(source.splits[split])[0]])
     return found
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #64ee2471
-_COLUMNS = ("task", "language", "split", "source", "found", "schema", "looked_at", "records", "declared", "rows", "left_out", "repaired", "remark", "fault",
+_COLUMNS = ("task", "language", "split", "source", "found", "schema",
+            "looked_at", "records", "declared", "rows", "left_out", "repaired", "remark", "fault",
             "problem")
 
 def _remark(tally: Tally, declared: int|None) -> str:
     "Where a copy has another number than the hub's copy should have"
-    pairs = {"records": (tally.whole, declared)} | {f"items in column {column!r}": pair for column, pair in tally.items.items()}
-    return "; ".join(f"{found:,} {what} here, {n:,} declared for the hub's copy" for what, (found, n) in pairs.items() if n not in (None, found))
+    pairs = ({"records": (tally.whole, declared)}
+             | {f"items in column {column!r}": pair for column, pair in tally.items.items()})
+    return "; ".join(f"{found:,} {what} here, {n:,} declared for the hub's copy"
+                     for what, (found, n) in pairs.items() if n not in (None, found))
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #f07fd89b
 def _checked(suite, task: Task, split: str, code: str, n: int|None) -> dict:
     "One line of the table"
-    line = dict.fromkeys(_COLUMNS, "") | dict(task=task.name, language=code, split=split, source=suite.name, found="yes", schema="right")
+    line = (dict.fromkeys(_COLUMNS, "") | dict(task=task.name, language=code, split=split,
+                                               source=suite.name, found="yes", schema="right"))
     declared = suite.declared(task.name, split, code) if hasattr(suite, "declared") else None
     line["declared"] = "not declared" if declared is None else declared
     try: rows = len(check_rows(suite.rows(task.name, split, [code], n), task))
     except NotFound as error: return line | dict(found="no", schema="", problem=str(error))
     except WrongSchema as error: return line | dict(schema="wrong", problem=str(error))
     except XitcalError as error: return line | dict(problem=str(error))
-    if (tally := getattr(suite, "tallies", {}).get((task.name, split, code))) is None: return line | dict(looked_at=rows, rows=rows)
+    if (tally := getattr(suite, "tallies", {}).get((task.name, split, code))) is None:
+        return line | dict(looked_at=rows, rows=rows)
     counted = lambda counter: ", ".join(f"{reason}: {k}" for reason, k in counter.items())
-    items = ", ".join(f"{expected:,} {column}" for column, (_, expected) in tally.items.items() if expected is not None)
-    return line | dict(source=", ".join(tally.places), looked_at=tally.records, records=tally.whole, declared=items or line["declared"], rows=rows,
-                       left_out=counted(tally.left_out), repaired=counted(tally.repaired), remark=_remark(tally, declared), fault=tally.fault)
+    items = ", ".join(f"{expected:,} {column}" for column, (_, expected) in tally.items.items()
+                      if expected is not None)
+    return line | dict(source=", ".join(tally.places), looked_at=tally.records,
+                       records=tally.whole, declared=items or line["declared"], rows=rows,
+                       left_out=counted(tally.left_out), repaired=counted(tally.repaired),
+                       remark=_remark(tally, declared), fault=tally.fault)
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #5c960e6a
 def check_data(
@@ -244,14 +298,17 @@ def check_data(
     codes: str|Iterable[str]|None = None, # Languages of test sets; None for all
     splits: Iterable[str] = SPLITS,       # Which splits
     n: int|None = 100,                    # Most rows of each; None for all
-) -> pd.DataFrame: # One line a task, split and language, columns as above; fault is that of the first record that was left out
+) -> pd.DataFrame: # One line a task, split and language; fault: of the first record left out
     "Load rows of every source and say what was found; problems are told, not raised"
     chosen = find_tasks(tasks, suite.tasks | {name: None for name in getattr(suite, "absent", {})})
     absent = [name for name in getattr(suite, "absent", {}) if chosen.count(None)]
     wanted = None if codes is None else languages(codes)
-    free = lambda task, split: split != "test" and not task.test_only # English rows are checked whatever languages are asked for
-    todo = [(task, split, code) for task in chosen if task for split in splits for code in _split_languages(task, split)
+    # English rows are checked whatever languages are asked for
+    free = lambda task, split: split != "test" and not task.test_only
+    todo = [(task, split, code) for task in chosen if task
+            for split in splits for code in _split_languages(task, split)
             if free(task, split) or wanted is None or code in wanted]
     lines = [_checked(suite, *what, n) for what in tqdm(todo, desc="Checking data", delay=1)]
-    lines += [dict.fromkeys(_COLUMNS, "") | dict(task=name, found="no", problem=suite.absent[name]) for name in absent]
+    lines += [dict.fromkeys(_COLUMNS, "") | dict(task=name, found="no", problem=suite.absent[name])
+              for name in absent]
     return pd.DataFrame(lines)

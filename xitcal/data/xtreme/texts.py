@@ -32,9 +32,11 @@ from .schemas import FEATURES, answer_rows, pair_rows
 from .sources import HUB, Source
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #054cf322
-WIKIPEDIA = Source("wikimedia/wikipedia", ("20231101.{code}/train-*.parquet",), {"train": "train"}, None, dict(text="string"),
+WIKIPEDIA = Source("wikimedia/wikipedia", ("20231101.{code}/train-*.parquet",), {"train": "train"},
+                   None, dict(text="string"),
                    revision="b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
-                   sure="repository and columns: stored hub pages", note="one configuration a language and dump")
+                   sure="repository and columns: stored hub pages",
+                   note="one configuration a language and dump")
 TEXTS = 100_000 # texts in all where a study takes all rows
 _WINDOW, _SHORTEST = 1000, 60 # articles that are shuffled together; characters of a paragraph
 
@@ -45,30 +47,38 @@ def _paragraph(article: str, rng: np.random.Generator) -> str|None:
     return str(rng.choice(long)) if long else None
 
 def _names(revision: str) -> list[str]:
-    "Files of the repository; asked for first, because streaming says of one that is gone or gated only that there are no files"
-    return [file.rfilename for file in HfApi().dataset_info(WIKIPEDIA.at, revision=revision).siblings]
+    """Files of the repository; asked for first, because streaming says of one that is gone or gated
+    only that there are no files"""
+    return [file.rfilename
+            for file in HfApi().dataset_info(WIKIPEDIA.at, revision=revision).siblings]
 
 def _articles(code: str, seed: int, revision: str, names: list[str]) -> Iterable[dict]:
     "Articles of one language in an order that the seed draws"
     wanted = WIKIPEDIA.files[0].format(code=code)
     if not fnmatch.filter(names, wanted): raise FileNotFoundError(f"it has no {wanted}")
     files = f"hf://datasets/{WIKIPEDIA.at}@{quote(revision, safe='')}/{wanted}"
-    return load_dataset("parquet", data_files=files, split="train", streaming=True).shuffle(seed=seed, buffer_size=_WINDOW)
+    return load_dataset("parquet", data_files=files, split="train",
+                        streaming=True).shuffle(seed=seed, buffer_size=_WINDOW)
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #401eeb6b
 def _streamed(languages: tuple[str, ...], n: int, seed: int, revision: str) -> Iterator[dict]:
     "Paragraphs of each language, `n` in all; a Wikipedia that ends early gives what it has"
     names = _names(revision)
     for place, code in enumerate(languages):
-        rng, wanted = np.random.default_rng([seed, place]), n // len(languages) + (place < n % len(languages))
-        found = (p for a in _articles(code, seed, revision, names) if (p := _paragraph(a["text"], rng)))
-        for i, text in zip(range(wanted), found): yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
+        rng = np.random.default_rng([seed, place])
+        wanted = n // len(languages) + (place < n % len(languages))
+        found = (p for a in _articles(code, seed, revision, names)
+                 if (p := _paragraph(a["text"], rng)))
+        for i, text in zip(range(wanted), found):
+            yield dict(example=f"wikipedia-{code}-{i}", language=code, text=text)
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #d35f1e23
 @contextmanager
 def _few_retries():
-    "Streaming that gives up after a minute; `datasets` has these numbers nowhere but in its module of settings"
-    few = dict(STREAMING_READ_MAX_RETRIES=2, STREAMING_OPEN_MAX_RETRIES=2, STREAMING_READ_RETRY_INTERVAL=1, STREAMING_OPEN_RETRY_INTERVAL=1)
+    """Streaming that gives up after a minute; `datasets` has these numbers nowhere but in its
+    module of settings"""
+    few = dict(STREAMING_READ_MAX_RETRIES=2, STREAMING_OPEN_MAX_RETRIES=2,
+               STREAMING_READ_RETRY_INTERVAL=1, STREAMING_OPEN_RETRY_INTERVAL=1)
     usual = {name: getattr(config, name) for name in few}
     for name, number in few.items(): setattr(config, name, number)
     try: yield
@@ -81,9 +91,11 @@ def _from_files(folder: Path, languages: tuple[str, ...], n: int) -> Iterator[di
     for place, code in enumerate(languages):
         path, wanted = folder / f"{code}.txt", n // len(languages) + (place < n % len(languages))
         if not path.exists():
-            raise XitcalError(f"{str(folder)!r} has texts, but no {code}.txt; put it there, or take the folder away to read Wikipedia from the hub.")
+            raise XitcalError(f"{str(folder)!r} has texts, but no {code}.txt; put it there, "
+                              "or take the folder away to read Wikipedia from the hub.")
         with open(path, encoding="utf-8") as file:
-            for i, text in zip(range(wanted), (line.strip() for line in file if line.strip())): yield dict(example=f"text-{code}-{i}", language=code, text=text)
+            for i, text in zip(range(wanted), (line.strip() for line in file if line.strip())):
+                yield dict(example=f"text-{code}-{i}", language=code, text=text)
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #9e844574
 def round_robin(
@@ -91,7 +103,8 @@ def round_robin(
     languages: list[str], # Codes
 ) -> Dataset: # The same rows: the first of every language, then the second, and so on
     "Rows with the languages in turn; `XitcalError` for a language without any"
-    if missing := [c for c in languages if c not in set(found["language"])]: raise XitcalError(f"There is nothing in language {missing[0]!r} to train on.")
+    if missing := [c for c in languages if c not in set(found["language"])]:
+        raise XitcalError(f"There is nothing in language {missing[0]!r} to train on.")
     place, seen = {c: i for i, c in enumerate(languages)}, dict.fromkeys(languages, 0)
     keys = []
     for code in found["language"]:
@@ -102,7 +115,8 @@ def round_robin(
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #44cddefb
 def _identity(source: Source, *facts) -> str:
     "Name of these texts in the cache"
-    return hashlib.sha256(repr((source.at, source.revision, source.files, _WINDOW, _SHORTEST, facts)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((source.at, source.revision, source.files, _WINDOW, _SHORTEST,
+                                facts)).encode()).hexdigest()[:16]
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #daf0ad6c
 def texts(
@@ -112,18 +126,25 @@ def texts(
     seed: int = 0,        # Of the choice of files, articles and paragraphs
     source: Source = WIKIPEDIA, # At which revision
 ) -> Dataset: # example, language, text; the languages in turn
-    "Texts for masked language modelling, kept in the cache of `datasets`; `XitcalError` when they cannot be had"
+    """Texts for masked language modelling, kept in the cache of `datasets`;
+    `XitcalError` when they cannot be had"""
     n, folder = TEXTS if n is None else n, data and data / "texts"
     own = bool(folder and folder.is_dir())
-    make, arguments = (_from_files, dict(folder=folder)) if own else (_streamed, dict(seed=seed, revision=source.revision))
+    make, arguments = ((_from_files, dict(folder=folder)) if own
+                       else (_streamed, dict(seed=seed, revision=source.revision)))
     languages = list(languages)[:n]
-    arguments |= dict(languages=tuple(languages), n=n) # a list would be taken for parts that are generated one by one
-    if own: return round_robin(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]), languages)
+    # a list would be taken for parts that are generated one by one
+    arguments |= dict(languages=tuple(languages), n=n)
+    if own:
+        return round_robin(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]),
+                           languages)
     try:
         with _few_retries():
-            found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments, fingerprint=_identity(source, languages, n, seed))
+            found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments,
+                                           fingerprint=_identity(source, languages, n, seed))
     except (DatasetGenerationError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        raise XitcalError(f"Texts for masked language modelling: {hub_sentence(error, source)}") from None
+        raise XitcalError("Texts for masked language modelling: "
+                          f"{hub_sentence(error, source)}") from None
     return round_robin(found, languages)
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #bf51abfd
@@ -133,27 +154,30 @@ def _language_of(key: str, languages: tuple[str, ...]) -> str:
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #9f03c959
 def read_translated_pairs(
-    paths: list[Path], # One file: English sentence1 and sentence2, the two translated, label; tabs between
+    paths: list[Path], # One file: sentence1, sentence2, both translated, label; tabs between
     code: str,         # Language to take: "en" for the English columns
-    languages: tuple[str, ...] = (), # Languages in which rows are told; none for all rows in this one
+    languages: tuple[str, ...] = (), # Languages in which rows are told; none for this one
 ) -> Iterator[dict]: # id, sentence1, sentence2, label
-    "Rows of XTREME's translated MNLI whose turn it is in this language; `ValueError` for a line of another form"
+    """Rows of XTREME's translated MNLI whose turn it is in this language;
+    `ValueError` for a line of another form"""
     with open(paths[0], encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), 1):
             if len(row) != 5: raise ValueError(f"line {number} has {len(row)} fields, not 5")
             key = hashlib.sha256("\t".join(row[:2]).encode()).hexdigest()[:16]
             if languages and _language_of(key, languages) != code: continue
             first, second = row[:2] if code == "en" else row[2:4]
-            yield dict(id=key, sentence1=first, sentence2=second, label={"contradictory": "contradiction"}.get(row[4].strip(), row[4].strip()))
+            yield dict(id=key, sentence1=first, sentence2=second,
+                       label={"contradictory": "contradiction"}.get(row[4].strip(), row[4].strip()))
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #c5e12ac0
 def read_translated_questions(
     paths: list[Path], # One file in SQuAD's layout
     code: str,         # Language to take
-    languages: tuple[str, ...] = (), # Languages in which rows are told; none for all rows in this one
+    languages: tuple[str, ...] = (), # Languages in which rows are told; none for this one
 ) -> Iterator[dict]: # id, question, context, answers
     "Questions of XTREME's translated SQuAD whose turn it is in this language"
-    return (q for q in read_squad(paths, code) if not languages or _language_of(q["id"], languages) == code)
+    return (q for q in read_squad(paths, code) if not languages
+            or _language_of(q["id"], languages) == code)
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #c091da5e
 @dataclass(frozen=True)
@@ -163,21 +187,26 @@ class _Place:
     reader: Callable # (paths, code, languages) -> records
     english: bool    # Whether the English rows stand beside the translated ones
 
-_PLACES = {"mnli": _Place("XNLI/translate-train/en-{config}-translated.tsv", read_translated_pairs, True),
-           "squad": _Place("SQuAD/translate-train/squad.translate.train.en-{config}.json", read_translated_questions, False)}
+_PLACES = {"mnli": _Place("XNLI/translate-train/en-{config}-translated.tsv",
+                          read_translated_pairs, True),
+           "squad": _Place("SQuAD/translate-train/squad.translate.train.en-{config}.json",
+                           read_translated_questions, False)}
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #b8e40a53
 def _files(data: Path, task: str, code: str) -> list[Path]:
     "Translated files of a task in one language; `*` for any"
-    return sorted(p for start in ("", "xtreme_translations/") for p in data.glob(start + _PLACES[task].pattern.format(config=code)))
+    return sorted(p for start in ("", "xtreme_translations/")
+                  for p in data.glob(start + _PLACES[task].pattern.format(config=code)))
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #d7e551a6
 def translations(
     data: Path|None, # The user's folder
-) -> dict[str, tuple[str, ...]]: # Languages by task, in the order of the study's languages; English is one of them for tasks that tell it beside
+) -> dict[str, tuple[str, ...]]: # Languages by task, in the study's order; English where it is told
     "Tasks whose translated training rows are in a folder"
-    found = {task: tuple(c for c in LANGUAGES if c != "en" and _files(data, task, c)) for task in _PLACES} if data else {}
-    return {task: ("en", *codes) if _PLACES[task].english else codes for task, codes in found.items() if codes}
+    found = ({task: tuple(c for c in LANGUAGES if c != "en" and _files(data, task, c))
+              for task in _PLACES} if data else {})
+    return {task: ("en", *codes) if _PLACES[task].english else codes
+            for task, codes in found.items() if codes}
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #63fa0349
 def translated_source(
@@ -187,9 +216,13 @@ def translated_source(
     "Where the translated rows of a task are"
     place = _PLACES[task]
     if HUB[task][0].rows is answer_rows: rows, columns = answer_rows, HUB[task][0].columns
-    else: rows, columns = partial(pair_rows, id="id"), dict(id="string", sentence1="string", sentence2="string", label="string")
-    beside = {"en": next(c for c in languages if c != "en")} # English stands in every translated file
-    return Source("", (place.pattern, f"xtreme_translations/{place.pattern}"), {"train": "train"}, rows, columns, labels=HUB[task][0].labels,
+    else:
+        rows = partial(pair_rows, id="id")
+        columns = dict.fromkeys(("id", "sentence1", "sentence2", "label"), "string")
+    # English stands in every translated file
+    beside = {"en": next(c for c in languages if c != "en")}
+    return Source("", (place.pattern, f"xtreme_translations/{place.pattern}"), {"train": "train"},
+                  rows, columns, labels=HUB[task][0].labels,
                   configs=beside, reader=partial(place.reader, languages=languages))
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #e9f730b8
@@ -200,7 +233,9 @@ def told_identity(
 ) -> str: # Hexadecimal; "" where no file of the folder is read
     "Identity of the files that translated rows, or texts, are read from"
     if data is None: return ""
-    if task in _PLACES: files = {c: local_files(data, translated_source(task, languages), "train", c) for c in languages}
+    if task in _PLACES:
+        files = {c: local_files(data, translated_source(task, languages), "train", c)
+                 for c in languages}
     else: files = {c: [p for p in [data / f"texts/{c}.txt"] if p.exists()] for c in languages}
     facts = [(c, [file_checksum(p) for p in paths]) for c, paths in files.items() if paths]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16] if facts else ""

@@ -19,7 +19,8 @@ from .ccgbank import CCG
 from ..languages import LANGUAGES
 from ...core.errors import XitcalError
 from .reading import Part, check_columns, read_table
-from .schemas import answer_rows, bitext_rows, choice_rows, keyed_choice_rows, pair_rows, pool_rows, tag_rows, text_lines
+from .schemas import (answer_rows, bitext_rows, choice_rows, keyed_choice_rows,
+                                        pair_rows, pool_rows, tag_rows, text_lines)
 from .sources import HUB, Source, parse_split
 from ..tasks import TARGETS
 
@@ -27,7 +28,8 @@ from ..tasks import TARGETS
 def _beside(rows: list, labels: list, path: Path) -> Iterator[tuple]:
     "Rows with their labels; `XitcalError` where there are not as many"
     if len(rows) != len(labels):
-        raise XitcalError(f"the file {str(path)!r} has {len(rows)} records, but its file of labels in {str(path.parents[1] / 'labels')!r} has {len(labels)}; "
+        raise XitcalError(f"the file {str(path)!r} has {len(rows)} records, but its file "
+                          f"of labels in {str(path.parents[1] / 'labels')!r} has {len(labels)}; "
                           "get both from one release, or take the labels away.")
     return zip(rows, labels)
 
@@ -41,17 +43,20 @@ def _gold(path: Path, code: str, task: str) -> list[str]|None:
 csv.field_size_limit(10**9) # a field may be long, and one that is not closed is told below
 
 def _quoted(path: Path) -> Iterator[list[str]]:
-    "Rows of a table in which marks enclose fields; `XitcalError` names the line of one that is not closed"
+    """Rows of a table in which marks enclose fields;
+    `XitcalError` names the line of one that is not closed"""
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows, line = csv.reader(file, delimiter="\t", strict=True), 1
         try:
             for row in rows:
-                if any(c in field for field in row for c in "\t\r\n"): raise csv.Error("a tab or a line end stands between two marks")
+                if any(c in field for field in row for c in "\t\r\n"):
+                    raise csv.Error("a tab or a line end stands between two marks")
                 yield row
                 line = rows.line_num + 1
         except csv.Error as error:
-            raise XitcalError(f"line {line} of {str(path)!r} has a quotation mark that is not closed where its sentence ends ({error}); enclose the sentence "
-                              "in marks and write those inside it twice.") from None
+            raise XitcalError(f"line {line} of {str(path)!r} has a quotation mark that is not "
+                              f"closed where its sentence ends ({error}); enclose the sentence in "
+                              "marks and write those inside it twice.") from None
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #b22c49c2
 def read_pairs(
@@ -62,9 +67,11 @@ def read_pairs(
     "XTREME's tables of sentence pairs, quoted as its script writes them"
     rows = list(_quoted(paths[0]))
     if short := [n for n, r in enumerate(rows, 1) if len(r) < 2]:
-        raise XitcalError(f"line {short[0]} of {str(paths[0])!r} has no two sentences with a tab between them; put it right, or get the file anew.")
+        raise XitcalError(f"line {short[0]} of {str(paths[0])!r} has no two sentences with a tab "
+                          "between them; put it right, or get the file anew.")
     labels = _gold(paths[0], code, gold) or [None] * len(rows)
-    return [dict(sentence1=r[0], sentence2=r[1], label=r[2] if len(r) > 2 else g) for r, g in _beside(rows, labels, paths[0])]
+    return [dict(sentence1=r[0], sentence2=r[1], label=r[2] if len(r) > 2 else g)
+            for r, g in _beside(rows, labels, paths[0])]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #0183672b
 def read_headed(
@@ -76,11 +83,13 @@ def read_headed(
 ) -> list[dict]: # A record a row, all strings
     "Tables with a header; quotation marks are text unless `quoted`"
     with open(paths[0], encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted))
+        rows = list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted
+                                   else csv.QUOTE_NONE, strict=quoted))
     if not language: return rows
     if rows and not any(r[language] == code for r in rows):
         there = ", ".join(sorted({r[language] or "" for r in rows}))
-        raise XitcalError(f"the file {str(paths[0])!r} has no records in this language; it has {there}. Leave the language out, or add its records.")
+        raise XitcalError(f"the file {str(paths[0])!r} has no records in this language; "
+                          f"it has {there}. Leave the language out, or add its records.")
     return [r for r in rows if r[language] == code]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #4516bf6b
@@ -90,13 +99,15 @@ def read_squad(
 ) -> list[dict]: # id, question, context, answers {text, answer_start}
     "Questions of a SQuAD file, version 1.1 or 2.0"
     data = json.loads(paths[0].read_text(encoding="utf-8-sig"))["data"]
-    return [dict(id=q["id"], question=q["question"], context=p["context"], answers={c: [a[c] for a in q["answers"]] for c in ("text", "answer_start")})
+    return [dict(id=q["id"], question=q["question"], context=p["context"],
+                 answers={c: [a[c] for a in q["answers"]] for c in ("text", "answer_start")})
             for d in data for p in d["paragraphs"] for q in p["qas"]]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #a002a9db
 def _sentences(lines: list[str]) -> Iterator[list[str]]:
     "Runs of lines between blank ones"
-    return (list(run) for filled, run in groupby(lines, key=lambda line: bool(line.strip())) if filled)
+    return (list(run) for filled, run in groupby(lines, key=lambda line: bool(line.strip()))
+            if filled)
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #4d73837d
 def read_tagged(
@@ -105,13 +116,17 @@ def read_tagged(
     gold: str = "",    # Folder of the labels, for test files
 ) -> list[dict]: # tokens, tags (None where there are none)
     "Tagged sentences"
-    sentences = [[line.rstrip("\r").split("\t") for line in s] for s in _sentences(text_lines(paths[0]))]
+    sentences = [[line.rstrip("\r").split("\t") for line in s]
+                 for s in _sentences(text_lines(paths[0]))]
     if sentences and all(w[0].startswith(f"{code}:") for s in sentences for w in s):
         sentences = [[[w[0][len(code) + 1:], *w[1:]] for w in s] for s in sentences]
     labels = _gold(paths[0], code, gold)
     if sentences and all(len(w) == 1 and " " in w[0].strip() for s in sentences for w in s):
-        raise XitcalError(f"the file {str(paths[0])!r} has no tab, only blanks; columns are separated by tabs: write a word, a tab and its tag on each line.")
-    labels = list(_sentences(labels)) if labels else [[w[1].strip() for w in s if len(w) > 1 and w[1].strip()] or None for s in sentences]
+        raise XitcalError(f"the file {str(paths[0])!r} has no tab, only blanks; columns are "
+                          "separated by tabs: write a word, a tab and its tag on each line.")
+    labels = (list(_sentences(labels)) if labels
+              else [[w[1].strip() for w in s if len(w) > 1 and w[1].strip()] or None
+                    for s in sentences])
     return [dict(tokens=[w[0] for w in s], tags=t) for s, t in _beside(sentences, labels, paths[0])]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #4540e548
@@ -123,8 +138,10 @@ def read_conllu(
     found = []
     for path in paths:
         for sentence in _sentences(text_lines(path)):
-            words = [f for line in sentence if not line.startswith("#") and (f := line.split("\t"))[0].isdigit()]
-            if any(w[1] != "_" for w in words): found.append(dict(tokens=[w[1] for w in words], tags=[w[3] for w in words]))
+            words = [f for line in sentence if not line.startswith("#")
+                     and (f := line.split("\t"))[0].isdigit()]
+            if any(w[1] != "_" for w in words):
+                found.append(dict(tokens=[w[1] for w in words], tags=[w[3] for w in words]))
     return found
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #e36446c1
@@ -134,12 +151,16 @@ def read_bucc(
 ) -> list[dict]: # One record: sentence1, sentence2, id1, id2, gold
     "The pools of BUCC 2018"
     base = paths[0].with_suffix("")
-    sides = [[line.split("\t", 1) for line in text_lines(base.with_name(base.name + f".{c}"))] for c in (code, "en")]
+    sides = [[line.split("\t", 1) for line in text_lines(base.with_name(base.name + f".{c}"))]
+             for c in (code, "en")]
     gold = base.with_name(base.name + ".gold")
-    pairs = text_lines(gold) if gold.exists() else _gold(paths[0], code, "bucc2018") or _gold(paths[0], code, "bucc") or []
+    pairs = (text_lines(gold) if gold.exists() else _gold(paths[0], code, "bucc2018")
+             or _gold(paths[0], code, "bucc") or [])
     places = [{id: i + 1 for i, (id, _) in enumerate(side)} for side in sides]
-    return [dict(sentence1=[t for _, t in sides[0]], sentence2=[t for _, t in sides[1]], id1=[i for i, _ in sides[0]], id2=[i for i, _ in sides[1]],
-                 gold=[[places[0][a], places[1][b]] for a, b in (p.split("\t") for p in pairs if p.strip())])]
+    return [dict(sentence1=[t for _, t in sides[0]], sentence2=[t for _, t in sides[1]],
+                 id1=[i for i, _ in sides[0]], id2=[i for i, _ in sides[1]],
+                 gold=[[places[0][a], places[1][b]]
+                       for a, b in (p.split("\t") for p in pairs if p.strip())])]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #1ec22cc2
 def read_aligned(
@@ -147,19 +168,24 @@ def read_aligned(
     code: str,         # Language
     english: str = "eng", # Ending of the English file
     gold: str = "",    # Folder of the labels, where the English side is sorted
-) -> list[dict]: # source_sentence, target_sentence (None where the pairs were taken out); with labels, the English sentence's line
+) -> list[dict]: # source_sentence, target_sentence (None where taken out); with labels, the line
     "Two files of sentences"
     beside = paths[0].with_suffix(f".{english}")
     others, ours = text_lines(paths[0]), text_lines(beside)
     labels = _gold(paths[0], code, gold)
-    if gold and not labels: return [dict(source_sentence=s, target_sentence=None, line=None) for s in others]
+    if gold and not labels:
+        return [dict(source_sentence=s, target_sentence=None, line=None) for s in others]
     if len(others) != len(ours):
-        raise XitcalError(f"the file {str(paths[0])!r} has {len(others)} sentences, but {str(beside)!r} has {len(ours)}; get both from one release.")
+        raise XitcalError(f"the file {str(paths[0])!r} has {len(others)} sentences, "
+                          f"but {str(beside)!r} has {len(ours)}; get both from one release.")
     if not labels: return [dict(source_sentence=s, target_sentence=t) for s, t in zip(others, ours)]
     lines = {place.strip(): line for line, (_, place) in enumerate(_beside(ours, labels, beside))}
     if lines.keys() != set(map(str, range(len(others)))):
-        raise XitcalError(f"the labels of {str(beside)!r} do not have each line of {str(paths[0])!r} once, counted from 0; get all three from one release.")
-    return [dict(source_sentence=s, target_sentence=ours[lines[str(i)]], line=lines[str(i)]) for i, s in enumerate(others)]
+        raise XitcalError(f"the labels of {str(beside)!r} do "
+                          f"not have each line of {str(paths[0])!r} once, counted from 0; "
+                          "get all three from one release.")
+    return [dict(source_sentence=s, target_sentence=ours[lines[str(i)]], line=lines[str(i)])
+            for i, s in enumerate(others)]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #44853c0e
 def read_commonsenseqa(
@@ -169,17 +195,20 @@ def read_commonsenseqa(
     "CommonsenseQA as its authors publish it"
     records = [json.loads(line) for line in text_lines(paths[0])]
     return [dict(id=r["id"], question=r["question"]["stem"], answerKey=r.get("answerKey", ""),
-                 choices={c: [x[c] for x in r["question"]["choices"]] for c in ("label", "text")}) for r in records]
+                 choices={c: [x[c] for x in r["question"]["choices"]] for c in ("label", "text")})
+            for r in records]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #32a23e6e
 def _own(files, reader, rows, columns, splits, **more):
     "A source in the user's folder"
-    return Source("", (files,) if isinstance(files, str) else files, splits, rows, columns, reader=reader, **more)
+    return Source("", (files,) if isinstance(files, str) else files, splits, rows, columns,
+                  reader=reader, **more)
 
 def _as_hub(task, files, reader, splits, columns=None, **more):
     "A source in the user's folder whose records look like the hub's"
     hub = HUB[task][0]
-    return _own(files, reader, hub.rows, columns or hub.columns, splits, **dict(labels=hub.labels, ranked=hub.ranked) | more)
+    return _own(files, reader, hub.rows, columns or hub.columns, splits,
+                **dict(labels=hub.labels, ranked=hub.ranked) | more)
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #c828fa87
 _HALVES = {"validation": "dev[:50%]", "calibration": "dev[50%:]"}
@@ -188,71 +217,106 @@ _TRAIN, _TEST = {"train": "train"}, {"test": "test"}
 _NAMES = ("entailment", "neutral", "contradiction")
 _TABLE = dict(sentence1="string", sentence2="string", label="string")
 _NLI = dict(rows=pair_rows, columns=_TABLE, labels=dict(label=_NAMES))
-_GOLD_NLI = dict(rows=partial(pair_rows, label="gold_label"), columns=dict(sentence1="string", sentence2="string", gold_label="string"),
+_GOLD_NLI = dict(rows=partial(pair_rows, label="gold_label"),
+                 columns=dict(sentence1="string", sentence2="string", gold_label="string"),
                  labels=dict(gold_label=_NAMES))
-_GLUE = dict(train="train", validation="dev_matched[:50%]", calibration="dev_matched[50%:]", test="dev_mismatched")
+_GLUE = dict(train="train", validation="dev_matched[:50%]", calibration="dev_matched[50%:]",
+             test="dev_mismatched")
 _MNLI = (_own("MNLI/{split}.tsv", read_headed, splits=_GLUE, **_GOLD_NLI),
          _own("xnli/{split}-en.tsv", read_pairs, splits=_TRAIN | _HALVES, **_NLI),
-         _own("XNLI-MT-1.0/multinli/multinli.{split}.en.tsv", read_headed, partial(pair_rows, first="premise", second="hypo"),
-              dict(premise="string", hypo="string", label="string"), _TRAIN, labels=dict(label=("entailment", "neutral", "contradictory"))))
-_SNLI = (_own("SNLI/snli_1.0_{split}.jsonl", None, splits=_TRAIN | _HALVES | _TEST, name="snli", **_GOLD_NLI),)
+         _own("XNLI-MT-1.0/multinli/multinli.{split}.en.tsv", read_headed,
+              partial(pair_rows, first="premise", second="hypo"),
+              dict(premise="string", hypo="string", label="string"), _TRAIN,
+              labels=dict(label=("entailment", "neutral", "contradictory"))))
+_SNLI = (_own("SNLI/snli_1.0_{split}.jsonl", None, splits=_TRAIN | _HALVES | _TEST, name="snli",
+              **_GOLD_NLI),)
 _ROUNDS = {s: HUB["anli+"][2].splits[s] for s in ("train", "validation", "calibration", "test")}
 
 def _round(root, raw): return sorted(root.glob(f"anli*/R{raw[-1]}/{raw[:-3]}.jsonl"))
 
-_ANLI = (_own((), None, partial(pair_rows, first="context", second="hypothesis"), dict(context="string", hypothesis="string", label="string"),
+_ANLI = (_own((), None, partial(pair_rows, first="context", second="hypothesis"),
+              dict(context="string", hypothesis="string", label="string"),
               _ROUNDS, labels=dict(label=("e", "n", "c")), name="anli", find=_round),)
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #05ebd518
-_QQP = _own("QQP/{split}.tsv", read_headed, partial(pair_rows, first="question1", second="question2", label="is_duplicate"),
-            dict(question1="string", question2="string", is_duplicate="string"), _TRAIN | _THIRDS, labels=dict(is_duplicate=("0", "1")))
-_SQUADS = [_as_hub(task, f"squad/{{split}}-v{version}.json", read_squad, _TRAIN | _THIRDS) for task, version in (("squad", "1.1"), ("squad2", "2.0"))]
-_HELLASWAG = _own("hellaswag/hellaswag_{split}.jsonl", None, partial(choice_rows, context="ctx_a", question="ctx_b", choices="endings", number=4),
-                  HUB["hellaswag"][0].columns | dict(label="int|string"), _TRAIN | {s: t.replace("dev", "val") for s, t in _THIRDS.items()})
-_COSMOSQA = _as_hub("cosmosqa", "cosmosqa/{split}.csv", partial(read_headed, delimiter=",", quoted=True),
+_QQP = _own("QQP/{split}.tsv", read_headed,
+            partial(pair_rows, first="question1", second="question2", label="is_duplicate"),
+            dict(question1="string", question2="string", is_duplicate="string"), _TRAIN | _THIRDS,
+            labels=dict(is_duplicate=("0", "1")))
+_SQUADS = [_as_hub(task, f"squad/{{split}}-v{version}.json", read_squad, _TRAIN | _THIRDS)
+           for task, version in (("squad", "1.1"), ("squad2", "2.0"))]
+_HELLASWAG = _own("hellaswag/hellaswag_{split}.jsonl",
+                  None, partial(choice_rows, context="ctx_a",
+                                question="ctx_b", choices="endings", number=4),
+                  HUB["hellaswag"][0].columns | dict(label="int|string"),
+                  _TRAIN | {s: t.replace("dev", "val") for s, t in _THIRDS.items()})
+_COSMOSQA = _as_hub("cosmosqa", "cosmosqa/{split}.csv",
+                    partial(read_headed, delimiter=",", quoted=True),
                     _TRAIN | {s: t.replace("dev", "valid") for s, t in _THIRDS.items()},
                     columns=HUB["cosmosqa"][0].columns | dict(label="string"))
-_COMMONSENSEQA = _as_hub("commonsenseqa", "commonsenseqa/{split}_rand_split.jsonl", read_commonsenseqa, _TRAIN | _THIRDS)
+_COMMONSENSEQA = _as_hub("commonsenseqa", "commonsenseqa/{split}_rand_split.jsonl",
+                         read_commonsenseqa, _TRAIN | _THIRDS)
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #0beb0cdb
-_XNLI = (_own("XNLI-1.0/xnli.{split}.tsv", partial(read_headed, language="language"), splits=_HALVES | _TEST, **_GOLD_NLI),
-         _own("xnli/{split}-{code}.tsv", partial(read_pairs, gold="xnli"), splits=_HALVES | _TEST, gold="labels/xnli/test-{code}.tsv", **_NLI))
+_XNLI = (_own("XNLI-1.0/xnli.{split}.tsv", partial(read_headed, language="language"),
+              splits=_HALVES | _TEST, **_GOLD_NLI),
+         _own("xnli/{split}-{code}.tsv", partial(read_pairs, gold="xnli"), splits=_HALVES | _TEST,
+              gold="labels/xnli/test-{code}.tsv", **_NLI))
 _ID_PAIR = dict(id="string", sentence1="string", sentence2="string", label="string")
 _BINARY = dict(label=("0", "1"))
 _PAWSX = (_own("x-final/{code}/{split}.tsv", read_headed, partial(pair_rows, id="id"), _ID_PAIR,
-               dict(train="train", validation="dev_2k[:50%]", calibration="dev_2k[50%:]", test="test_2k"), labels=_BINARY),
-          _own("pawsx/{split}-{code}.tsv", partial(read_pairs, gold="pawsx"), pair_rows, _TABLE, _TRAIN | _HALVES | _TEST, labels=_BINARY,
+               dict(train="train", validation="dev_2k[:50%]",
+                    calibration="dev_2k[50%:]", test="test_2k"), labels=_BINARY),
+          _own("pawsx/{split}-{code}.tsv", partial(read_pairs, gold="pawsx"), pair_rows, _TABLE,
+               _TRAIN | _HALVES | _TEST, labels=_BINARY,
                gold="labels/pawsx/test-{code}.tsv"))
-_WORDS = dict(rows=tag_rows, columns=dict(tokens="list[string]", tags="list[string]"), splits=_TRAIN | _HALVES | _TEST)
+_WORDS = dict(rows=tag_rows, columns=dict(tokens="list[string]", tags="list[string]"),
+              splits=_TRAIN | _HALVES | _TEST)
 _UPOS, _IOB = ({"labels": dict(tags=TARGETS[t].labels)} | _WORDS for t in ("udpos", "panx"))
 _UDPOS = (_own("ud-treebanks-v*/UD_*/{code}_*-ud-{split}.conllu", read_conllu, **_UPOS),
-          _own("udpos/{split}-{code}.tsv", partial(read_tagged, gold="udpos"), gold="labels/udpos/test-{code}.tsv", **_UPOS))
+          _own("udpos/{split}-{code}.tsv", partial(read_tagged, gold="udpos"),
+               gold="labels/udpos/test-{code}.tsv", **_UPOS))
 _PANX = (_own(("panx_dataset/{code}-{split}", "panx_dataset/{code}/{split}"), read_tagged, **_IOB),
-         _own("panx/{split}-{code}.tsv", partial(read_tagged, gold="panx"), gold="labels/panx/test-{code}.tsv", **_IOB))
+         _own("panx/{split}-{code}.tsv", partial(read_tagged, gold="panx"),
+              gold="labels/panx/test-{code}.tsv", **_IOB))
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #cedff74b
 _MLQA_FILE = "MLQA_V1/{split}/{split}-context-{code}-question-{code}.json"
-_XQUAD = (_as_hub("xquad", ("labels/xquad/{split}-{code}.json", "xquad/xquad.{code}.json"), read_squad, _TEST, gold="labels/xquad/test-{code}.json"),)
-_MLQA = (_as_hub("mlqa", ("labels/mlqa/{split}-{code}.json", f"mlqa/{_MLQA_FILE}", _MLQA_FILE), read_squad, _HALVES | _TEST,
+_XQUAD = (_as_hub("xquad", ("labels/xquad/{split}-{code}.json", "xquad/xquad.{code}.json"),
+                  read_squad, _TEST, gold="labels/xquad/test-{code}.json"),)
+_MLQA = (_as_hub("mlqa", ("labels/mlqa/{split}-{code}.json", f"mlqa/{_MLQA_FILE}", _MLQA_FILE),
+                 read_squad, _HALVES | _TEST,
                  gold="labels/mlqa/test-{code}.json"),)
 _NAMED = {c: LANGUAGES[c].name.lower() for c in TARGETS["tydiqa"].languages}
-_TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-{split}.json", "tydiqa/tydiqa-goldp-v1.1-{split}.json"), read_squad,
-                   dict(train="train[:90%]", validation="train[90%:95%]", calibration="train[95%:]"), only=HUB["tydiqa"][0].only),
-           _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json", "labels/tydiqa/{split}-{code}.json",
-                              "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json", "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.{code}.dev.json"),
+_TYDIQA = (_as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-train/tydiqa-goldp-v1.1-{split}.json",
+                              "tydiqa/tydiqa-goldp-v1.1-{split}.json"), read_squad,
+                   dict(train="train[:90%]", validation="train[90%:95%]",
+                        calibration="train[95%:]"), only=HUB["tydiqa"][0].only),
+           _as_hub("tydiqa", ("tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{config}.json",
+                              "labels/tydiqa/{split}-{code}.json",
+                              "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.{code}.dev.json",
+                              "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.{code}.dev.json"),
                    read_squad, _TEST, configs=_NAMED, gold="labels/tydiqa/test-{code}.json"))
-_POOLS = HUB["bucc"][0].columns | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]")
-_BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths, gold="labels/bucc2018/test-{code}.tsv") for files, splits in (
+_POOLS = (HUB["bucc"][0].columns
+          | dict(id1="list[string]", id2="list[string]", gold="list[list[int]]|list[null]"))
+_BUCC = [_own(files, read_bucc, pool_rows, _POOLS, splits, lengths=HUB["bucc"][0].lengths,
+              gold="labels/bucc2018/test-{code}.tsv") for files, splits in (
     (("bucc2018/{code}-en.test.{code}", "bucc2018/{code}-en.training.{code}"), _TEST),
     (("bucc2018/{code}-en.dev.gold", "bucc2018/{code}-en.sample.gold"), {"validation": "dev"}))]
-_TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned, _TEST, configs=HUB["tatoeba"][0].configs),
-            _as_hub("tatoeba", "tatoeba/{code}-en.{code}", partial(read_aligned, english="en", gold="tatoeba"), _TEST,
-                    HUB["tatoeba"][0].columns | dict(line="int"), ranked="line", gold="labels/tatoeba/test-{code}.tsv"))
+_TATOEBA = (_as_hub("tatoeba", "tatoeba/tatoeba.{config}-eng.{config}", read_aligned,
+                    _TEST, configs=HUB["tatoeba"][0].configs),
+            _as_hub("tatoeba", "tatoeba/{code}-en.{code}",
+                    partial(read_aligned, english="en", gold="tatoeba"), _TEST,
+                    HUB["tatoeba"][0].columns | dict(line="int"), ranked="line",
+                    gold="labels/tatoeba/test-{code}.tsv"))
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #80aaff46
-LOCAL = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "qqp": ((_QQP,),), "squad": ((_SQUADS[0],),), "squad2": ((_SQUADS[1],),),
-         "hellaswag": ((_HELLASWAG,),), "ccg": ((CCG,),), "cosmosqa": ((_COSMOSQA,),), "commonsenseqa": ((_COMMONSENSEQA,),),
-         "xnli": (_XNLI,), "pawsx": (_PAWSX,), "udpos": (_UDPOS,), "panx": (_PANX,), "xquad": (_XQUAD,), "mlqa": (_MLQA,), "tydiqa": (_TYDIQA,),
+LOCAL = {"anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,),
+         "qqp": ((_QQP,),), "squad": ((_SQUADS[0],),), "squad2": ((_SQUADS[1],),),
+         "hellaswag": ((_HELLASWAG,),), "ccg": ((CCG,),),
+         "cosmosqa": ((_COSMOSQA,),), "commonsenseqa": ((_COMMONSENSEQA,),),
+         "xnli": (_XNLI,), "pawsx": (_PAWSX,), "udpos": (_UDPOS,),
+         "panx": (_PANX,), "xquad": (_XQUAD,), "mlqa": (_MLQA,), "tydiqa": (_TYDIQA,),
          "bucc": (tuple(_BUCC),), "tatoeba": (_TATOEBA,)}
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #1424c471
@@ -270,7 +334,8 @@ def local_files(
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #4cfc399f
 def _part(root: Path, source: Source, raw: str, files: list[Path], code: str, where: str) -> Part:
     "Records of files"
-    place = str(files[0].relative_to(root)) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    place = (str(files[0].relative_to(root))
+             + (f" and {len(files) - 1} more" if len(files) > 1 else ""))
     table = read_table(files, source, code, where)
     check_columns(table, source, f"{where}, {place}")
     return Part(source, raw, table, place)
@@ -285,8 +350,10 @@ def local_parts(
 ) -> list[Part]: # Records of each raw split; empty where the folder has not all of them
     "Records of a split in one language from the user's folder"
     for source in (s for s in options if split in s.splits):
-        files = {raw: local_files(root, source, raw, code) for raw in parse_split(source.splits[split])[0]}
-        if all(files.values()): return [_part(root, source, raw, found, code, where) for raw, found in files.items()]
+        files = {raw: local_files(root, source, raw, code)
+                 for raw in parse_split(source.splits[split])[0]}
+        if all(files.values()):
+            return [_part(root, source, raw, found, code, where) for raw, found in files.items()]
     return []
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #69f4fb6f
@@ -297,8 +364,11 @@ def local_languages(
 ) -> list[str]: # Of the task's, in their order
     "Languages in which a folder has files of a split"
     sources = [s for options in LOCAL[name] for s in options if split in s.splits] if root else []
-    def there(source, code): return all(local_files(root, source, raw, code) for raw in parse_split(source.splits[split])[0])
-    return [code for code in (TARGETS[name].languages if name in TARGETS else ("en",)) if any(there(s, code) for s in sources)]
+    def there(source, code):
+        return all(local_files(root, source, raw, code)
+                   for raw in parse_split(source.splits[split])[0])
+    return [code for code in (TARGETS[name].languages if name in TARGETS else ("en",))
+            if any(there(s, code) for s in sources)]
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #ed4099c6
 @cache
@@ -310,7 +380,8 @@ def _checksum(path: Path, size: int, written: int) -> str:
 def file_checksum(
     path: Path, # File
 ) -> str: # SHA-256, hexadecimal
-    "Checksum of what is in a file; it is read once in a process, and again only when it was written anew"
+    """Checksum of what is in a file; it is read once in a process,
+    and again only when it was written anew"""
     return _checksum(path, path.stat().st_size, path.stat().st_mtime_ns)
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #a802a286
@@ -318,13 +389,16 @@ def local_identity(
     root: Path, # The user's folder
     parts: tuple[tuple[Source, ...], ...], # A task's entry in `LOCAL`
 ) -> str: # Hexadecimal; "" when the folder has nothing for the task
-    "Identity of a task's files by what is in them, so that a corrected file makes what was trained on it anew"
+    """Identity of a task's files by what is in them,
+    so that a corrected file makes what was trained on it anew"""
     found = set()
     for source in (s for options in parts for s in options):
         for raw in {r for text in source.splits.values() for r in parse_split(text)[0]}:
             found.update(source.find(root, raw) if source.find else ())
-            for pattern in source.files: found.update(p for p in root.glob(pattern.format(split=raw, code="*", config="*")) if p.is_file())
-            if source.gold: found.update(p for p in root.glob(source.gold.format(split=raw, code="*", config="*")) if p.is_file())
-    found.update(p for one in [*found] for p in one.parent.glob(f"{one.stem}.*") if p.is_file()) # the other side of a pair, or the pools that pairs are of
+            for pattern in (*source.files, *([source.gold] if source.gold else [])):
+                there = root.glob(pattern.format(split=raw, code="*", config="*"))
+                found.update(p for p in there if p.is_file())
+    # the other side of a pair, or the pools that pairs are of
+    found.update(p for one in [*found] for p in one.parent.glob(f"{one.stem}.*") if p.is_file())
     facts = sorted((str(p.relative_to(root)), file_checksum(p)) for p in found)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16] if facts else ""
