@@ -226,7 +226,8 @@ def pooled_bins(
 ) -> pd.DataFrame: # intermediate ("none" and `called`), target, language ("others": all but English), event, bin, low, high, n, confidence, accuracy
     "Bins of confidence of the event that stands for each target, over all seeds"
     bins = read_seeds(results.folder, "bins", results.setting)
-    bins = bins[bins.intermediate.isin([NONE, *arms]) & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))].astype({k: str for k in ("intermediate", "target", "language", "event")})
+    bins = bins[bins.intermediate.isin([NONE, *arms]) & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))]
+    bins = bins.astype({k: str for k in ("intermediate", "target", "language", "event")})
     bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets)]
     bins = headline_events(bins, results.tasks)
     bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called), confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)

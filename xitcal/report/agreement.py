@@ -6,7 +6,7 @@
 __all__ = ['LEVELS', 'CHANGES', 'seeds_with', 'narrowed', 'level_table', 'changes_table', 'agreement_table', 'agreement_words',
            'agreement_sentence', 'direction_words', 'finding_sentence']
 
-# %% ../../nbs/report/07_agreement.ipynb #e629c224
+# %% ../../nbs/report/07_agreement.ipynb #3983af84
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..inference.results import Results, level_without, mean_change
 from ..inference.seeds import over_seeds
 from .result_sentences import interval_words
 
-# %% ../../nbs/report/07_agreement.ipynb #29a6ae2b
+# %% ../../nbs/report/07_agreement.ipynb #bbab518e
 def seeds_with(
     results: Results,   # From `read_results`
     conditions: list[str], # Kinds of intermediate training; no intermediate task is always asked for
@@ -28,11 +28,12 @@ def seeds_with(
     "Seeds in which every condition and target has decisions"
     sums = results.sums
     if not set(targets) <= set(sums.targets) or not set(conditions) <= set(sums.arms): return []
-    arms, places = [sums.arms.index(a) for a in (NONE, *conditions)], [sums.targets.index(t) for t in targets]
+    arms = [sums.arms.index(a) for a in (NONE, *conditions)]
+    places = [sums.targets.index(t) for t in targets]
     there = (sums.values["n"][..., 0][arms][:, :, places] > 0).any(-1).all((0, 2))
     return [seed for seed, whole in zip(sums.seeds, there) if whole]
 
-# %% ../../nbs/report/07_agreement.ipynb #83b3035d
+# %% ../../nbs/report/07_agreement.ipynb #a05bb861
 def narrowed(
     results: Results,   # From `read_results`
     conditions: list[str], # Kinds of intermediate training that are kept beside none
@@ -40,32 +41,41 @@ def narrowed(
 ) -> Results: # With the seeds that have all of them
     "The part of a study in which every seed is whole; `XitcalError` where no seed is"
     sums, seeds = results.sums, seeds_with(results, conditions, targets)
-    if not seeds: raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all of {', '.join(targets)} yet; run these pieces first.")
+    if not seeds:
+        raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all of "
+                          f"{', '.join(targets)} yet; run these pieces first.")
     arms = [NONE, *(a for a in sums.arms if a in conditions)]
-    chosen = np.ix_(*([names.index(n) for n in kept] for names, kept in ((sums.arms, arms), (sums.seeds, seeds), (sums.targets, targets))))
+    axes = (sums.arms, arms), (sums.seeds, seeds), (sums.targets, targets)
+    chosen = np.ix_(*([names.index(n) for n in kept] for names, kept in axes))
     values = {name: v[chosen] for name, v in sums.values.items()}
-    runs = None if results.runs is None else results.runs[results.runs.intermediate.isin(arms) & results.runs.target.isin(targets)]
     part = replace(sums, values=values, arms=arms, seeds=seeds, targets=list(targets))
-    return replace(results, sums=part, runs=runs, planned={(a, t) for a, t in results.planned if a in arms and t in targets})
+    runs = results.runs
+    if runs is not None: runs = runs[runs.intermediate.isin(arms) & runs.target.isin(targets)]
+    planned = {(a, t) for a, t in results.planned if a in arms and t in targets}
+    return replace(results, sums=part, runs=runs, planned=planned)
 
-# %% ../../nbs/report/07_agreement.ipynb #c05e22d7
-LEVELS = {"score": ("score", 100, 1), "mean confidence": ("confidence", 100, 1), "over-confidence (points)": ("gap", 100, 1),
+# %% ../../nbs/report/07_agreement.ipynb #79f241e3
+LEVELS = {"score": ("score", 100, 1), "mean confidence": ("confidence", 100, 1),
+          "over-confidence (points)": ("signed_ce", 100, 1),
           "calibration term of NLL (nats)": ("nll_calibration", 1, 3)}
 
 def level_table(
     results: Results, # From `read_results` or `narrowed`
 ) -> pd.DataFrame: # A row a target and place, a column a number
-    "Levels without an intermediate task, in the mean over seeds, in English and in the plain mean of the other languages"
+    "Levels without an intermediate task, mean over seeds, in English and in the other languages"
     rows = {}
     for target in results.sums.targets:
         for language, words in (("en", "English"), (OTHERS, "other languages")):
-            found = {called: scale * level_without(results, name, [target], language)[:, 0].mean() for called, (name, scale, _) in LEVELS.items()}
-            rows[TARGETS[target].title, words] = {called: round(value, LEVELS[called][2]) for called, value in found.items()}
+            rows[TARGETS[target].title, words] = {
+                called: round(scale * level_without(results, name, [target], language)[:, 0].mean(), digits)
+                for called, (name, scale, digits) in LEVELS.items()}
     return pd.DataFrame(rows).T.rename_axis(["target", ""])
 
-# %% ../../nbs/report/07_agreement.ipynb #c68585db
-CHANGES = {"over-confidence (points)": ("gap", 100, 1), "calibration term of NLL (nats)": ("nll_calibration", 1, 3),
-           "refinement term of NLL (nats)": ("nll_refinement", 1, 3), "score (points)": ("score", 100, 1)}
+# %% ../../nbs/report/07_agreement.ipynb #2d0c0a33
+CHANGES = {"over-confidence (points)": ("signed_ce", 100, 1),
+           "calibration term of NLL (nats)": ("nll_calibration", 1, 3),
+           "refinement term of NLL (nats)": ("nll_refinement", 1, 3),
+           "score (points)": ("score", 100, 1)}
 
 def changes_table(
     results: Results, # From `read_results` or `narrowed`
@@ -76,45 +86,56 @@ def changes_table(
     for arm in results.sums.arms[1:]:
         for target in results.sums.targets:
             rows[phase2_title(arm), TARGETS[target].title] = {
-                called: interval_words(mean_change(results, name, [arm], [target], language), scale, digits) for called, (name, scale, digits) in CHANGES.items()}
+                called: interval_words(mean_change(results, name, [arm], [target], language), scale, digits)
+                for called, (name, scale, digits) in CHANGES.items()}
     return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
 
-# %% ../../nbs/report/07_agreement.ipynb #e4195425
+# %% ../../nbs/report/07_agreement.ipynb #b6e09419
 def _verdict(mine: dict, theirs: dict) -> str:
     "One of the five verdicts from two estimates with `value`, `low` and `high`"
     sure = [e["low"] > 0 or e["high"] < 0 for e in (mine, theirs)]
-    apart = abs(mine["value"] - theirs["value"]) > np.hypot(*((e["high"] - e["low"]) / 2 for e in (mine, theirs)))
+    widths = ((e["high"] - e["low"]) / 2 for e in (mine, theirs))
+    apart = abs(mine["value"] - theirs["value"]) > np.hypot(*widths)
     if all(sure) and mine["value"] * theirs["value"] > 0: return "agree"
     if apart: return "disagree"
     return {(True, False): "real alone", (False, True): "suite alone"}.get(tuple(sure), "neither")
 
-# %% ../../nbs/report/07_agreement.ipynb #65f2576a
+# %% ../../nbs/report/07_agreement.ipynb #545f61f8
+def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float, language: str) -> dict:
+    "One row of `agreement_table`"
+    found = [{k: scale * float(v) for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
+             for r in (real, embedded)]
+    ends = ("", "value"), ("_low", "low"), ("_high", "high")
+    numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found) for end, key in ends}
+    return dict(intermediate=pair[0], target=pair[1]) | numbers | dict(verdict=_verdict(*found))
+
 def agreement_table(
     real: Results,     # Of the study on real language
     embedded: Results, # Of the study on the embedded suite
-    name: str = "gap", # One of `xitcal.inference.seeds.STATISTICS`
+    name: str = "signed_ce", # One of `xitcal.inference.seeds.STATISTICS`
     scale: float = 100, # What numbers are multiplied by; 100 for percentage points
     language: str = OTHERS, # A code, or the mean of all languages but English
-) -> pd.DataFrame: # intermediate, target, real, real_low, real_high, suite, suite_low, suite_high, verdict; pairs that both have
-    "One change in both studies"
-    rows = []
-    for arm in (a for a in real.sums.arms[1:] if a in embedded.sums.arms):
-        for target in (t for t in real.sums.targets if t in embedded.sums.targets):
-            found = [{k: scale * float(v) for k, v in over_seeds(mean_change(r, name, [arm], [target], language)).items()} for r in (real, embedded)]
-            numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found) for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-            rows.append(dict(intermediate=arm, target=target) | numbers | dict(verdict=_verdict(*found)))
-    if not rows: raise XitcalError("The two studies have no condition and target in common.")
-    return pd.DataFrame(rows)
+) -> pd.DataFrame: # intermediate, target, real and suite (each with _low and _high), verdict
+    "One change in both studies, for every pair of a condition and a target that both have"
+    arms = [a for a in real.sums.arms[1:] if a in embedded.sums.arms]
+    targets = [t for t in real.sums.targets if t in embedded.sums.targets]
+    if not arms or not targets: raise XitcalError("The two studies have no condition and target in common.")
+    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms for t in targets])
 
-# %% ../../nbs/report/07_agreement.ipynb #249f819a
+# %% ../../nbs/report/07_agreement.ipynb #594385a9
 def agreement_words(
     table: pd.DataFrame, # From `agreement_table`
 ) -> pd.DataFrame: # For people: titles, intervals as text
     "The table of `agreement_table` in words"
-    def said(who): return [f"{v:+.1f} [{low:+.1f}, {high:+.1f}]" for v, low, high in zip(table[who], table[f"{who}_low"], table[f"{who}_high"])]
-    return pd.DataFrame({"intermediate training": map(phase2_title, table.intermediate), "target": [TARGETS[t].title for t in table.target],
-                         "real language": said("real"), "embedded suite": said("suite"), "verdict": table.verdict})
+    def said(who):
+        columns = (table[who], table[f"{who}_low"], table[f"{who}_high"])
+        return [f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" for value, low, high in zip(*columns)]
+    return pd.DataFrame({"intermediate training": map(phase2_title, table.intermediate),
+                         "target": [TARGETS[t].title for t in table.target],
+                         "real language": said("real"), "embedded suite": said("suite"),
+                         "verdict": table.verdict})
 
+# %% ../../nbs/report/07_agreement.ipynb #fcdf6310
 def agreement_sentence(
     table: pd.DataFrame, # From `agreement_table`
     what: str = "over-confidence", # What changes
@@ -124,26 +145,33 @@ def agreement_sentence(
     def of(*names): return sum(int(count.get(n, 0)) for n in names)
     n, alone = len(table), of("real alone", "suite alone")
     pairs = f"{n} pair{'s' if n > 1 else ''} of a condition and a target"
-    both = f"Both show the same significant change in {of('agree')}, neither shows one in {of('neither')}, and in {alone} only one of them does."
-    return f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of {pairs}.** {both}"
+    return (f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of {pairs}.** "
+            f"Both show the same significant change in {of('agree')}, neither shows one in {of('neither')}, "
+            f"and in {alone} only one of them does.")
 
-# %% ../../nbs/report/07_agreement.ipynb #73cd9fff
+# %% ../../nbs/report/07_agreement.ipynb #b16d8e86
 def direction_words(found: dict) -> str:
     "What an estimate with `low` and `high` says of a direction"
     return "raises" if found["low"] > 0 else "lowers" if found["high"] < 0 else "does not significantly change"
+
+def _level_words(results: Results, targets: list[str]) -> str:
+    "Over-confidence without an intermediate task"
+    other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean() for c in (OTHERS, "en"))
+    return f"where models without it are over-confident by {other:.1f} points (English: {english:.1f})"
 
 def finding_sentence(
     results: Results, # From `narrowed`
     arm: str,         # A condition
 ) -> str: # Markdown
-    "What a condition does to over-confidence, its calibration term and the score, in the mean over targets of the other languages"
-    targets = results.sums.targets
-    def changed(name, language=OTHERS): return mean_change(results, name, [arm], targets, language)
-    found, seeds = over_seeds(changed("gap")), len(results.sums.seeds)
-    names, level = ", ".join(TARGETS[t].title for t in targets), {c: 100 * level_without(results, "gap", targets, c)[:, 0].mean() for c in ("en", OTHERS)}
-    sure = "" if seeds > 2 else f" With {seeds} seed{'s' if seeds > 1 else ''} nothing is decided: another seed may say otherwise."
-    title = phase2_title(arm)
-    return (f"**{title[0].upper()}{title[1:]} before the target {direction_words(found)} over-confidence in the other languages** "
-            f"({names}; {seeds} seed{'s' if seeds > 1 else ''}): {interval_words(changed('gap'))} points, where models without it are over-confident by {level[OTHERS]:.1f} points (English: {level['en']:.1f}). "
-            f"In English the change is {interval_words(changed('gap', 'en'))}. "
-            f"The calibration term of NLL changes by {interval_words(changed('nll_calibration'), 1, 3)} nats and the score by {interval_words(changed('score'))} points.{sure}")
+    "What a condition does to over-confidence, the calibration term and the score in the other languages"
+    targets, seeds = results.sums.targets, len(results.sums.seeds)
+    def change(name, language=OTHERS): return mean_change(results, name, [arm], targets, language)
+    title, plural = phase2_title(arm), "s" if seeds > 1 else ""
+    names = ", ".join(TARGETS[t].title for t in targets)
+    sure = "" if seeds > 2 else f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise."
+    direction = direction_words(over_seeds(change("signed_ce")))
+    return (f"**{title[0].upper()}{title[1:]} before the target {direction} over-confidence in the other languages** "
+            f"({names}; {seeds} seed{plural}): {interval_words(change('signed_ce'))} points, "
+            f"{_level_words(results, targets)}. In English the change is {interval_words(change('signed_ce', 'en'))}. "
+            f"The calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} nats "
+            f"and the score by {interval_words(change('score'))} points.{sure}")
