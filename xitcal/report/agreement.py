@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'CHANGES', 'seeds_with', 'narrowed', 'level_table', 'changes_table', 'agreement_table', 'agreement_words',
-           'agreement_sentence', 'direction_words', 'finding_sentence']
+           'agreement_sentence', 'direction_words', 'finding_sentence', 'temperature_table', 'temperature_sentence']
 
-# %% ../../nbs/report/07_agreement.ipynb #3983af84
+# %% ../../nbs/report/07_agreement.ipynb #6112475f
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..inference.results import Results, level_without, mean_change
 from ..inference.seeds import over_seeds
 from .result_sentences import interval_words
 
-# %% ../../nbs/report/07_agreement.ipynb #bbab518e
+# %% ../../nbs/report/07_agreement.ipynb #046d94cb
 def seeds_with(
     results: Results,   # From `read_results`
     conditions: list[str], # Kinds of intermediate training; no intermediate task is always asked for
@@ -33,7 +33,7 @@ def seeds_with(
     there = (sums.values["n"][..., 0][arms][:, :, places] > 0).any(-1).all((0, 2))
     return [seed for seed, whole in zip(sums.seeds, there) if whole]
 
-# %% ../../nbs/report/07_agreement.ipynb #a05bb861
+# %% ../../nbs/report/07_agreement.ipynb #d3679ca2
 def narrowed(
     results: Results,   # From `read_results`
     conditions: list[str], # Kinds of intermediate training that are kept beside none
@@ -54,7 +54,7 @@ def narrowed(
     planned = {(a, t) for a, t in results.planned if a in arms and t in targets}
     return replace(results, sums=part, runs=runs, planned=planned)
 
-# %% ../../nbs/report/07_agreement.ipynb #79f241e3
+# %% ../../nbs/report/07_agreement.ipynb #69353fd0
 LEVELS = {"score": ("score", 100, 1), "mean confidence": ("confidence", 100, 1),
           "over-confidence (points)": ("signed_ce", 100, 1),
           "calibration term of NLL (nats)": ("nll_calibration", 1, 3)}
@@ -71,7 +71,7 @@ def level_table(
                 for called, (name, scale, digits) in LEVELS.items()}
     return pd.DataFrame(rows).T.rename_axis(["target", ""])
 
-# %% ../../nbs/report/07_agreement.ipynb #2d0c0a33
+# %% ../../nbs/report/07_agreement.ipynb #c138c1d4
 CHANGES = {"over-confidence (points)": ("signed_ce", 100, 1),
            "calibration term of NLL (nats)": ("nll_calibration", 1, 3),
            "refinement term of NLL (nats)": ("nll_refinement", 1, 3),
@@ -90,7 +90,7 @@ def changes_table(
                 for called, (name, scale, digits) in CHANGES.items()}
     return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
 
-# %% ../../nbs/report/07_agreement.ipynb #b6e09419
+# %% ../../nbs/report/07_agreement.ipynb #92b241de
 def _verdict(mine: dict, theirs: dict) -> str:
     "One of the five verdicts from two estimates with `value`, `low` and `high`"
     sure = [e["low"] > 0 or e["high"] < 0 for e in (mine, theirs)]
@@ -100,7 +100,7 @@ def _verdict(mine: dict, theirs: dict) -> str:
     if apart: return "disagree"
     return {(True, False): "real alone", (False, True): "suite alone"}.get(tuple(sure), "neither")
 
-# %% ../../nbs/report/07_agreement.ipynb #545f61f8
+# %% ../../nbs/report/07_agreement.ipynb #9b8ed545
 def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float, language: str) -> dict:
     "One row of `agreement_table`"
     found = [{k: scale * float(v) for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
@@ -122,7 +122,7 @@ def agreement_table(
     if not arms or not targets: raise XitcalError("The two studies have no condition and target in common.")
     return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms for t in targets])
 
-# %% ../../nbs/report/07_agreement.ipynb #594385a9
+# %% ../../nbs/report/07_agreement.ipynb #08a1655f
 def agreement_words(
     table: pd.DataFrame, # From `agreement_table`
 ) -> pd.DataFrame: # For people: titles, intervals as text
@@ -135,7 +135,7 @@ def agreement_words(
                          "real language": said("real"), "embedded suite": said("suite"),
                          "verdict": table.verdict})
 
-# %% ../../nbs/report/07_agreement.ipynb #fcdf6310
+# %% ../../nbs/report/07_agreement.ipynb #0acddae3
 def agreement_sentence(
     table: pd.DataFrame, # From `agreement_table`
     what: str = "over-confidence", # What changes
@@ -149,7 +149,7 @@ def agreement_sentence(
             f"Both show the same significant change in {of('agree')}, neither shows one in {of('neither')}, "
             f"and in {alone} only one of them does.")
 
-# %% ../../nbs/report/07_agreement.ipynb #b16d8e86
+# %% ../../nbs/report/07_agreement.ipynb #51caa2b1
 def direction_words(found: dict) -> str:
     "What an estimate with `low` and `high` says of a direction"
     return "raises" if found["low"] > 0 else "lowers" if found["high"] < 0 else "does not significantly change"
@@ -175,3 +175,32 @@ def finding_sentence(
             f"{_level_words(results, targets)}. In English the change is {interval_words(change('signed_ce', 'en'))}. "
             f"The calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} nats "
             f"and the score by {interval_words(change('score'))} points.{sure}")
+
+# %% ../../nbs/report/07_agreement.ipynb #0d50d100
+def temperature_table(
+    table: pd.DataFrame, # Committed by scripts/real_recalibration.py
+) -> pd.DataFrame: # A row a target and condition, a column a number; mean of the other languages
+    "Over-confidence before and after an English temperature, and the NLL that it takes away"
+    mine = table[(table.what == "level") & (table.language == OTHERS)]
+    rows = {}
+    for key, part in mine.groupby(["target", "intermediate"], sort=False):
+        value = part.set_index("quantity")
+        gap, after, gain = (value.loc[name] for name in ("gap_before", "gap", "gain"))
+        rows[TARGETS[key[0]].title, phase2_title(key[1])] = {
+            "over-confidence before (points)": f"{100 * gap.value:.1f}",
+            "after (points)": f"{100 * after.value:.1f} [{100 * after.low:.1f}, {100 * after.high:.1f}]",
+            "NLL taken away (nats)": f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"}
+    return pd.DataFrame(rows).T.rename_axis(["target", "intermediate training"]).sort_index()
+
+# %% ../../nbs/report/07_agreement.ipynb #05da9f0f
+def temperature_sentence(
+    table: pd.DataFrame, # Committed by scripts/real_recalibration.py
+) -> str: # Markdown
+    "On how many targets an English temperature lowers or raises the NLL of the other languages, without an intermediate task"
+    mine = table[(table.what == "level") & (table.language == OTHERS) & (table.intermediate == NONE)]
+    gain = mine[mine.quantity == "gain"].set_index("target")
+    gap, after = (100 * mine[mine.quantity == q].set_index("target").value for q in ("gap_before", "gap"))
+    def said(t): return f"{TARGETS[t].title} (NLL {-gain.value[t]:+.3f} nats, over-confidence {gap[t]:.1f} → {after[t]:.1f} points)"
+    sides = {"helps": gain.index[gain.low > 0], "harms": gain.index[gain.high < 0]}
+    found = [f"{word} on {', '.join(map(said, names))}" for word, names in sides.items() if len(names)]
+    return f"**In the other languages a temperature fitted on English {' and '.join(found) or 'changes no NLL significantly'}.**"
