@@ -61,7 +61,8 @@ def test_lines_that_are_too_wide_are_found():
 
 def test_every_notebook_is_folded():
     "Where this fails: python tools/fold_tests.py"
-    assert {path.name: n for path, notebook in lint_nb.all_notebooks().items() if (n := fold_tests.fold(notebook))} == {}
+    notebooks = {p: nb for p, nb in lint_nb.all_notebooks().items() if p.name not in fold_tests.REGISTERED}
+    assert {path.name: n for path, notebook in notebooks.items() if (n := fold_tests.fold(notebook))} == {}
 
 
 SHOWN = [code(DEFINITION), code("double(2)", "4")]

@@ -348,7 +348,8 @@ def test_results_pages_fold_their_code(site):
     "All but the hypotheses of both studies, which were committed before the results and stay as they are"
     open_ = [name for name, page in site.pages.items() if name.startswith("results/") and front(page).get("code-fold") is not True]
     assert open_ == ["results/real/01_questions.ipynb", "results/trust/00_hypotheses.ipynb"]
-    assert not [name for name, page in site.pages.items() for cell in page["cells"][1:] if "code-fold: true" in source(cell)]
+    folded = [source(cell) for page in site.pages.values() for cell in page["cells"][1:] if "code-fold: true" in source(cell)]
+    assert folded and all(text.startswith('#| code-summary: "Tests"') for text in folded) # tools/fold_tests.py
 
 
 def test_making_the_site_leaves_the_readme_alone(tmp_path):
