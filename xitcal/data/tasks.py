@@ -219,7 +219,7 @@ def phase2_title(
     "Phase 2 for people; a name from elsewhere is its own title"
     base, _, variant = name.partition(":")
     titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
-        NONE: "no phase 2", MULTI: "all tasks", OWN: "the target's own data",
+        NONE: "no intermediate task", MULTI: "all tasks", OWN: "the target's own data",
         MASKED.name: "masked LM alone"}
     named = " + ".join(titles.get(p, p) for p in tasks_of(base))
     return " ".join([named] + ([VARIANTS.get(variant, variant)] if variant else []))

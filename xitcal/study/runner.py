@@ -219,7 +219,7 @@ def default_workers() -> int:
 def fit_heads(
     study: Study, # What is to be found out
 ) -> tuple[Study, list[str]]: # The study without intermediate tasks that cannot be learnt, and a sentence for each of these
-    "Compare a study's tasks with its models; `XitcalError` for a target that one of them has no head for, or when no phase 2 is left"
+    "Compare a study's tasks with its models; `XitcalError` for a target that one of them has no head for, or when no intermediate training is left"
     suite, gone = find_suite(study.suite), {}
     known = suite.tasks | {MASKED.name: MASKED}
     for model in (str(m or suite.encoder()) for m in study.models):
