@@ -26,7 +26,7 @@ def width_bins(
 def mass_bins(
     confidence: np.ndarray, # (n,) in [0, 1]
     cell: np.ndarray,       # (n,) number of the cell
-    bins: int|np.ndarray = 15, # How many, or how many in each cell; fewer where a cell has less than two decisions a bin
+    bins: int|np.ndarray = 15, # How many, or of each cell; fewer if under two decisions a bin
 ) -> np.ndarray: # (n,) number of the bin within the cell
     "Bin of equal mass each confidence falls into"
     order = np.lexsort((confidence, cell))
@@ -61,8 +61,9 @@ def bin_gaps(
     group: np.ndarray,      # (n,) number of the group, from 0, each at least once
     bins: int = 15,         # How many
     mass: bool = False,     # Whether bins have equal mass
-) -> tuple[np.ndarray, np.ndarray]: # Two (n_groups, bins): mean of confidence - right, 0 in an empty bin; share of the group's decisions
-    "Mean gap and weight of every bin"
+) -> tuple[np.ndarray, np.ndarray]: # Both (n_groups, bins)
+    """Gap and weight of every bin: mean of confidence - right, 0 in an empty bin; share of the
+    group's decisions"""
     n = group.max() + 1
     slot = group * bins + equal_bins(confidence, group, bins, mass)
     size, total = (np.bincount(slot, x, n * bins).reshape(n, bins)

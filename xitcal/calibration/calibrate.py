@@ -43,10 +43,10 @@ def _examples(table):
 # %% ../../nbs/calibration/15_calibrate.ipynb #1bd7ae46
 def calibrate(
     table: pd.DataFrame,   # Predictions, in either form
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where it is there
+    by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
     smooth: bool = True,   # Whether smooth ECE gets its interval (half of the time)
-    all_estimates: bool = False, # Whether to give all estimates and not the six (ten times the time)
+    all_estimates: bool = False, # Whether to give all estimates, not the six (ten times the time)
 ) -> pd.DataFrame: # The `by` columns, then `ESTIMATE_COLUMNS`
     "Calibration estimates of every group, tidy: one row an estimate"
     decisions, scores, classes = decisions_and_classes(table, name)
@@ -110,15 +110,36 @@ def _part_changes(decided, group, cluster, names):
                 for x in (values[name][0], values[name][0] - found[name][0], *found[name])]
     return dict(zip(TERMS, on_some(crossed, group, make, 24).reshape(4, 6, -1)))
 
+# %% ../../nbs/calibration/15_calibrate.ipynb #7f59225f
+def _paired_rows(mine, theirs, by, names):
+    "Rows of both files that are of one example; `XitcalError` where there is none"
+    both = (c for c in ("language", "seed") if c in mine and c in theirs)
+    keys = list(dict.fromkeys([*by, *both, "example"]))
+    for c in by: check_name(c, [x for x in mine if x in theirs], "column of both files")
+    at, other = _partners(mine, theirs, keys)
+    if not len(at):
+        raise XitcalError(f"No example of {names[0]} is in {names[1]} as well (compared by "
+                          f"{', '.join(keys)}).")
+    return at, other
+
+def _side(decisions, scores, at, all_estimates):
+    "(confidence, correct) of some rows, and by name the score of each, if right, if wrong"
+    c, y = decisions.confidence.to_numpy(float)[at], decisions.correct.to_numpy(float)[at]
+    more = ({k: v[:3] for k, v in binary_scores(c, y).items()}
+            if all_estimates or not scores else {})
+    full = {k: [x[at] for x in v[:3]] for k, v in scores.items()}
+    return (c, y), dict(signed_ce=(c - y, c - 1, c)) | full | more
+
 # %% ../../nbs/calibration/15_calibrate.ipynb #0cd24ff4
 def compare(
     table: pd.DataFrame,    # Predictions of the system
     baseline: pd.DataFrame, # Predictions of the baseline, on examples of the same names
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where both have it
+    by: list[str]|None = None, # Columns that make a group; None for `language` where both have it
     names: tuple[str, str] = ("predictions", "baseline"), # What errors call them
-    all_estimates: bool = False, # Whether to compare NLL and Brier score of (confidence, correct) and their parts too
-) -> pd.DataFrame: # by, estimate (signed_ce, nll, brier, ...), value, baseline, change, low, high, p, n (paired decisions), unpaired
-    "Paired changes of scores and of their parts; `XitcalError` when nothing can be paired"
+    all_estimates: bool = False, # Also NLL and Brier score of (confidence, correct) and their parts
+) -> pd.DataFrame: # by, estimate, value, baseline, change, low, high, p, n, unpaired
+    """Paired changes of scores (signed_ce, nll, brier, ...) and of their parts over n paired
+    decisions; `XitcalError` when nothing can be paired"""
     (mine, scores), (theirs, others) = (read_decisions(t, n)
                                         for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
@@ -127,22 +148,11 @@ def compare(
                               "paired with those of a baseline.")
     _check_keys(mine, theirs, names)
     by = [c for c in ("language",) if c in mine and c in theirs] if by is None else _check_by(by)
-    keys = list(dict.fromkeys(
-        [*by, *(c for c in ("language", "seed") if c in mine and c in theirs), "example"]))
-    for c in by: check_name(c, [x for x in mine if x in theirs], "column of both files")
-    at, other = _partners(mine, theirs, keys)
-    if not len(at):
-        raise XitcalError(f"No example of {names[0]} is in {names[1]} as well (compared by "
-                          f"{', '.join(keys)}).")
+    at, other = _paired_rows(mine, theirs, by, names)
     pairs = mine.iloc[at].reset_index(drop=True)
-    (group, groups), cluster, sides = _groups(pairs, by), _examples(pairs), []
-    for d, extra, i in ((mine, scores, at), (theirs, others, other)):
-        c, y = d.confidence.to_numpy(float)[i], d.correct.to_numpy(float)[i]
-        more = ({k: v[:3] for k, v in binary_scores(c, y).items()}
-                if all_estimates or not extra else {})
-        sides.append(((c, y), dict(signed_ce=(c - y, c - 1, c))
-                      | {k: [x[i] for x in v[:3]] for k, v in extra.items()} | more))
-    (decided, scores), (their_own, others) = sides
+    (group, groups), cluster = _groups(pairs, by), _examples(pairs)
+    decided, scores = _side(mine, scores, at, all_estimates)
+    their_own, others = _side(theirs, others, other, all_estimates)
     found = _mean_changes(scores, others, (decided, their_own), group, cluster)
     if all_estimates: found |= _part_changes((decided, their_own), group, cluster, pairs.example)
     columns = "value", "baseline", "change", "low", "high", "p"
@@ -153,7 +163,7 @@ def compare(
 # %% ../../nbs/calibration/15_calibrate.ipynb #acea8868
 def judge_groups(
     table: pd.DataFrame,       # Predictions, in either form
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where it is there
+    by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # The `by` columns and those of `xitcal.predictions.degenerate.judge_decisions`
     "Say of every group whether it is degenerate"
@@ -187,12 +197,16 @@ def degenerate_note(
 _FIRST = ("95 % intervals in square brackets. The expected value (in round brackets where a group "
           "has one line) is what an estimate would be on average were the model calibrated. Smooth "
           "ECE's interval is cautious.")
-NOTES = dict(six=_FIRST, all=_FIRST + """
-ECE-15, also by mass and by class, has no interval: it is biased by an amount that is known only on average; see the debiased calibration error.
-MCE-15 has none: it is a maximum over bins, which a nearly empty bin decides.
-A score's calibration and refinement terms add up to its value for (confidence, correct); a single example has no terms.
-AUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows have different numbers of classes.
-The last p-value is that of the exact test that each decision is right with the chance its confidence names.""")
+NOTES = dict(six=_FIRST, all=_FIRST + (
+    "\nECE-15, also by mass and by class, has no interval: it is biased by an amount that is known "
+    "only on average; see the debiased calibration error."
+    "\nMCE-15 has none: it is a maximum over bins, which a nearly empty bin decides."
+    "\nA score's calibration and refinement terms add up to its value for (confidence, correct); a "
+    "single example has no terms."
+    "\nAUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows "
+    "have different numbers of classes."
+    "\nThe last p-value is that of the exact test that each decision is right with the chance its "
+    "confidence names."))
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #d8262db1
 def _long(table, first, number, sign):
@@ -212,9 +226,9 @@ def _long(table, first, number, sign):
 # %% ../../nbs/calibration/15_calibrate.ipynb #a1f6581d
 def readable(
     table: pd.DataFrame, # From `calibrate` or `compare`
-) -> pd.DataFrame: # Text: a row a group, a column an estimate in words, expected values in round brackets
-    """Numbers with their intervals and expected values; a row an estimate where there is one group
-    or more than six estimates"""
+) -> pd.DataFrame: # Text: a row a group, a column an estimate in words
+    """Numbers with their intervals, and expected values in round brackets; a row an estimate where
+    there is one group or more than six estimates"""
     first = [c for c in table if c not in _NUMBERS]
     number = "change" if "change" in table else "value"
     sign = ["+" if number == "change" or name == "signed_ce" else "" for name in table.estimate]

@@ -87,8 +87,9 @@ def debiased_rms(
     group: np.ndarray,      # (n,) number of the group
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the interval
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Root of the debiased square (0 where that is negative), low, high of each group
-    "Root mean square calibration error over bins of equal mass, without the bias of its noise"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
+    """Root mean square calibration error over bins of equal mass, without the bias of its noise:
+    root of the debiased square, 0 where that is negative"""
     cluster = np.arange(len(group)) if cluster is None else cluster
     n = group.max() + 1
     weight, mean, variance, plain = _bins(confidence, correct, group, cluster, n)
@@ -146,12 +147,13 @@ def smooth_ece_interval(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group
-    cluster: np.ndarray|None = None, # (n,) number of the example: its decisions get one and the same chance. None: each its own
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     draws: int = 200,       # Models drawn
     level: float = .95,     # Of the interval
     seed: int = 0,          # Of the draws
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
-    "Smooth ECE with an interval that covers at least as often as it says"
+    """Smooth ECE with an interval that covers at least as often as it says; decisions of an example
+    get one and the same chance"""
     rng, n, value = (np.random.default_rng(seed), group.max() + 1,
                      smooth_ece(confidence, correct, group))
     _, low, high = mean_interval(confidence - correct, confidence - 1, confidence, group,

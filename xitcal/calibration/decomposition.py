@@ -64,10 +64,10 @@ def calibration_parts(
     right: np.ndarray,      # (n,) whether each decision was right, or the probability that it is
     cell: np.ndarray,       # (n,) number of the cell
     fold: np.ndarray,       # (n,) number of the fold
-    nll: np.ndarray|None = None, # (n,) NLL of each decision before, from logits; None: from confidence, with log-odds beyond ±15 as ±15
-) -> dict[str, np.ndarray]: # "nll" in nats and "brier" (squared error): one value a decision, their mean in a cell is the part
-    """Score of (confidence, right) before minus after the cross-fitted correction, which takes
-    log-odds beyond ±15 as ±15"""
+    nll: np.ndarray|None = None, # (n,) NLL of each before, from logits; None: from confidence
+) -> dict[str, np.ndarray]: # (n,) "nll" in nats, "brier" squared; their mean in a cell is the part
+    """Score of (confidence, right) before minus after the cross-fitted correction; this, and an NLL
+    from confidence, takes log-odds beyond ±15 as ±15"""
     def scores(z):
         g = expit(z)
         return np.logaddexp(0, z) - right * z, g ** 2 - 2 * g * right + right
@@ -182,6 +182,21 @@ def widest_gap(c, y, group, cluster, level, fewest=10):
     return np.where(np.minimum(np.bincount(group, y), np.bincount(group, 1 - y)) < fewest,
                     limits.max(0), np.nan)
 
+# %% ../../nbs/calibration/03_decomposition.ipynb #196e4854
+def _corrected_by(z, chance, group):
+    "Log-odds after the correction that these chances of being right give in each group"
+    a, b = fit_correction(z, chance, group, np.ones(len(z)))[group].T
+    return a + b * z
+
+def _unseen_cases(c, y, z, fitted, group, cluster, tail):
+    """Which decisions are the surest; groups in which errors of theirs could not be seen; what is
+    right, as it is and at both limits, with the log-odds corrected by it"""
+    sure, share, *limits = surest_decisions(c, y, group, cluster, tail)
+    seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
+    cases = [(seen, fitted),
+             *((x, _corrected_by(z, x, group) if sure.any() else fitted) for x in ends)]
+    return sure, limits[0] != limits[1], cases
+
 # %% ../../nbs/calibration/03_decomposition.ipynb #29c27c75
 def score_part_rows(confidence, correct, group, fold, cluster, level, surest=True,
                     inverted=_likely):
@@ -190,15 +205,9 @@ def score_part_rows(confidence, correct, group, fold, cluster, level, surest=Tru
     c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
     z, before, size, found, rows = (_log_odds(c), np.log(c) - np.log1p(-c),
                                     np.bincount(group), {}, {})
-    def fit(chance):
-        a, b = fit_correction(z, chance, group, np.ones(len(c)))[group].T
-        return a + b * z
-    sure, share, *limits = surest_decisions(c if surest else 0 * c, y, group, cluster,
-                                            (1 - level) / 2)
-    unseen = limits[0] != limits[1]
-    fitted, crossed = fit(y), corrected(c, y, group, fold)
-    seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
-    cases = [(seen, fitted), *((x, fit(x) if sure.any() else fitted) for x in ends)]
+    fitted, crossed = _corrected_by(z, y, group), corrected(c, y, group, fold)
+    sure, unseen, cases = _unseen_cases(c if surest else 0 * c, y, z, fitted, group, cluster,
+                                        (1 - level) / 2)
     pull, negative = (dict(nll=0., brier=_brier_pull(z, y, fitted, group)),
                       dict(nll=False, brier=np.bincount(group, c > 1 - .1 / size[group]) > 0))
     folds = np.maximum(np.bincount(cluster_slots(group, fold)[1]), 2) # of each group
@@ -225,12 +234,13 @@ def score_parts(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0
-    fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same for all decisions of an example
+    fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same within an example
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the intervals
-    surest: bool = True,    # Whether errors that could not be seen among the surest decisions count; without, for comparison only
+    surest: bool = True,    # Whether unseen errors of the surest count; False: for comparison only
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
     """Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct),
-    which they add up to; confidences are at most 1 − 1e-12"""
+    which they add up to; confidences are at most 1 − 1e-12, and errors that could not be seen among
+    the surest decisions count"""
     return score_part_rows(confidence, correct, group, fold,
                            np.arange(len(group)) if cluster is None else cluster, level, surest)[0]

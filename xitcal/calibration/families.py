@@ -64,14 +64,24 @@ def _binary(confidence, correct, model, decided):
              ece_10=binned_ece(confidence, correct.astype(float), model.language, 10),
              accuracy=mean(correct), changed=mean(correct != decided)))
 
+# %% ../../nbs/calibration/09_families.ipynb #a24975d1
+def _fitted_on_all(name, inputs, model):
+    "A recalibrator fitted on every event of a model"
+    family, make = RECALIBRATORS[name]
+    with warnings.catch_warnings():
+        # a temperature at its bound is judged like any other
+        warnings.simplefilter("ignore", UserWarning)
+        return make().fit(inputs[family],
+                          model.gold if family in ("logits", "classes") else model.correct)
+
 # %% ../../nbs/calibration/09_families.ipynb #08d2e666
 def english_methods(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store with `prediction_text`
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows, the store's schema and `prediction_text`
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     names: Iterable[str] = tuple(RECALIBRATORS), # Which recalibrators
-) -> pd.DataFrame: # KEYS, event, recalibrator ("" for none), fitted_on, n, language, and means of (confidence, correct) by language
-    """Every recalibrator that suits an event, fitted on English calibration rows and judged in
-    every language"""
+) -> pd.DataFrame: # KEYS, event, recalibrator, fitted_on, n, language, and the means
+    """Every recalibrator ("" for none) that suits an event, fitted on English calibration rows and
+    judged in every language by means of (confidence, correct)"""
     english, found, names = (tables_by_model(calibration), [],
                              [check_name(n, RECALIBRATORS, "recalibrator") for n in names])
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
@@ -85,13 +95,8 @@ def english_methods(
             found.append(_binary(given["confidence"], there.correct, there, there.correct)
                          .assign(recalibrator="", **constant))
             for name in (n for n in names if supports(n, key[-1])):
-                family, make = RECALIBRATORS[name]
-                with warnings.catch_warnings():
-                    # a temperature at its bound is judged like any other
-                    warnings.simplefilter("ignore", UserWarning)
-                    fitted = make().fit(learnt[family], here.gold if family in ("logits", "classes")
-                                        else here.correct)
-                confidence, correct = _applied(family, fitted, given, there)
+                fitted = _fitted_on_all(name, learnt, here)
+                confidence, correct = _applied(RECALIBRATORS[name][0], fitted, given, there)
                 found.append(_binary(confidence, correct, there, there.correct)
                              .assign(recalibrator=name, **constant))
     if not found:
@@ -102,7 +107,7 @@ def english_methods(
 # %% ../../nbs/calibration/09_families.ipynb #fecf0759
 EQUAL = 50 # labelled examples of a language that weigh as much as English
 
-# %% ../../nbs/calibration/09_families.ipynb #518930cf
+# %% ../../nbs/calibration/09_families.ipynb #163e4d8d
 def _fitted(name, inputs, model, rows):
     "A recalibrator fitted on events; None with fewer than two"
     family, make = RECALIBRATORS[name]
@@ -114,6 +119,7 @@ def _fitted(name, inputs, model, rows):
         return make().fit(inputs[family][rows],
                           (model.gold if family in ("logits", "classes") else model.correct)[rows])
 
+# %% ../../nbs/calibration/09_families.ipynb #a09538ee
 def _drawn(name, own, english, share):
     "Output of a language's own fit drawn towards that of English"
     if RECALIBRATORS[name][0] in ("logits", "classes"):
@@ -123,6 +129,7 @@ def _drawn(name, own, english, share):
     return expit(share * logit(np.clip(own, 1e-9, 1 - 1e-9))
                  + (1 - share) * logit(np.clip(english, 1e-9, 1 - 1e-9)))
 
+# %% ../../nbs/calibration/09_families.ipynb #518930cf
 class Recalibrated:
     """Confidence of every event after recalibration, NaN where it is not judged, and whether the
     decision is right then"""

@@ -73,7 +73,7 @@ def ece_temperature(
     logits: np.ndarray, # (n, k), -inf behind the end of a row
     label: np.ndarray,  # (n,) index of the right entry, -1 for the last of the row
     bins: int,          # Of equal width
-    grid: np.ndarray|None = None, # Temperatures to try; None for 61 from 1/4 to 8, equally spaced on a log scale
+    grid: np.ndarray|None = None, # Temperatures to try; None: 61 from 1/4 to 8, on a log scale
 ) -> float: # T
     "Temperature with the lowest ECE on the rows it is chosen on"
     right, zero = logits.argmax(1) == gold_index(logits, label), np.zeros(len(logits), int)
@@ -87,7 +87,7 @@ def chosen_by_halves(
     *others: np.ndarray, # (candidates, examples) each: what else is looked at
     draws: int = 200,   # Random halves
     seed: int = 0,      # Of the halves
-) -> np.ndarray: # (1 + others, 2) mean of the chosen candidate on the half it was chosen on, and on the other half
+) -> np.ndarray: # (1 + others, 2) mean of the chosen: on the half that chose it, on the other
     """Mean of `score` and others of the candidate with the best score, on rows that chose it and on
     rows that did not"""
     n, rng = score.shape[1], np.random.default_rng(seed)

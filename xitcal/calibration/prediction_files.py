@@ -138,7 +138,9 @@ def _from_classes(table, column, name):
     if not scored.any(): raise XitcalError(f"{name}: every label is -100, so no row is scored.")
     at = np.flatnonzero(scored)
     (logs, width), gold = _log_probabilities(table, column, name, at), label[scored].astype(int)
-    def outside(i): return f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 marks what is not scored)."
+    def outside(i):
+        return (f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 "
+                "marks what is not scored).")
     _refuse((gold < 0) | (gold >= width), name, outside, at)
     top = logs.argmax(1)
     return (np.exp(logs[np.arange(len(gold)), top]), top == gold, _proper_scores(logs, top, gold),
@@ -180,9 +182,9 @@ def decisions_and_classes(table, name):
 def read_decisions(
     table: pd.DataFrame, # Rows of a file (`read_file`), or made by hand
     name: str = "predictions", # What errors call it
-) -> tuple[pd.DataFrame, dict[str, tuple]]: # All other columns, confidence, correct; one row a scored decision; scores of the full distribution
-    """Check predictions and bring both forms into one; `XitcalError` names the row that cannot be
-    meant"""
+) -> tuple[pd.DataFrame, dict[str, tuple]]: # Decisions; scores of the full distribution
+    """Check predictions and bring both forms into one: a row a scored decision with all other
+    columns, confidence and correct; `XitcalError` names the row that cannot be meant"""
     return decisions_and_classes(table, name)[:2]
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #bd604a71

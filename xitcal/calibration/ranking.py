@@ -138,8 +138,8 @@ def auroc_interval(
     group: np.ndarray,      # (n,) number of the group, from 0
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the interval
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high; NaN where all are right or all are wrong
-    "AUROC of correctness with an interval over examples"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
+    "AUROC of correctness with an interval over examples; NaN where all are right or all are wrong"
     y, share = np.asarray(correct, float), np.bincount(group, correct) / np.bincount(group)
     below, above = _placements(confidence, correct, group)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -295,7 +295,7 @@ class GaussianProcess:
     """A Gaussian process over the log-odds of confidence (scikit-learn's, Laplace's approximation):
     a line plus what is smooth"""
     def __init__(self,
-        most: int = 200, # Rows used at most, evenly spread over the confidences: time grows with their cube
+        most: int = 200, # Rows used at most, spread evenly over confidences; time grows as the cube
     ): self.most = most
 
     def fit(self,
@@ -329,8 +329,9 @@ def span_features(
     logits: np.ndarray,     # (n, k), -inf behind the end of a row (`padded_logits`)
     prediction: np.ndarray, # (n,) index of the decision made
     length: np.ndarray,     # (n,) length of the span, in any unit
-) -> np.ndarray: # (n, 3) log-odds of confidence; log-odds against the best other entry, at most 20; log(1 + length)
-    "What an answer's rightness may be told from"
+) -> np.ndarray: # (n, 3), in that order
+    """What an answer's rightness may be told from: log-odds of confidence; log-odds against the
+    best other entry, at most 20; log(1 + length)"""
     rows, logs = np.arange(len(logits)), log_softmax(logits, axis=1)
     top, rest = logs[rows, prediction], logs.copy()
     rest[rows, prediction] = -np.inf

@@ -51,7 +51,7 @@ def _judge(model, trials, raw, zero, means=MEANS, after=heated_scores):
                         for s in each])
     return used // len(model.names), used % len(model.names), sums, np.mean(squares, axis=0)
 
-# %% ../../nbs/calibration/10_regimes.ipynb #1603550b
+# %% ../../nbs/calibration/10_regimes.ipynb #796dfb76
 def _interval(total, rows, language, n):
     "Ratio of sums in each language with a t-interval over examples: value, low, high, examples"
     count, there = np.bincount(language, rows, n), np.bincount(language, rows > 0, n)
@@ -61,6 +61,7 @@ def _interval(total, rows, language, n):
         half = student.isf(.025, there - 1) * np.sqrt(rest * there / (there - 1)) / count
     return value, value - half, value + half, there
 
+# %% ../../nbs/calibration/10_regimes.ipynb #1603550b
 def _tidy(model, language, sums, squares, temperatures, labelled, means=MEANS):
     "Rows of one regime of one model: each estimate in each language"
     n, found = len(model.languages), []
@@ -147,16 +148,37 @@ def _one_model(key, model, sizes, name, trials, plain, english, after, means):
         sums.append(frame[frame.rows > 0])
     return tables, sums, _missing(model, key, english, sizes)
 
+# %% ../../nbs/calibration/10_regimes.ipynb #2797b358
+def _trials(recalibrator, model, test, rows, sizes, draws):
+    "What `_one_model` takes: trials of a recalibrator on one model"
+    if recalibrator != "temperature":
+        return family_trials(recalibrator, model, test, rows, sizes, draws)
+    return _temperatures(model, None if rows is None else model_arrays(rows), sizes, draws)
+
+def _regimes(tables, sums, missing):
+    "All models together"
+    text = dict.fromkeys((*KEYS[:-1], "event", "recalibrator", "language", "regime"), "category")
+    table, examples = (pd.concat(t, ignore_index=True).astype({"seed": "Int64"} | text)
+                       for t in (tables, sums))
+    table = table.assign(labels=table.regime.astype(str).map(LABELS),
+                         zero_shot=table.regime == "english")
+    columns = [*KEYS, "event", "recalibrator", "language", "regime", "n", "labels", "zero_shot",
+               "labelled", "draws", "temperature", "estimate", "before", "english", "after",
+               "change", "low", "high", "examples"]
+    lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n", "reason"])
+    return Regimes(table[columns], examples, lost.drop_duplicates(ignore_index=True))
+
 # %% ../../nbs/calibration/10_regimes.ipynb #45a43788
 def recalibrate(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows of any models, targets and languages, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows as stored: any models, targets, languages
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     sizes: Iterable[int] = LABELLED_SIZES, # Labelled examples of a language
     draws: int = 5,               # How often own-language labels are drawn
-    recalibrator: str = "temperature", # One of `RECALIBRATORS`; all but temperatures are judged by scores of (confidence, correct)
+    recalibrator: str = "temperature", # One of `RECALIBRATORS`
 ) -> Regimes: # Table, sums by example, and what could not be done
-    """What a recalibrator does to every model in every language and regime; `XitcalError` for
-    calibration rows that may not be used"""
+    """What a recalibrator does to every model in every language and regime; all but temperatures
+    are judged by scores of (confidence, correct); `XitcalError` for calibration rows that may not
+    be used"""
     english, tables, sums, missing = tables_by_model(calibration), [], [], []
     check_name(recalibrator, RECALIBRATORS, "recalibrator")
     sizes = sorted({int(n) for n in sizes})
@@ -169,26 +191,13 @@ def recalibrate(
                 missing.append(_unsuited(recalibrator, key))
                 continue
             model, rows = model_arrays(test), english.get(key)
-            if recalibrator == "temperature":
-                made = _temperatures(model,
-                                     None if rows is None else model_arrays(rows), sizes, draws)
-            else: made = family_trials(recalibrator, model, test, rows, sizes, draws)
+            made = _trials(recalibrator, model, test, rows, sizes, draws)
             found = _one_model(key, model, sizes, recalibrator, *made)
             for all_, new in zip((tables, sums, missing), found): all_ += new
     if not tables:
         raise XitcalError(f"There is nothing to recalibrate by {recalibrator}: no test rows that "
                           "suit it, or one language without calibration rows.")
-    text = dict.fromkeys((*KEYS[:-1], "event", "recalibrator", "language", "regime"), "category")
-    table, examples = (pd.concat(t, ignore_index=True).astype({"seed": "Int64"} | text)
-                       for t in (tables, sums))
-    table = table.assign(labels=table.regime.astype(str).map(LABELS),
-                         zero_shot=table.regime == "english")
-    first = [*KEYS, "event", "recalibrator", "language", "regime", "n", "labels", "zero_shot",
-             "labelled", "draws", "temperature", "estimate"]
-    lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n",
-                                          "reason"]).drop_duplicates(ignore_index=True)
-    return Regimes(table[[*first, "before", "english", "after", "change", "low", "high",
-                          "examples"]], examples, lost)
+    return _regimes(tables, sums, missing)
 
 # %% ../../nbs/calibration/10_regimes.ipynb #0f8ab8e6
 def shown_tables(
@@ -217,14 +226,14 @@ def _by_temperature(model, calibration, sizes, draws):
 
 # %% ../../nbs/calibration/10_regimes.ipynb #2c6c7284
 def family_regimes(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store with `prediction_text`
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows, the store's schema and `prediction_text`
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     sizes: Iterable[int] = (20, 100, 500),    # Labelled examples of a language
     draws: int = 1,                           # How often own-language labels are drawn
     names: Iterable[str] = tuple(RECALIBRATORS), # Which recalibrators
-) -> pd.DataFrame: # KEYS, event, recalibrator, language, regime, n, estimate, before, english, after, change, low, high, examples
+) -> pd.DataFrame: # KEYS, event, recalibrator, language, regime, n, estimate, and these
     """Every recalibrator in every regime that the rows allow, judged by the scores of (confidence,
-    correct)"""
+    correct): before, english, after, change, low, high, examples"""
     english, found, names = (tables_by_model(calibration), [],
                              [check_name(n, RECALIBRATORS, "recalibrator") for n in names])
     with threadpool_limits(1): # hundreds of small fits: threads would only wait for each other
@@ -272,7 +281,7 @@ def part_of(
 def rows_of_part(
     tables: Iterable[pa.Table], # Predictions, one cell a table
     part: dict[str, list],      # From `part_of`
-    most: int = 1000,           # Examples of a language; the first ones in the order of `draw_ranks`
+    most: int = 1000,           # Examples of a language; the first in the order of `draw_ranks`
 ) -> Iterable[pa.Table]: # The rows of the part; tables without any are left out
     "Rows of a part of a study; what trains nothing has no seed, and is kept"
     for table in tables:
@@ -288,9 +297,9 @@ def rows_of_part(
 def family_means(
     table: pd.DataFrame,  # From `family_regimes`
     estimate: str = "nll_confidence", # Which estimate
-) -> pd.DataFrame: # target, intermediate, recalibrator ("none": as it is), regime, n, value, low, high, languages
-    """What each family leaves in the languages other than English: mean over seeds, then over
-    languages, with a 95 % interval over languages"""
+) -> pd.DataFrame: # target, intermediate, recalibrator, regime, n, value, low, high, languages
+    """What each family ("none": as it is) leaves in the languages other than English: mean over
+    seeds, then over languages, with a 95 % interval over languages"""
     mine = table[(table.estimate == estimate) & (table.language != "en")]
     none = mine.drop_duplicates([*KEYS, "regime", "n", "language"]).assign(
         recalibrator="none", after=lambda t: t.before)

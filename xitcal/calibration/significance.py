@@ -39,12 +39,13 @@ def calibration_test(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0, each at least once
-    cluster: np.ndarray|None = None, # (n,) number of the example: in the drawn models its decisions share their luck, which is cautious
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     draws: int = 999,       # Calibrated models
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
     """Test of perfect calibration, P(right | c) = c for every decision, by its signed gap and by
-    bins of equal mass"""
+    bins of equal mass; in the drawn models, decisions of an example share their luck, which is
+    cautious"""
     c, groups = np.asarray(confidence, float), group.max() + 1
     bins = mass_bin_count(np.bincount(group))
     slot = group * 15 + mass_bins(c, group, bins)
@@ -100,14 +101,15 @@ def _skewed(low, high, value, group, cluster, level):
 
 # %% ../../nbs/calibration/06_significance.ipynb #f91a93c7
 def paired_means(
-    value: tuple[np.ndarray, np.ndarray, np.ndarray], # (n,) each: a score of the model's decisions, the same were they right, and were they wrong
+    value: tuple[np.ndarray, np.ndarray, np.ndarray], # (n,) each: score, same if right, if wrong
     other: tuple[np.ndarray, np.ndarray, np.ndarray], # The same of the baseline, row by row
     group: np.ndarray,   # (n,) number of the group, from 0, each at least once
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,  # Of the interval
-    decided: tuple[tuple, tuple]|None = None, # (confidence, correct), (n,) each, of the model and of the baseline: errors that could not be seen then count
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean change, low, high, and p of no change, of each group
-    "Mean of paired differences with a t-interval and a t-test"
+    decided: tuple[tuple, tuple]|None = None, # (confidence, correct), (n,) each, of the two models
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean change, low, high, p of no change
+    """Mean of paired differences with a t-interval and a t-test, in each group; where `decided` is
+    known, errors that could not be seen count"""
     cluster, wrong, reach, many = (np.arange(len(group)) if cluster is None else cluster,
                                    [value[2], other[2]], [0., 0.], 0)
     for i, (score, who) in enumerate(zip((value, other), decided or ())):
@@ -142,35 +144,41 @@ def _limits_of_both(mine, theirs, r):
     def reach(a, b): return np.sqrt(np.maximum(a ** 2 + b ** 2 - 2 * r * a * b, 0))
     return k - k2, k - k2 - reach(k - low, high2 - k2), k - k2 + reach(high - k, k2 - low2)
 
+# %% ../../nbs/calibration/06_significance.ipynb #b849a84a
+def _part_change(name, mine, theirs, row, other, group, cluster, level):
+    """Change of one part by what it is in both models and by their rows; the middle of its
+    interval, low, high and degrees of freedom"""
+    if name == "nll_calibration":
+        alike = _correlation(row[0], other[0], group, cluster)
+        change, low, high = _limits_of_both(mine, theirs, alike)
+        return change, change, low, high, np.bincount(cluster_slots(group, cluster)[1]) + 3
+    far = [np.hypot(a, b) for a, b in zip(row[2], other[2][::-1])]
+    _, centre, low, high, df = _mean_change(row[1], other[1], far, group, cluster, level,
+                                            .5 if name.endswith("calibration") else .125)
+    return mine[0] - theirs[0], centre, low, high, df
+
 # %% ../../nbs/calibration/06_significance.ipynb #63a0d141
 def paired_parts(
     decided: tuple[np.ndarray, np.ndarray], # (confidence, correct), (n,) each, of the model
     other: tuple[np.ndarray, np.ndarray],   # The same of the baseline, row by row
     group: np.ndarray, # (n,) number of the group, from 0, each at least once
-    fold: np.ndarray,  # (n,) number of the fold for cross-fitting, the same for all decisions of an example
+    fold: np.ndarray,  # (n,) number of the fold for cross-fitting, the same within an example
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95, # Of the intervals
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # By name: change, low, high and p of no change, of each group
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # Change, low, high, p
     """Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence,
-    correct); limits of a group of one example say nothing"""
+    correct), by name, with p of no change in each group; limits of a group of one example say
+    nothing"""
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
     (mine, rows), (theirs, others) = (score_part_rows(
         *d, group, fold, cluster, level, inverted=equal_tailed) for d in (decided, other))
-    examples, gaps = (np.bincount(cluster_slots(group, cluster)[1]),
-                      [widest_gap(*d, group, cluster, level) for d in (decided, other)])
+    gaps = [widest_gap(*d, group, cluster, level) for d in (decided, other)]
     for name in mine:
-        (row, value, reach), (row2, value2, reach2) = rows[name], others[name]
-        if name == "nll_calibration":
-            change, low, high = _limits_of_both(mine[name], theirs[name],
-                                                _correlation(row, row2, group, cluster))
-            centre, df = change, examples + 3
-        else:
-            far = [np.hypot(a, b) for a, b in zip(reach, reach2[::-1])]
-            _, centre, low, high, df = _mean_change(value, value2, far, group, cluster, level,
-                                                    .5 if name.endswith("calibration") else .125)
-            change = mine[name][0] - theirs[name][0]
+        change, centre, low, high, df = _part_change(name, mine[name], theirs[name], rows[name],
+                                                     others[name], group, cluster, level)
         if name.endswith("calibration"):
-            low, high = _skewed(low, high, value[0] - value2[0], group, cluster, level)
+            each = rows[name][1][0] - others[name][1][0]
+            low, high = _skewed(low, high, each, group, cluster, level)
         if name == "brier_calibration":
             low, high = np.fmin(low, -gaps[1] ** 2), np.fmax(high, gaps[0] ** 2)
         low, high = np.minimum(low, change), np.maximum(high, change)

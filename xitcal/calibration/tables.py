@@ -32,12 +32,13 @@ from ..predictions.events import cells, check_events
 # %% ../../nbs/calibration/05_tables.ipynb #d309bf13
 @dataclass(eq=False)
 class Decisions:
-    "Decisions in groups, and what is made of them, once"
+    """Decisions in groups, and what is made of them, once; a score is four (n,): value, if right,
+    if wrong (None: not known), expected of a calibrated model"""
     confidence: np.ndarray # (n,) in [0, 1]
     correct: np.ndarray    # (n,) whether each was right
     group: np.ndarray      # (n,) number of the group, from 0, each at least once
     example: np.ndarray|None = None # (n,) name of the example; None: each decision for itself
-    scores: dict[str, tuple] = field(default_factory=dict) # By name, (n,) each: value, if right, if wrong (None: not known), expected of a calibrated model
+    scores: dict[str, tuple] = field(default_factory=dict) # By name: four (n,), see above
     posterior: np.ndarray|None = None # (n,) chance that each is right, NaN where it is not known
     classes: tuple|None = None # (n, k) probabilities, label and number of classes of each row
     draws: int = 200       # Calibrated models drawn; fewer for what takes longer
@@ -70,8 +71,9 @@ def on_some(keep, group, make, width):
 def binary_scores(
     c: np.ndarray, # (n,) confidence in [0, 1]; a chance counts as at least 1e-12
     y: np.ndarray, # (n,) whether each decision was right
-) -> dict[str, tuple]: # nll_confidence and brier_confidence: value, value if right, if wrong, and expected of a calibrated model, (n,) each
-    "NLL and Brier score of (confidence, correct)"
+) -> dict[str, tuple]: # nll_confidence and brier_confidence: four (n,) each, in that order
+    """NLL and Brier score of (confidence, correct): value, value if right, if wrong, and expected
+    of a calibrated model"""
     right, wrong = -np.log(np.maximum(c, 1e-12)), -np.log(np.maximum(1 - c, 1e-12))
     found = dict(nll_confidence=(np.where(y, right, wrong), right, wrong),
                  brier_confidence=((c - y) ** 2, (1 - c) ** 2, c ** 2))
@@ -260,11 +262,21 @@ def _of_rank(place, value, interval, why="", missing=""):
     return Estimator(lambda d: value(*d.decided), interval,
                      lambda d: d.of(_null_ranking)[place], why, missing)
 
+# %% ../../nbs/calibration/05_tables.ipynb #ffea5e9c
+_RANKING = {
+    "auroc": _of_rank(0, auroc, lambda d: auroc_interval(*d.decided, d.cluster),
+                      "no expected value: a calibrated model may make no mistake",
+                      "undefined: all decisions are right, or all are wrong"),
+    "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
+    "excess_aurc": _of_rank(2, excess_aurc,
+                            lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
+}
+
 # %% ../../nbs/calibration/05_tables.ipynb #06997095
 ESTIMATORS = {
     "signed_ce": _of_mean("signed_ce"),
-    "debiased_ce": Estimator(lambda d: d.of(_rms)[0],
-                             lambda d: d.of(_rms), lambda d: d.of(_null_errors)[0]),
+    "debiased_ce": Estimator(lambda d: d.of(_rms)[0], lambda d: d.of(_rms),
+                             lambda d: d.of(_null_errors)[0]),
     "ece_15": Estimator(lambda d: binned_ece(*d.decided), None,
                         lambda d: d.of(_null_ece).mean(1), BIASED),
     "smooth_ece": Estimator(lambda d: smooth_ece(*d.decided), lambda d: d.of(_smooth),
@@ -286,23 +298,19 @@ ESTIMATORS = {
                                     lambda d: np.zeros(d.groups), "no interval: see debiased_ce"),
     "debiased_root_15": Estimator(lambda d: np.sqrt(
         np.maximum(debiased_square(*d.decided, d.cluster), 0)), why="no interval: see debiased_ce"),
-    **{name: _of_term(name) for name in TERMS},
-    "auroc": _of_rank(0, auroc, lambda d: auroc_interval(*d.decided, d.cluster),
-                      "no expected value: a calibrated model may make no mistake",
-                      "undefined: all decisions are right, or all are wrong"),
-    "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
-    "excess_aurc": _of_rank(2, excess_aurc,
-                            lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
+    **{name: _of_term(name) for name in TERMS}, **_RANKING,
     "true_ce": Estimator(_true_value, lambda d: d.of(_true)[:3], lambda d: d.of(_true)[3]),
     "posterior_error": _of_mean("posterior_error",
-                                "no expected value: zero only for a model that overlooks nothing"),}
+                                "no expected value: zero only for a model that overlooks nothing"),
+}
 
 # %% ../../nbs/calibration/05_tables.ipynb #c78345e4
 def estimators_for(
     d: Decisions, # What is known of them
     names: Iterable[str]|None = None, # Estimates; None for all
-) -> list[str]: # In the order asked for; those that need a posterior, classes or scores that are not there are left out
-    "Which estimates can be made"
+) -> list[str]: # In the order asked for
+    """Which estimates can be made; those that need a posterior, classes or scores that are not
+    there are left out"""
     lacking = ({n for n in ("nll", "brier", "unlisted") if n not in d.scores}
                | ({"posterior_error", "true_ce"} if d.posterior is None else set()))
     return [n for n in (ESTIMATORS if names is None
@@ -338,8 +346,9 @@ LEVEL_NAMES = ("confidence", "accuracy", "signed_ce", "above_99", "nll", "brier"
 def levels_of(
     d: Decisions, # In groups
     names: Iterable[str] = LEVEL_NAMES, # Estimates
-) -> pd.DataFrame: # n, examples, then a column an estimate; behind `ece_15` its expected value under calibration and the 95 % quantile
-    "Values alone, one row a group, which is quick"
+) -> pd.DataFrame: # n, examples, then a column an estimate
+    """Values alone, one row a group, which is quick; behind `ece_15` its expected value under
+    calibration and the 95 % quantile"""
     found = dict(n=np.bincount(d.group), examples=np.bincount(cluster_slots(d.group, d.cluster)[1]))
     for name in estimators_for(d, names):
         found[name] = ESTIMATORS[name].value(d)
@@ -412,14 +421,15 @@ def _one_kind(events, cell, keys):
 
 # %% ../../nbs/calibration/05_tables.ipynb #a6f74823
 def estimate_table(
-    events: pd.DataFrame, # Events with at least confidence and correct; `event_statistics` gives more; examples are clusters
+    events: pd.DataFrame, # Events: confidence, correct, and what more `event_statistics` gives
     by: Iterable[str] = (*KEYS, "language", "event"), # Columns that make a group
-    estimates: Iterable[str]|None = None, # Which of `ESTIMATORS`; None for all that can be made (of levels, `LEVEL_NAMES`)
+    estimates: Iterable[str]|None = None, # Of `ESTIMATORS`; None: all possible, or `LEVEL_NAMES`
     levels: bool = False, # Whether to give values alone, one row a group and a column an estimate
-    logits: Iterable|None = None, # Of each event (a list column, or rows), for what needs the whole distribution
+    logits: Iterable|None = None, # Of each event (column or rows), for what needs the distribution
     **options,            # draws, seed and smooth of `Decisions`
 ) -> pd.DataFrame: # The columns `by`, then `ESTIMATE_COLUMNS`, or what `levels_of` gives
-    "Estimates of every group at once; events that no estimate is defined for raise `XitcalError`"
+    """Estimates of every group at once, with examples as clusters; events that no estimate is
+    defined for raise `XitcalError`"""
     keys = {k: events[k].to_numpy() for k in ("target", "language", "example") if k in events}
     check_events(events.confidence.to_numpy(), events.correct.to_numpy(),
                  events.label if "label" in events else None, **keys)
@@ -436,7 +446,7 @@ def reliability_table(
     events: pd.DataFrame, # Events
     by: Iterable[str] = (*KEYS, "language", "event"), # Columns that make a cell
     bins: int = 15,       # Bins of equal width
-) -> pd.DataFrame: # `by`, bin, low, high, n, confidence, accuracy, posterior (mean posterior of the decisions, where known)
+) -> pd.DataFrame: # `by`, bin, low, high, n, confidence, accuracy, mean posterior where known
     "Mean confidence and accuracy in each non-empty bin of each cell"
     cell, keys = cells(events, by)
     _one_kind(events, cell, keys)
@@ -457,7 +467,7 @@ def class_table(
     group: np.ndarray|None = None,   # (n,) number of the group; None for one
     example: np.ndarray|None = None, # (n,) name of the example; None: each decision for itself
     draws: int = 4,    # Calibrated models drawn for the expected values
-) -> pd.DataFrame: # group, class, then `ESTIMATE_COLUMNS`; confidence is the mean of p, accuracy the share of labels
+) -> pd.DataFrame: # group, class, `ESTIMATE_COLUMNS`; confidence: mean p, accuracy: share of labels
     "Signed and debiased calibration error of every class in every group"
     p, label = np.asarray(p, np.float64), np.asarray(label)
     check_classes(p, label)

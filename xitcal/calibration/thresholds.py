@@ -25,8 +25,9 @@ def selective(
     language: np.ndarray,   # (n,) number of the language
     english: np.ndarray,    # Confidence of English calibration rows
     shares: Iterable[float] = (.5, .7, .8, .9, 1.), # Of English decisions to keep
-) -> pd.DataFrame: # language (number), asked, threshold, kept (share), risk (share wrong of the kept), low, high (Wilson 95 %), n (kept)
-    """Decisions kept at thresholds of English, and their risk, in every language; NaN risk where
+) -> pd.DataFrame: # language, asked, threshold, kept, risk, low, high, n
+    """Decisions kept at thresholds of English, and their risk, in every language (by number): share
+    asked for and kept, share wrong of the kept with Wilson's 95 % interval, n kept; NaN risk where
     none is kept"""
     found = []
     for share in shares:
@@ -92,7 +93,7 @@ def _of_each_class(members, model, rows, keys):
     return pd.concat([_measured(members, model, rows, keys | dict(label=pd.NA)),
                       *(e for e in each if len(e))], ignore_index=True)
 
-# %% ../../nbs/calibration/12_thresholds.ipynb #6cb5c2e1
+# %% ../../nbs/calibration/12_thresholds.ipynb #421a8295
 def _english_sets(model, english, alpha):
     "Marginal and class-conditional sets with English thresholds"
     scores, learnt = _class_scores(model), _class_scores(english)[english.known]
@@ -107,6 +108,7 @@ def _english_sets(model, english, alpha):
     return [sets(conformal_threshold(right, alpha), "marginal", _of_each_class),
             sets(_by_class(learnt, gold, alpha), "class-conditional", _of_each_class)]
 
+# %% ../../nbs/calibration/12_thresholds.ipynb #6cb5c2e1
 def _own_sets(model, sizes, draws, alpha):
     "Mondrian sets: a threshold for each language from n of its examples, mean over draws"
     scores, found = _class_scores(model), []
@@ -137,13 +139,14 @@ def _own_sets(model, sizes, draws, alpha):
 # %% ../../nbs/calibration/12_thresholds.ipynb #9735cb78
 def conformal_sets(
     predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     alpha: float = .1,                        # Share of misses allowed
-    sizes: Iterable[int] = (20, 50, 100, 500), # Labelled examples of a language, for Mondrian sets; half of a language's at most
+    sizes: Iterable[int] = (20, 50, 100, 500), # Labels of a language (Mondrian sets), at most half
     draws: int = 5,                           # How often they are drawn
-) -> pd.DataFrame: # KEYS, event, language, variant, labels, zero_shot, labelled, label (a right class; missing: all), coverage, low, high, size, n
+) -> pd.DataFrame: # Columns as listed
     """Coverage and size of prediction sets in every language; a model without English calibration
-    rows has Mondrian sets only"""
+    rows has Mondrian sets only. Columns: KEYS, event, language, variant, labels, zero_shot,
+    labelled, label (a right class; missing: all), coverage, low, high, size, n"""
     english, found = tables_by_model(calibration), []
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
         for key, test in tables_by_model(table).items():
@@ -164,7 +167,7 @@ def conformal_sets(
 # %% ../../nbs/calibration/12_thresholds.ipynb #df20980c
 def selective_table(
     predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     shares: Iterable[float] = (.5, .7, .8, .9, 1.), # Of English decisions to keep
 ) -> pd.DataFrame: # KEYS, event, labels, and the columns of `selective` with codes of languages
     "Selective prediction of every model with English calibration rows"

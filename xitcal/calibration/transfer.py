@@ -27,7 +27,7 @@ QUANTITIES = {"gain": ("english", "nll_before", "nll_english", "rows_nll"),
 CARRIED = ("model", "method", "target", "intermediate", "language", "what", "value", "low", "high",
            "p", "languages", "seeds", "n")
 
-# %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9
+# %% ../../nbs/calibration/11_transfer.ipynb #8f74ac85
 def _influence(frame, top, bottom):
     """Mean of each cell (intermediate, seed, language) and the influence of each example on it
     (examples, cells)"""
@@ -41,6 +41,7 @@ def _influence(frame, top, bottom):
                      shape=(len(names), len(keys)))
     return keys.assign(mean=mean), rest
 
+# %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9
 def _contrasts(keys):
     """Weights of cells (contrasts, cells), and what each contrast is: level or change of an arm in
     a language or in all others"""
@@ -73,7 +74,7 @@ def _contrasts(keys):
 def carry_over(
     examples: pd.DataFrame, # Sums by example, from `recalibrate`
     quantity: str,          # One of `QUANTITIES`
-) -> pd.DataFrame: # model, method, target, intermediate, language, what (level, change), value, low, high, p, languages, seeds, n
+) -> pd.DataFrame: # Columns `CARRIED`; what: level or change
     """A quantity per language and in the mean of all but English, and its change with phase 2, with
     intervals over examples"""
     regime, first, second, bottom = QUANTITIES[check_name(quantity, QUANTITIES, "quantity")]
@@ -103,7 +104,7 @@ def carry_over(
 # %% ../../nbs/calibration/11_transfer.ipynb #1045d0c8
 def seed_ensembles(
     predictions: pa.Table, # Predictions of several seeds, in the schema of the store
-) -> pa.Table: # Predictions of one ensemble for each model, method, intermediate and target that has two seeds or more; seed is missing
+) -> pa.Table: # An ensemble a model, method, intermediate, target of two seeds or more; no seed
     """Mean of the probabilities of all seeds of an arm; events of which a seed is missing, and
     events that are no labels or tokens, are left out"""
     table = predictions.filter(pc.and_(pc.is_in(predictions["event"], pa.array(CLASSES)),

@@ -45,7 +45,7 @@ def nll_grid(
 # %% ../../nbs/calibration/08_trials.ipynb #6eae5370
 def grid_temperatures(
     sums: np.ndarray, # (..., 61) sums of `nll_grid` over the rows of each fit
-    centre: np.ndarray|float|None = None, # (...) temperatures the fits are drawn to, with `SPREAD` on the scale of log T; None for none
+    centre: np.ndarray|float|None = None, # (...) temperatures the fits are drawn to; None for none
 ) -> np.ndarray: # (...) T; 1 where a fit has no rows and no centre
     "The temperature with the lowest sum of NLLs, and of (log T - log centre)² / (2 SPREAD²)"
     empty = (sums == 0).all(-1)
@@ -70,7 +70,7 @@ def draw_ranks(
     names: np.ndarray,    # Names of the examples, by number
     language: np.ndarray, # (n,) number of each event's language
     draw: int,            # Number of the draw
-) -> np.ndarray: # (n,) rank of the event's example within its language, from 0; an example is labelled when its rank is below n
+) -> np.ndarray: # (n,) rank of the event's example in its language, from 0; below n: labelled
     "A random order of examples within each language, the same for all models"
     mark = np.array([crc32(f"label {draw} {name}".encode()) for name in names])
     pair = language.astype(np.int64) * len(names) + example

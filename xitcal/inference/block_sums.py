@@ -81,8 +81,9 @@ def _fingerprints(events, block):
 def block_table(
     events: pd.DataFrame, # Events, with `prediction_text` if answers are among them
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> pd.DataFrame: # Keys of the cell, language, event, block, n, with_nll, the columns `SUMMED`, top, bottom; float32; examples, fingerprint
-    "Sums over blocks of examples"
+) -> pd.DataFrame: # One row a cell and block
+    """Sums over blocks of examples: keys of the cell, language, event, block, n, with_nll, the
+    columns `SUMMED`, top, bottom (float32), examples, fingerprint"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     cell, _ = cells(events, _CELL)
     values, block = _values(events, cell), example_groups(events.example, BLOCKS)
@@ -129,7 +130,7 @@ BINS = 10
 # %% ../../nbs/inference/01_block_sums.ipynb #6d8876d6
 def bin_table(
     events: pd.DataFrame, # Events
-) -> pd.DataFrame: # Keys of the cell, language, event, bin, n, confidence and accuracy (means of the bin)
+) -> pd.DataFrame: # Keys of the cell, language, event, bin, n, mean confidence and accuracy
     "`BINS` bins of confidence of each cell, the empty ones left out"
     found = reliability_table(events, _CELL, BINS).astype(
         {"bin": np.int8, "n": np.int32, "confidence": np.float32, "accuracy": np.float32})

@@ -79,8 +79,9 @@ def estimator_values(
     results: Results, # From `read_results`
     name: str,        # One of `COMPARED`, or of `xitcal.inference.seeds.STATISTICS`
     tables: dict|None = None, # Keeps what was read, for the next estimator of the same results
-) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 + blocks), or 1 at the end where blocks are not kept; None where the results do not have it
-    "An estimator in every cell of a study"
+) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 or 1 + blocks)
+    """An estimator in every cell of a study, with 1 at the end where blocks are not kept; None
+    where the results do not have it"""
     check_name(name, dict.fromkeys((*COMPARED, *STATISTICS)), "estimate")
     if name in CELL_COLUMNS or name in _MADE_OF_CELLS:
         table = _kept(results, "cells", tables)
@@ -124,7 +125,7 @@ class _Asked:
     values: np.ndarray   # (arms, seeds, targets, languages, 1 or 1 + blocks)
     targets: list[str]   # Whole targets in which the estimator is known
     nine: list[str]      # Whole single intermediate tasks
-    context: dict        # What does not depend on the estimator: controls, shares of text, results at other learning rates
+    context: dict        # For all estimators: controls, shares of text, other learning rates
 
     def change(self, arms, language=OTHERS):
         "Of arms, in the targets: (arms, seeds, targets, 1 or 1 + blocks)"
@@ -266,7 +267,7 @@ def _effects(values, axes):
 # %% ../../nbs/inference/07_hypotheses.ipynb #2b9db8fc
 def crossed_variance(
     values: np.ndarray, # (tasks, targets, seeds); no gaps
-) -> list[tuple[float, int]]: # What each component adds to the variance of the mean, and its degrees of freedom
+) -> list[tuple[float, int]]: # What each adds to the variance of the mean; its degrees of freedom
     """Variance components of tasks, targets, seeds and their pairs by analysis of variance, none
     below 0"""
     parts, component, found = _effects(values, [i for i in range(3) if values.shape[i] > 1]), {}, []
@@ -315,9 +316,9 @@ def hypothesis_table(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Conditions that H7 compares with
     estimates: tuple[str, ...] = COMPARED, # What each question is tested with
-) -> pd.DataFrame: # question, estimate, inference, value, low, high, p, seeds, seeds_agree, targets, p_holm, verdict
-    """Every question with every estimator and way of inference that the results allow; p_holm over
-    the eight stated tests of an estimator and inference"""
+) -> pd.DataFrame: # question, estimate, inference, and these
+    """Every question with every estimator and inference that the results allow: value, low, high,
+    p, seeds, seeds_agree, targets, verdict; p_holm over the eight stated tests of each"""
     rows, tables, context = [], {}, _context(results, controls)
     for name in estimates:
         values = estimator_values(results, name, tables)
@@ -336,8 +337,8 @@ def hypothesis_table(
     for _, part in table.groupby(["estimate", "inference"]):
         # two of the eight are one question here
         twice = [*part.p, *part.p[part.question == "H1, H3"]]
-        table.loc[part.index,
-                  "p_holm"] = holm_values([*twice, *[1.] * (STATED_TESTS - len(twice))])[:len(part)]
+        table.loc[part.index, "p_holm"] = holm_values(
+            [*twice, *[1.] * (STATED_TESTS - len(twice))])[:len(part)]
     table["verdict"] = [_verdict(QUESTIONS[q].sign, v, p)
                         for q, v, p in zip(table.question, table.value, table.p_holm)]
     return table
@@ -357,20 +358,25 @@ def main_inference(
 STATED = { # question, estimate, what the number is, and what it compares
     "H1": ("H1, H3", "signed_ce", "over-confidence grows", "single intermediate tasks with none"),
     "H2": ("H2", "signed_ce", "more than in English", "other languages with English"),
-    "H3": ("H1, H3", "nll_calibration", "the calibration term grows", "single intermediate tasks with none"),
-    "H4": ("H4", "nll_calibration", "with masked LM minus without", "nine tasks and all at once with themselves and masked LM mixed in"),
-    "H5": ("H5", "signed_ce", "slope of Δ over-confidence on Δ score", "three pairs of a task and a target or more"),
-    "H6": ("H6", "signed_ce", "slope of Δ over-confidence on log₁₀ share", "three languages or more with recorded shares of the pretraining text"),
+    "H3": ("H1, H3", "nll_calibration", "the calibration term grows",
+           "single intermediate tasks with none"),
+    "H4": ("H4", "nll_calibration", "with masked LM minus without",
+           "nine tasks and all at once with themselves and masked LM mixed in"),
+    "H5": ("H5", "signed_ce", "slope of Δ over-confidence on Δ score",
+           "three pairs of a task and a target or more"),
+    "H6": ("H6", "signed_ce", "slope of Δ over-confidence on log₁₀ share",
+           "three languages or more with recorded shares of the pretraining text"),
     "H7": ("H7", "nll_calibration", "tasks minus controls", "intermediate tasks with all controls"),
-    "H8": ("H8", "nll_calibration", "learning rate minus task", "learning rates with MNLI and HellaSwag on XNLI and PAN-X"),
+    "H8": ("H8", "nll_calibration", "learning rate minus task",
+           "learning rates with MNLI and HellaSwag on XNLI and PAN-X"),
 }
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4677024d
 def stated_tests(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Conditions that H7 compares with
-) -> tuple[pd.DataFrame, list[str]]: # By hypothesis: value, low, high, p, p_holm, verdict; and a sentence for each that cannot be tested
-    "H1 to H8 as they were stated"
+) -> tuple[pd.DataFrame, list[str]]: # value, low, high, p, p_holm, verdict by hypothesis; sentences
+    "H1 to H8 as they were stated, and a sentence for each that cannot be tested"
     found = (main_inference(hypothesis_table(results, controls, ("signed_ce", "nll_calibration")))
              .set_index(["question", "estimate"]))
     tested = {name: found.loc[stated[:2]]

@@ -84,7 +84,7 @@ def _of_language(code, texts, ids, lengths, english, unknown):
 
 # %% ../../nbs/inference/05_language_features.ipynb #002bb4cd
 def token_statistics(
-    texts: dict[str, dict[str, str]], # By language, by example: texts; an example of English and of another language is the same one
+    texts: dict[str, dict[str, str]], # By language, by example; the same name is the same example
     tokenizer, # As `transformers` has it
 ) -> pd.DataFrame: # language, tokens, tokens_per_word, shared_tokens, unknown
     """Tokens a language needs, what it shares with English, and what it has no token for;
@@ -116,8 +116,8 @@ def suite_texts(
     targets: list[str],  # Target tasks
     codes: list[str],    # Language codes
     n: int = 20,         # Rows a task and language
-) -> dict[str, dict[str, str]]: # By language, by example; English and others share examples where the test set is parallel
-    "Texts of test rows"
+) -> dict[str, dict[str, str]]: # By language, by example
+    "Texts of test rows; English and others share examples where the test set is parallel"
     found = {code: {} for code in codes}
     for task in (suite.tasks[t] for t in targets):
         for row in suite.rows(task.name, "test", [c for c in codes if c in task.languages], n):
@@ -187,8 +187,9 @@ def _of_tokenizer(results, codes, encoder, n):
 def covariate_table(
     results: Results, # From `read_results`
     n: int = 20,      # Rows a target and language in which tokens are counted
-) -> pd.DataFrame: # language, covariate (of `COVARIATES`), value, source, certainty; where a value is missing, `source` says why if there is a reason
-    "What is known of the languages of a study, English among them"
+) -> pd.DataFrame: # language, covariate (of `COVARIATES`), value, source, certainty
+    """What is known of the languages of a study, English among them; where a value is missing,
+    `source` says why if there is a reason"""
     codes, generated, encoder = (languages(results.sums.languages), results.suite == "embedded",
                                  _encoder(results))
     facts = language_facts(codes)

@@ -35,8 +35,8 @@ def _language_weights(there):
 def language_effects(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without intermediate training
-) -> tuple[list[str], np.ndarray]: # Codes of the languages but English; (languages, seeds, 1 + blocks)
+    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without
+) -> tuple[list[str], np.ndarray]: # Codes, without English; (languages, seeds, 1 + blocks)
     """Change of a statistic in each language, or its level without intermediate training, over all
     whole targets; `XitcalError` where there is none"""
     sums, targets = results.sums, whole_targets(results)
@@ -145,9 +145,9 @@ def one_at_a_time(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> pd.DataFrame: # covariate, n, families, slope (per standard deviation) and rho with intervals, p, p_holm, least, greatest, most, why
-    """Slope and rank correlation on each covariate by itself; missing values are left out, what
-    cannot be used says why; p_holm over covariates"""
+) -> pd.DataFrame: # covariate, n, families, slope, rho, p, p_holm, least, greatest, most, why
+    """Slope (per standard deviation) and rank correlation, with intervals, on each covariate by
+    itself; missing values are left out, what cannot be used says why; p_holm over covariates"""
     wide = _wide(table, codes)
     rows = pd.DataFrame([dict(covariate=c) | _one(wide[c].to_numpy(float), effects, codes)
                          for c in wide])
@@ -163,9 +163,9 @@ def toy_effects(
     rng: np.random.Generator, # Source of chance
     slopes: dict[str, float], # True slope on a standard deviation of each covariate
     related: float = .5,      # Share of the languages' own variance that is their family's
-    noise: float = .3,        # Standard deviation between seeds, and of a block of examples, in each language
+    noise: float = .3,        # Standard deviation of seeds, and of example blocks, in a language
     seeds: int = 3,           # Number of seeds
-) -> tuple[list[str], np.ndarray, pd.DataFrame]: # Codes, effects (languages, seeds, 16), table of covariates
+) -> tuple[list[str], np.ndarray, pd.DataFrame]: # Codes, effects (languages, seeds, 16), covariates
     """Languages with a known truth, for examples and simulations: family effects in the covariates
     and in the outcome"""
     codes = [c for c in LANGUAGES if c != "en"]
@@ -199,8 +199,9 @@ def together(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> pd.DataFrame: # covariate, n, slope (per standard deviation) with intervals, p, p_holm, vif; no rows with fewer than 3 languages a slope
-    "Slopes on all covariates at once by least squares, and how much each is inflated by the others"
+) -> pd.DataFrame: # covariate, n, slope with intervals, p, p_holm, vif
+    """Slopes (per standard deviation) on all covariates at once by least squares, and how much each
+    is inflated by the others; no rows with fewer than 3 languages a slope"""
     design, names, kept = _together_design(table, codes)
     if design is None:
         return pd.DataFrame(columns=["covariate", "n", "slope", "low", "high", "low_these",
@@ -220,8 +221,9 @@ def explained(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> dict[str, float]: # n, covariates, r2 (of the same languages), r2_families (of families left out); NaN where there are too few languages
-    "Share of the variance between languages that all covariates explain, seen and unseen"
+) -> dict[str, float]: # n, covariates, r2, r2_families; NaN where there are too few languages
+    """Share of the variance between languages that all covariates explain, seen (`r2`, of the same
+    languages) and unseen (`r2_families`, of families left out)"""
     design, names, kept = _together_design(table, codes)
     if design is None:
         return dict(n=int(kept.sum()), covariates=len(names), r2=np.nan, r2_families=np.nan)

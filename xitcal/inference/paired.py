@@ -201,7 +201,7 @@ def _summarise(pairs, values, draws):
         rows.append(_rows(mean, _average(number, values[away]), _average(number, draws[away])))
     return pd.concat([r.astype({"language": str}) for r in rows], ignore_index=True)
 
-# %% ../../nbs/inference/00_paired.ipynb #82e4932e
+# %% ../../nbs/inference/00_paired.ipynb #c54094cd
 def _seen(events):
     """Numbers of the examples, in order, by (model, method, arm, seed, language), seed −1 where
     there is none, and their names; nothing is known of entities"""
@@ -215,6 +215,7 @@ def _seen(events):
         {c: str for c in table if c != "seed"})
     return dict(zip(table.itertuples(index=False, name=None), parts)), np.asarray(names.astype(str))
 
+# %% ../../nbs/inference/00_paired.ipynb #19739713
 def _unshared(events):
     """{arm: {(model, method, seed, language): examples that the arm or its baseline alone saw}};
     `_reasons` has cells without a common one"""
@@ -231,6 +232,7 @@ def _unshared(events):
                   for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
             | {key: x for key, x in lost.items() if key[2] == -1} for arm, lost in found.items()}
 
+# %% ../../nbs/inference/00_paired.ipynb #82e4932e
 def _without(table, unshared):
     "Rows of events or scores but those of examples that are not shared"
     seed = table.seed.astype("Int64").fillna(-1).astype(int)
@@ -289,9 +291,10 @@ def paired_change(
     draws: int = 1000,    # Resamples of the examples
     seed: int = 0,        # Of the resamples
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> tuple[pd.DataFrame, pd.DataFrame]: # Changes with columns `CHANGE`; and what was dropped: arm, target, seed, language, examples, reason
+) -> tuple[pd.DataFrame, pd.DataFrame]: # Columns `CHANGE`; what was dropped
     """Change of every statistic from without to with intermediate training, with 95 % intervals
-    that resample examples, given the seeds"""
+    that resample examples, given the seeds; and what was dropped: arm, target, seed, language,
+    examples, reason"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     scores = example_scores(events, tasks)
     changes, dropped = [], []
@@ -325,7 +328,7 @@ def holm_values(
 # %% ../../nbs/inference/00_paired.ipynb #c0c0eed1
 def holm(
     change: pd.DataFrame, # Rows of `paired_change`; all rows of one statistic are one family
-) -> pd.Series: # p-values in [0, 1] corrected for the number of rows with one; NaN where there is none
+) -> pd.Series: # In [0, 1], corrected for the number of rows that have a p-value; NaN without one
     "Holm's correction within each statistic"
     corrected = pd.Series(np.nan, index=change.index)
     for _, p in change.p.dropna().groupby(change.statistic):

@@ -17,8 +17,9 @@ from .seeds import over_seeds
 # %% ../../nbs/inference/03_power.ipynb #3ce6f258
 def spreads(
     values: np.ndarray, # (seeds, 1 + blocks), as `over_seeds` takes them
-) -> dict[str, float]: # seeds, value, between_seeds (σ), upper (σ's one-sided 80 % limit), examples (ε)
-    "What a study says of how much seeds and examples matter; `XitcalError` with one seed"
+) -> dict[str, float]: # seeds, value, between_seeds (σ), upper, examples (ε)
+    """What a study says of how much seeds and examples matter, with σ's one-sided 80 % upper limit;
+    `XitcalError` with one seed"""
     values = np.asarray(values, float)
     seeds, blocks = len(values), values.shape[-1] - 1
     if seeds < 2:
@@ -58,7 +59,7 @@ def seeds_needed(
     between_seeds: float, # Standard deviation between seeds
     examples: float,      # Standard error over examples
     wanted: float = .8,   # Power
-) -> int|None: # Seeds, at least 2; None where `MOST_SEEDS` are not enough: then examples are what lacks
+) -> int|None: # At least 2; None where `MOST_SEEDS` are not enough: then examples are what lacks
     "Smallest number of seeds that finds an effect with the power wanted"
     if power(effect, MOST_SEEDS, between_seeds, examples) < wanted: return None
     low, high = 1, MOST_SEEDS # power grows with seeds: low is not enough, high is
@@ -87,9 +88,9 @@ def detectable(
 def power_table(
     effects: dict[str, np.ndarray], # By name: (seeds, 1 + blocks), as `over_seeds` takes them
     planned: tuple[int, ...] = (3, 5, 10), # Numbers of seeds
-) -> pd.DataFrame: # A row an effect: spreads, seeds needed for an effect as large as was seen (at σ and at its upper limit), what planned seeds find
-    """How many seeds each effect needs, missing where `MOST_SEEDS` are not enough, and what planned
-    numbers of seeds would find"""
+) -> pd.DataFrame: # A row an effect: spreads, seeds needed, what planned seeds find
+    """How many seeds an effect as large as each that was seen needs (at σ and at its upper limit),
+    missing where `MOST_SEEDS` are not enough, and what planned numbers of seeds would find"""
     rows, counts = {}, {"seeds needed": "between_seeds", "seeds needed, σ at its limit": "upper"}
     for name, values in effects.items():
         s = spreads(values)

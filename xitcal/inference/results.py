@@ -32,11 +32,12 @@ KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "eve
 
 # %% ../../nbs/inference/04_results.ipynb #fa48b343
 def write_results(
-    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells", "bins", "english" and "runs" with a column `setting`, of one seed
+    tables: dict[str, pd.DataFrame], # "blocks", "cells", "bins", "english" and "runs" of one seed
     about: dict,      # Record: seed, command, settings and more (xitcal.study.summarise)
     folder: str|Path, # Where to
 ) -> None:
-    "Write the files of one seed; the record last, so that a seed without one is not whole"
+    """Write the files of one seed, whose tables have a column `setting`; the record last, so that a
+    seed without one is not whole"""
     folder, seed = Path(folder), about["seed"]
     folder.mkdir(parents=True, exist_ok=True)
     for kind, table in tables.items(): write_sums(table, folder / f"seed-{seed}-{kind}.parquet")
@@ -85,7 +86,7 @@ class Results:
     planned: set[tuple[str, str]] # (arm, target) that belong to the study
     folder: Path            # Where they were read
     setting: str = "full"   # Which of the folder's settings this is
-    runs: pd.DataFrame|None = None # Which runs are degenerate, as `judge_runs` gives them; None where the results do not say
+    runs: pd.DataFrame|None = None # Degenerate or not (`judge_runs`); None where nothing says so
     @property
     def trained(self) -> list[str]:
         "Targets that have a phase 3"
@@ -100,7 +101,7 @@ def _read_runs(folder, setting):
                                                                ignore_index=True)
 
 def read_results(
-    folder: str|Path|None = None, # Folder of results; None for the environment's XITCAL_FULL, else the committed full study
+    folder: str|Path|None = None, # Of results; None: XITCAL_FULL, else the committed full study
     setting: str = "full",        # Name of a setting
 ) -> Results:
     "Read one setting; `XitcalError` when it is not there or has no baseline"
@@ -150,20 +151,23 @@ def whole_arms(
 def _nothing_to_compare(results):
     "Why a study has nothing that a page could compare, and what to do"
     if results and set(results.sums.languages) <= {"en"}:
-        return "This page is about languages other than English, and this study has none; add one, for example sw, to --language."
+        return ("This page is about languages other than English, and this study has none; add "
+                "one, for example sw, to --language.")
     if results and not results.trained:
         titles = ", ".join(TARGETS[t].title for t in results.sums.targets)
-        return f"This page is about targets that are fine-tuned, and this study has only {titles}; add such a target, for example xnli, to --target."
+        return ("This page is about targets that are fine-tuned, and this study has only "
+                f"{titles}; add such a target, for example xnli, to --target.")
     if results and not any(_is_single(a)
                            for a in {*results.sums.arms, *(a for a, _ in results.planned)}):
         return ("This page compares single intermediate tasks with no intermediate task, and this "
                 "study has no single one; add one, for example mnli, to --intermediate.")
-    return "No condition has all targets, seeds and languages of the baseline; let the study run to its end."
+    return ("No condition has all targets, seeds and languages of the baseline; let the study run "
+            "to its end.")
 
 # %% ../../nbs/inference/04_results.ipynb #7d7a5d3f
 def require_any(
     arms: list[str], # From `whole_arms`
-    results: Results|None = None, # What they were chosen from, so that the sentence says what is missing; None where nobody knows
+    results: Results|None = None, # What they were chosen from, for the sentence; None: nobody knows
 ) -> list[str]: # The same
     "Refuse a page that has nothing to compare"
     if not arms or (results and set(results.sums.languages) <= {"en"}):
@@ -199,7 +203,7 @@ def level_without(
 # %% ../../nbs/inference/04_results.ipynb #6f52f9ce
 def other_encoders(
     results: Results, # From `read_results`
-) -> dict[str, Results]: # By what a sentence calls the encoder; only those whose seeds these results have
+) -> dict[str, Results]: # By what sentences call the encoder; those whose seeds these results have
     "Full fine-tuning of other encoders than that of `results`"
     names = dict.fromkeys(s for a in results.about for s in a["settings"] if s.endswith(" full"))
     found = {name.removesuffix(" full"): read_results(results.folder, name) for name in names}
@@ -213,9 +217,10 @@ def both_encoders(
     results: Results, # Of the first encoder
     other: Results,   # Of another one
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-) -> tuple: # Conditions and targets (lists of names); levels of the baseline and changes (pairs of (seeds, 1 + blocks): of the first and the other)
+) -> tuple: # Conditions and targets (lists of names); levels of the baseline and changes
     """A statistic in the languages but English on the arms, targets and seeds that both encoders
-    have; no arms and NaN where none is whole in both"""
+    have, as pairs of (seeds, 1 + blocks), of the first and the other; no arms and NaN where none is
+    whole in both"""
     targets = [t for t in whole_targets(other) if t in whole_targets(results)]
     arms = [a for a in whole_arms(other, targets=targets)
             if a in whole_arms(results, targets=targets)]
@@ -231,7 +236,7 @@ def both_encoders(
 def change_rows(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    parts: dict[str, tuple[list[str], list[str]]], # What each row is called, and its conditions and targets
+    parts: dict[str, tuple[list[str], list[str]]], # By what a row is called: conditions and targets
     scale: float = 100, # What numbers are multiplied by; 100 for percentage points
 ) -> pd.DataFrame: # name, value, low, high; a part without any condition is left out
     """Change of a statistic in the languages but English, mean over the arms and targets of each
@@ -247,8 +252,9 @@ def pooled_bins(
     arms: list[str],  # Kinds of phase 2 that are drawn as one
     called: str,      # What they are called
     targets: list[str]|None = None, # None for `whole_targets`
-) -> pd.DataFrame: # intermediate ("none" and `called`), target, language ("others": all but English), event, bin, low, high, n, confidence, accuracy
-    "Bins of confidence of the event that stands for each target, over all seeds"
+) -> pd.DataFrame: # intermediate, target, language, event, bin, low, high, n, confidence, accuracy
+    """Bins of confidence of the event that stands for each target, over all seeds; intermediate is
+    "none" or `called`, language "others": all but English"""
     bins = read_seeds(results.folder, "bins", results.setting)
     bins = bins[bins.intermediate.isin([NONE, *arms])
                 & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))]

@@ -24,7 +24,7 @@ from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
 # %% ../../nbs/inference/02_seeds.ipynb #45beeb50
 def half_width(
     level: float|np.ndarray, # Share that the interval leaves out
-    doubt: list[tuple[np.ndarray, int]], # Variances of an estimate, each with its degrees of freedom
+    doubt: list[tuple[np.ndarray, int]], # Variances of an estimate, with their degrees of freedom
 ) -> np.ndarray: # Half of the interval's width
     "Half-width of an interval in which each variance keeps its own t-quantile"
     return np.sqrt(sum(t.isf(level / 2, df) ** 2 * variance for variance, df in doubt))
@@ -46,10 +46,10 @@ def p_value(
 
 # %% ../../nbs/inference/02_seeds.ipynb #1875b997
 def over_seeds(
-    values: np.ndarray, # (seeds, ..., 1 + blocks): each seed's number from all blocks, then without each of them
-) -> dict[str, np.ndarray]: # (...) each: value, standard_error, low, high, p (two-sided, against 0; not below 1e-16)
-    """Mean over seeds with a 95 % interval over seeds and examples; over examples alone when there
-    is one seed"""
+    values: np.ndarray, # (seeds, ..., 1 + blocks): of each seed from all blocks, then without each
+) -> dict[str, np.ndarray]: # (...) each: value, standard_error, low, high, p (not below 1e-16)
+    """Mean over seeds with a 95 % interval over seeds and examples, and its two-sided p against 0;
+    over examples alone when there is one seed"""
     seeds, blocks = len(values), values.shape[-1] - 1
     mean = values.mean(0)
     examples = ((blocks - 1) / blocks
@@ -67,12 +67,13 @@ UNPAIRED = ("intermediate", "seed", "target", "language", "blocks", "examples", 
 @dataclass
 class Sums:
     "Sums of a study by arm, seed, target and language"
-    values: dict[str, np.ndarray] # By column, (arms, seeds, targets, languages, 1 + blocks); NaN where there is nothing
+    values: dict[str, np.ndarray] # By column; (arms, seeds, targets, languages, 1 + blocks), or NaN
     arms: list[str]               # Names of phase 2, `none` first
     seeds: list[int]              # In rising order
     targets: list[str]            # Names
     languages: list[str]          # Codes, "en" first
-    unpaired: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(UNPAIRED))) # What was left out since two models saw different examples
+    unpaired: pd.DataFrame = field( # What was left out since two models saw different examples
+        default_factory=lambda: pd.DataFrame(columns=list(UNPAIRED)))
 
 # %% ../../nbs/inference/02_seeds.ipynb #219d7246
 def _order(names, first):
@@ -101,7 +102,7 @@ def _pair_up(values, names, seeds):
 
 # %% ../../nbs/inference/02_seeds.ipynb #8d798d04
 def sums_of(
-    blocks: pd.DataFrame, # From `block_table`, of one model, method and setting; of one seed or several
+    blocks: pd.DataFrame, # From `block_table`: of one model, method and setting, of any seeds
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> Sums:
     """Arrange the sums of a study; an arm without intermediate training and without a seed serves
@@ -162,8 +163,10 @@ STATISTICS = {
 
 # %% ../../nbs/inference/02_seeds.ipynb #198d5ec1
 _MADE = { # differences of two sums
-    "signed_ce": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"),
-    "nll_refinement": ("nll_confidence", "nll_calibration"), "brier_refinement": ("brier_confidence", "brier_calibration"),
+    "signed_ce": ("confidence", "correct"), "wrong": ("n", "correct"),
+    "right_confidence": ("confidence", "wrong_confidence"),
+    "nll_refinement": ("nll_confidence", "nll_calibration"),
+    "brier_refinement": ("brier_confidence", "brier_calibration"),
 }
 
 # %% ../../nbs/inference/02_seeds.ipynb #1c5d53f3
@@ -251,9 +254,10 @@ def _left_out(sums, frame):
 def change_over_seeds(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
-) -> pd.DataFrame: # intermediate, target, language ("others" or "en"), without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds, unpaired
-    """Change in the mean of the other languages and in English, for every arm and target; p_holm
-    and q correct over all rows of a language"""
+) -> pd.DataFrame: # intermediate, target, language, and these
+    """Change in the mean of the other languages ("others") and in English, for every arm and
+    target: without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds,
+    unpaired; p_holm and q correct over all rows of a language"""
     value, delta, rows = statistic(sums, name), changes(sums, name), []
     for language in (OTHERS, *(c for c in sums.languages if c == "en")):
         # (seeds, arms, targets, 1 + blocks)
@@ -276,9 +280,10 @@ def language_changes(
     name: str,       # One of `STATISTICS`
     arms: list[str], # Names of phase 2 that are averaged over
     targets: list[str]|None = None, # Targets that are asked about; None for all
-) -> pd.DataFrame: # target, language, without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds, unpaired
-    """Mean change over arms in every language of the targets; p_holm and q correct over these rows,
-    those of English apart"""
+) -> pd.DataFrame: # target, language, and these
+    """Mean change over arms in every language of the targets: without, change, low, high,
+    standard_error, p, p_holm, q, seeds, missing_seeds, unpaired; p_holm and q correct over these
+    rows, those of English apart"""
     value, delta = statistic(sums, name), changes(sums, name)
     mine, base = (delta[[sums.arms.index(a) for a in arms]].mean(0),
                   value[sums.arms.index(NONE), ..., 0])
