@@ -368,9 +368,11 @@ class SpanLogistic:
     def transform(self, features): return expit(self._input(features) @ self.weight_)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #29ef3c8f
-RECALIBRATORS = {"temperature": ("logits", Temperature), "vector": ("classes", VectorScaling),
-                 "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
-                 "platt": ("confidence", Platt), "beta": ("confidence", Beta),
-                 "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
-                 "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess),
-                 "spans": ("features", SpanLogistic),}
+RECALIBRATORS = {
+    "temperature": ("logits", Temperature), "vector": ("classes", VectorScaling),
+    "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
+    "platt": ("confidence", Platt), "beta": ("confidence", Beta),
+    "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
+    "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess),
+    "spans": ("features", SpanLogistic),
+}

@@ -113,7 +113,8 @@ QUESTIONS = {q.name: q for q in (
     Question("H5", "it worsens where the score falls", -1, ("signed_ce",)),
     Question("H6", "the less was read of a language, the more it worsens", -1, ("signed_ce",)),
     Question("H7", "intermediate tasks differ from the controls", 0, ("nll_calibration",)),
-    Question("H8", "the learning rate matters more than the task", 1, ("nll_calibration",)),)}
+    Question("H8", "the learning rate matters more than the task", 1, ("nll_calibration",)),
+)}
 STATED_TESTS = 8 # Holm's correction is over as many as were stated
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #cf513556

@@ -312,8 +312,8 @@ def paired_change(
     if table.empty: return pd.DataFrame(columns=list(CHANGE)), dropped
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * norm.sf(np.abs(table.change / table.standard_error))
-    return table.assign(p=p, conditional_on="these seeds: " + table.seeds.replace("", "none"))[list(
-        CHANGE)], dropped
+    return (table.assign(p=p, conditional_on="these seeds: " + table.seeds.replace("", "none"))
+            [list(CHANGE)], dropped)
 
 # %% ../../nbs/inference/00_paired.ipynb #0bfc367b
 def holm_values(

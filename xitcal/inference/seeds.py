@@ -159,7 +159,8 @@ STATISTICS = {
     "brier_calibration_true": ("brier_calibration_true", "n"),
     "posterior_error": ("posterior_error", "n"),
     "confidence_when_wrong": ("wrong_confidence", "wrong"),
-    "confidence_when_right": ("right_confidence", "correct"),}
+    "confidence_when_right": ("right_confidence", "correct"),
+}
 
 # %% ../../nbs/inference/02_seeds.ipynb #198d5ec1
 _MADE = { # differences of two sums
