@@ -19,13 +19,14 @@ def width_bins(
     bins: int = 15,         # How many bins of equal width
 ) -> np.ndarray: # (n,) number of the bin, 0 to bins - 1
     "Bin of equal width each confidence falls into"
-    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="right") - 1, 0, bins - 1)
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="right") - 1, 0,
+                   bins - 1)
 
 # %% ../../nbs/calibration/01_binned.ipynb #b5efe2a5
 def mass_bins(
     confidence: np.ndarray, # (n,) in [0, 1]
     cell: np.ndarray,       # (n,) number of the cell
-    bins: int|np.ndarray = 15, # How many, or how many in each cell; fewer where a cell has less than two decisions a bin
+    bins: int|np.ndarray = 15, # How many, or of each cell; fewer if under two decisions a bin
 ) -> np.ndarray: # (n,) number of the bin within the cell
     "Bin of equal mass each confidence falls into"
     order = np.lexsort((confidence, cell))
@@ -47,7 +48,8 @@ def equal_bins(
     order, size = np.lexsort((confidence, group)), np.bincount(group)
     c, g, at = np.asarray(confidence)[order], group[order], np.arange(len(group))
     new = (np.diff(c, prepend=np.nan) != 0) | (np.diff(g, prepend=-1) != 0)
-    rank = np.maximum.accumulate(np.where(new, at, 0)) - (np.cumsum(size) - size)[g] # of the first that has this confidence
+    # of the first that has this confidence
+    rank = np.maximum.accumulate(np.where(new, at, 0)) - (np.cumsum(size) - size)[g]
     found = np.empty(len(group), int)
     found[order] = rank * bins // size[g]
     return found
@@ -59,12 +61,15 @@ def bin_gaps(
     group: np.ndarray,      # (n,) number of the group, from 0, each at least once
     bins: int = 15,         # How many
     mass: bool = False,     # Whether bins have equal mass
-) -> tuple[np.ndarray, np.ndarray]: # Two (n_groups, bins): mean of confidence - right, 0 in an empty bin; share of the group's decisions
-    "Mean gap and weight of every bin"
+) -> tuple[np.ndarray, np.ndarray]: # Both (n_groups, bins)
+    """Gap and weight of every bin: mean of confidence - right, 0 in an empty bin; share of the
+    group's decisions"""
     n = group.max() + 1
     slot = group * bins + equal_bins(confidence, group, bins, mass)
-    size, total = (np.bincount(slot, x, n * bins).reshape(n, bins) for x in (np.ones(len(slot)), np.asarray(confidence, float) - right))
-    return np.divide(total, size, out=np.zeros((n, bins)), where=size > 0), size / np.bincount(group)[:, None]
+    size, total = (np.bincount(slot, x, n * bins).reshape(n, bins)
+                   for x in (np.ones(len(slot)), np.asarray(confidence, float) - right))
+    return (np.divide(total, size, out=np.zeros((n, bins)), where=size > 0),
+            size / np.bincount(group)[:, None])
 
 # %% ../../nbs/calibration/01_binned.ipynb #73042dda
 def binned_ece(
@@ -75,7 +80,8 @@ def binned_ece(
     mass: bool = False,     # Whether bins have equal mass
 ) -> np.ndarray: # (n_groups,) in [0, 1]
     "Expected calibration error: mean over bins of |mean confidence − mean of `right`|"
-    gap, weight = bin_gaps(confidence, right, np.zeros(len(confidence), int) if group is None else group, bins, mass)
+    gap, weight = bin_gaps(confidence, right,
+                           np.zeros(len(confidence), int) if group is None else group, bins, mass)
     return (weight * np.abs(gap)).sum(1)
 
 # %% ../../nbs/calibration/01_binned.ipynb #9e56f246
@@ -84,19 +90,23 @@ def netcal_ece(
     correct: np.ndarray,    # (n,) whether it was right
     bins: int = 15,         # How many bins of equal width
 ) -> float: # In [0, 1]
-    "ECE by netcal, guarded: bad input raises `XitcalError`, and only top-decision events are passed"
+    """ECE by netcal, guarded: bad input raises `XitcalError`, and only top-decision events are
+    passed"""
     check_events(confidence, correct)
     from netcal.metrics import ECE # takes seconds to import, and only this function needs it
-    return float(ECE(int(bins)).measure(np.asarray(confidence, np.float64), np.asarray(correct).astype(int)))
+    return float(ECE(int(bins)).measure(np.asarray(confidence, np.float64),
+                                        np.asarray(correct).astype(int)))
 
 # %% ../../nbs/calibration/01_binned.ipynb #d22ebdf0
 TILE = 2 ** 18 # draws in a run: a megabyte
 
 def _tiles(slot, rows):
-    "Decisions in runs of so many: where each begins and ends, the bins it touches, and which of its decisions are in which of them"
+    """Decisions in runs of so many: where each begins and ends, the bins it touches, and which of
+    its decisions are in which of them"""
     for first in range(0, len(slot), rows):
         touched, at = np.unique(slot[first:first + rows], return_inverse=True)
-        member = csr_array((np.ones(len(at), np.float32), (at, np.arange(len(at)))), shape=(len(touched), len(at)))
+        member = csr_array((np.ones(len(at), np.float32), (at, np.arange(len(at)))),
+                           shape=(len(touched), len(at)))
         yield first, first + len(at), touched, member
 
 # %% ../../nbs/calibration/01_binned.ipynb #78c3ea8d
@@ -110,7 +120,8 @@ def null_errors(
     "ECE of models that make the same decisions with the same confidence and are calibrated"
     rng, n, n_cells, found = np.random.default_rng(seed), len(confidence), cell.max() + 1, []
     slot, step = cell * bins + width_bins(confidence, bins), max(1, int(1e7 // n))
-    total, chance = np.bincount(slot, confidence, n_cells * bins), confidence.astype(np.float32)[:, None]
+    total, chance = (np.bincount(slot, confidence, n_cells * bins),
+                     confidence.astype(np.float32)[:, None])
     rows = max(1, TILE // min(step, draws))
     tiles = list(_tiles(slot, rows))
     for start in range(0, draws, step):
@@ -151,24 +162,30 @@ def null_bins(
     size, total = (np.bincount(slot, x, n * bins) for x in (np.ones(len(slot)), confidence))
     found = np.empty((2, n, draws))
     for i in range(draws):
-        gap = np.abs(total - np.bincount(slot[rng.random(len(slot)) < confidence], minlength=n * bins)).reshape(n, bins)
+        gap = np.abs(total - np.bincount(slot[rng.random(len(slot)) < confidence],
+                                         minlength=n * bins)).reshape(n, bins)
         found[0, :, i] = gap.sum(1) / np.bincount(group)
-        found[1, :, i] = np.divide(gap, size.reshape(n, bins), out=np.zeros((n, bins)), where=size.reshape(n, bins) > 0).max(1)
+        found[1, :, i] = np.divide(gap, size.reshape(n, bins), out=np.zeros((n, bins)),
+                                   where=size.reshape(n, bins) > 0).max(1)
     return found[0], found[1]
 
 # %% ../../nbs/calibration/01_binned.ipynb #fcc6b569
 def check_classes(p, label):
     "Refuse what is not a row of probabilities and a label for each decision"
     def refuse(bad, sentence):
-        if bad.any(): raise XitcalError(f"Row {int(np.argmax(bad))} {sentence(int(np.argmax(bad)))}.")
+        if bad.any():
+            raise XitcalError(f"Row {int(np.argmax(bad))} {sentence(int(np.argmax(bad)))}.")
     if p.ndim != 2 or p.shape[1] < 2 or label.shape != (len(p),) or not len(p):
-        raise XitcalError("Class-wise errors need probabilities of shape (n, k), k at least 2, and n labels (an index each); "
-                          f"there are {p.shape} and labels of shape {label.shape}.")
+        raise XitcalError("Class-wise errors need probabilities of shape (n, k), k at least 2, "
+                          f"and n labels (an index each); there are {p.shape} and labels of shape "
+                          f"{label.shape}.")
     refuse(~np.isfinite(p).all(1), lambda i: "has a probability that is no number")
-    refuse((p < 0).any(1) | (p > 1 + 1e-6).any(1), lambda i: f"has {p[i].round(4).tolist()}, which are not all in [0, 1] (percentages? logits?)")
+    refuse((p < 0).any(1) | (p > 1 + 1e-6).any(1), lambda i: f"has {p[i].round(4).tolist()}, which "
+           "are not all in [0, 1] (percentages? logits?)")
     refuse(np.abs(p.sum(1) - 1) > 1e-3, lambda i: f"sums to {p[i].sum():.6g} and not to 1")
     last = p.shape[1] - 1
-    refuse((label < 0) | (label > last), lambda i: f"has label {label[i]}, outside 0..{last}; positions ignored in training are no decisions")
+    refuse((label < 0) | (label > last), lambda i: f"has label {label[i]}, outside 0..{last}; "
+           "positions ignored in training are no decisions")
 
 def _class_slots(p, group, bins):
     "Slot (group, class, bin) of every probability, (n, k)"
@@ -182,12 +199,14 @@ def classwise_ece(
     group: np.ndarray|None = None, # (n,) number of the group; None for one
     bins: int = 15,    # Of equal width
 ) -> np.ndarray: # (n_groups,) in [0, 1]
-    "Class-wise ECE: mean over classes of the ECE of p(k) against label = k; `XitcalError` for what is not probabilities and labels"
+    """Class-wise ECE: mean over classes of the ECE of p(k) against label = k; `XitcalError` for
+    what is not probabilities and labels"""
     p, label = np.asarray(p, np.float64), np.asarray(label)
     check_classes(p, label)
     group = np.zeros(len(p), int) if group is None else group
     n, k = group.max() + 1, p.shape[1]
-    gap = np.bincount(_class_slots(p, group, bins).ravel(), (p - np.eye(k)[label]).ravel(), n * k * bins)
+    gap = np.bincount(_class_slots(p, group, bins).ravel(),
+                      (p - np.eye(k)[label]).ravel(), n * k * bins)
     return np.abs(gap).reshape(n, -1).sum(1) / np.bincount(group) / k
 
 # %% ../../nbs/calibration/01_binned.ipynb #40894b61
@@ -201,7 +220,8 @@ def classwise_null(
     "Class-wise ECE of models with the same probabilities that are calibrated"
     p, rng = np.asarray(p, np.float64), np.random.default_rng(seed)
     group, rows = np.zeros(len(p), int) if group is None else group, np.arange(len(p))
-    n, k, slots, edges = group.max() + 1, p.shape[1], _class_slots(p, group, bins), p.cumsum(1)[:, :-1]
+    n, k, slots, edges = (group.max() + 1, p.shape[1], _class_slots(p, group, bins),
+                          p.cumsum(1)[:, :-1])
     said, found = np.bincount(slots.ravel(), p.ravel(), n * k * bins), np.empty((n, draws))
     for i in range(draws):
         drawn = (edges <= rng.random((len(p), 1))).sum(1)

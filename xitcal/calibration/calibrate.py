@@ -12,7 +12,8 @@ import pandas as pd
 from .decomposition import score_parts
 from .prediction_files import decisions_and_classes, read_decisions
 from .significance import calibration_test, paired_means, paired_parts
-from .tables import TERMS, Decisions, binary_scores, cross_fitted, estimates_of, on_some
+from .tables import (TERMS, Decisions, binary_scores, cross_fitted,
+                                       estimates_of, on_some)
 from ..core.errors import XitcalError, check_name
 from ..core.estimates import ESTIMATE_COLUMNS, in_words
 from ..predictions.degenerate import degenerate_sentence, judge_decisions
@@ -24,7 +25,8 @@ def _check_by(by):
     "The columns once each; refuse names that the table of estimates has itself"
     for column in by:
         if column in _NUMBERS:
-            raise XitcalError(f"Groups cannot be told apart by a column {column!r}: the table of estimates has one of that name; rename it in the file.")
+            raise XitcalError(f"Groups cannot be told apart by a column {column!r}: the table of "
+                              "estimates has one of that name; rename it in the file.")
     return list(dict.fromkeys(by))
 
 def _groups(table, by):
@@ -41,48 +43,60 @@ def _examples(table):
 # %% ../../nbs/calibration/15_calibrate.ipynb #1bd7ae46
 def calibrate(
     table: pd.DataFrame,   # Predictions, in either form
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where it is there
+    by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
     smooth: bool = True,   # Whether smooth ECE gets its interval (half of the time)
-    all_estimates: bool = False, # Whether to give all estimates and not the six (ten times the time)
+    all_estimates: bool = False, # Whether to give all estimates, not the six (ten times the time)
 ) -> pd.DataFrame: # The `by` columns, then `ESTIMATE_COLUMNS`
     "Calibration estimates of every group, tidy: one row an estimate"
     decisions, scores, classes = decisions_and_classes(table, name)
     by = [c for c in ("language",) if c in decisions] if by is None else _check_by(by)
     group, keys = _groups(decisions, by)
-    d = Decisions(decisions.confidence, decisions.correct, group, decisions.get("example"), scores, classes=classes, smooth=smooth)
-    six = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece", *(scores or ("nll_confidence", "brier_confidence")))
+    d = Decisions(decisions.confidence, decisions.correct, group, decisions.get("example"), scores,
+                  classes=classes, smooth=smooth)
+    six = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece",
+           *(scores or ("nll_confidence", "brier_confidence")))
     found = estimates_of(d, None if all_estimates else six)
     if all_estimates:
-        test = dict(estimate="calibration_p", value=calibration_test(*d.decided, d.cluster), why="no interval: a p-value has none")
+        test = dict(estimate="calibration_p", value=calibration_test(*d.decided, d.cluster),
+                    why="no interval: a p-value has none")
         test |= dict.fromkeys(("low", "high", "expected"), np.nan)
-        found = pd.concat([found, found[found.estimate == "accuracy"].assign(**test)]).sort_values("group", kind="stable", ignore_index=True)
-    return pd.concat([keys.loc[found.group].reset_index(drop=True), found.drop(columns="group")], axis=1)
+        found = pd.concat([found, found[found.estimate == "accuracy"].assign(**test)]).sort_values(
+            "group", kind="stable", ignore_index=True)
+    return pd.concat([keys.loc[found.group].reset_index(drop=True), found.drop(columns="group")],
+                     axis=1)
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #262d098b
 def _partners(first, second, keys):
     "Positions of the rows of both tables that have the same keys, the k-th with the k-th"
-    both = [t[keys].astype(str).assign(_k=t.groupby(keys, dropna=False).cumcount(), _at=np.arange(len(t))) for t in (first, second)]
+    both = [t[keys].astype(str).assign(_k=t.groupby(keys, dropna=False).cumcount(),
+                                       _at=np.arange(len(t))) for t in (first, second)]
     joined = both[0].merge(both[1], on=[*keys, "_k"], suffixes=("", "_other"))
     return joined["_at"].to_numpy(), joined["_at_other"].to_numpy()
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #7dc13f3d
 def _check_keys(first, second, names):
-    "`XitcalError` where examples repeat in one file by a language or seed that the other file lacks: they would be paired at random"
+    """`XitcalError` where examples repeat in one file by a language or seed that the other file
+    lacks: they would be paired at random"""
     for column in ("language", "seed"):
         for table, other, (name, without) in ((first, second, names), (second, first, names[::-1])):
-            if column in other or column not in table or not table.example.duplicated().any(): continue
+            if column in other or column not in table or not table.example.duplicated().any():
+                continue
             if (n := table[column].nunique(dropna=False)) > 1:
-                raise XitcalError(f"{name} has examples of the same name in {n} values of {column} and {without} has no such column; "
-                                  f"add it to {without} or compare files of one {column}.")
+                raise XitcalError(f"{name} has examples of the same name in {n} values of {column} "
+                                  f"and {without} has no such column; add it to {without} or "
+                                  f"compare files of one {column}.")
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #3e36a8b0
 def _mean_changes(scores, others, decided, group, cluster):
-    "By name: value, baseline, change, low, high and p of each group, of estimates that are means; the loss of NLL has no bound: errors not seen count"
+    """By name: value, baseline, change, low, high and p of each group, of estimates that are means;
+    the loss of NLL has no bound: errors not seen count"""
     size, found = np.bincount(group), {}
     for name, mine in scores.items():
-        change = paired_means(mine, others[name], group, cluster, decided=decided if name.startswith("nll") else None)
-        found[name] = np.bincount(group, mine[0]) / size, np.bincount(group, others[name][0]) / size, *change
+        change = paired_means(mine, others[name], group, cluster,
+                              decided=decided if name.startswith("nll") else None)
+        found[name] = (np.bincount(group, mine[0]) / size,
+                       np.bincount(group, others[name][0]) / size, *change)
     return found
 
 def _part_changes(decided, group, cluster, names):
@@ -92,56 +106,79 @@ def _part_changes(decided, group, cluster, names):
         mine, theirs = ([x[keep] for x in side] for side in decided)
         where = number, fold[keep], cluster[keep]
         values, found = score_parts(*mine, *where), paired_parts(mine, theirs, *where)
-        return [x for name in TERMS for x in (values[name][0], values[name][0] - found[name][0], *found[name])]
+        return [x for name in TERMS
+                for x in (values[name][0], values[name][0] - found[name][0], *found[name])]
     return dict(zip(TERMS, on_some(crossed, group, make, 24).reshape(4, 6, -1)))
+
+# %% ../../nbs/calibration/15_calibrate.ipynb #7f59225f
+def _paired_rows(mine, theirs, by, names):
+    "Rows of both files that are of one example; `XitcalError` where there is none"
+    both = (c for c in ("language", "seed") if c in mine and c in theirs)
+    keys = list(dict.fromkeys([*by, *both, "example"]))
+    for c in by: check_name(c, [x for x in mine if x in theirs], "column of both files")
+    at, other = _partners(mine, theirs, keys)
+    if not len(at):
+        raise XitcalError(f"No example of {names[0]} is in {names[1]} as well (compared by "
+                          f"{', '.join(keys)}).")
+    return at, other
+
+def _side(decisions, scores, at, all_estimates):
+    "(confidence, correct) of some rows, and by name the score of each, if right, if wrong"
+    c, y = decisions.confidence.to_numpy(float)[at], decisions.correct.to_numpy(float)[at]
+    more = ({k: v[:3] for k, v in binary_scores(c, y).items()}
+            if all_estimates or not scores else {})
+    full = {k: [x[at] for x in v[:3]] for k, v in scores.items()}
+    return (c, y), dict(signed_ce=(c - y, c - 1, c)) | full | more
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #0cd24ff4
 def compare(
     table: pd.DataFrame,    # Predictions of the system
     baseline: pd.DataFrame, # Predictions of the baseline, on examples of the same names
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where both have it
+    by: list[str]|None = None, # Columns that make a group; None for `language` where both have it
     names: tuple[str, str] = ("predictions", "baseline"), # What errors call them
-    all_estimates: bool = False, # Whether to compare NLL and Brier score of (confidence, correct) and their parts too
-) -> pd.DataFrame: # by, estimate (signed_ce, nll, brier, ...), value, baseline, change, low, high, p, n (paired decisions), unpaired
-    "Paired changes of scores and of their parts; `XitcalError` when nothing can be paired"
-    (mine, scores), (theirs, others) = (read_decisions(t, n) for t, n in zip((table, baseline), names))
+    all_estimates: bool = False, # Also NLL and Brier score of (confidence, correct) and their parts
+) -> pd.DataFrame: # by, estimate, value, baseline, change, low, high, p, n, unpaired
+    """Paired changes of scores (signed_ce, nll, brier, ...) and of their parts over n paired
+    decisions; `XitcalError` when nothing can be paired"""
+    (mine, scores), (theirs, others) = (read_decisions(t, n)
+                                        for t, n in zip((table, baseline), names))
     for t_, n in zip((mine, theirs), names):
-        if "example" not in t_: raise XitcalError(f"{n} has no column example, without which decisions cannot be paired with those of a baseline.")
+        if "example" not in t_:
+            raise XitcalError(f"{n} has no column example, without which decisions cannot be "
+                              "paired with those of a baseline.")
     _check_keys(mine, theirs, names)
     by = [c for c in ("language",) if c in mine and c in theirs] if by is None else _check_by(by)
-    keys = list(dict.fromkeys([*by, *(c for c in ("language", "seed") if c in mine and c in theirs), "example"]))
-    for c in by: check_name(c, [x for x in mine if x in theirs], "column of both files")
-    at, other = _partners(mine, theirs, keys)
-    if not len(at): raise XitcalError(f"No example of {names[0]} is in {names[1]} as well (compared by {', '.join(keys)}).")
+    at, other = _paired_rows(mine, theirs, by, names)
     pairs = mine.iloc[at].reset_index(drop=True)
-    (group, groups), cluster, sides = _groups(pairs, by), _examples(pairs), []
-    for d, extra, i in ((mine, scores, at), (theirs, others, other)):
-        c, y = d.confidence.to_numpy(float)[i], d.correct.to_numpy(float)[i]
-        more = {k: v[:3] for k, v in binary_scores(c, y).items()} if all_estimates or not extra else {}
-        sides.append(((c, y), dict(signed_ce=(c - y, c - 1, c)) | {k: [x[i] for x in v[:3]] for k, v in extra.items()} | more))
-    (decided, scores), (their_own, others) = sides
+    (group, groups), cluster = _groups(pairs, by), _examples(pairs)
+    decided, scores = _side(mine, scores, at, all_estimates)
+    their_own, others = _side(theirs, others, other, all_estimates)
     found = _mean_changes(scores, others, (decided, their_own), group, cluster)
     if all_estimates: found |= _part_changes((decided, their_own), group, cluster, pairs.example)
     columns = "value", "baseline", "change", "low", "high", "p"
-    rows = [groups.reset_index(drop=True).assign(estimate=k, **dict(zip(columns, v)), n=np.bincount(group)) for k, v in found.items()]
+    rows = [groups.reset_index(drop=True).assign(estimate=k, **dict(zip(columns, v)),
+                                                 n=np.bincount(group)) for k, v in found.items()]
     return pd.concat(rows, ignore_index=True).assign(unpaired=len(mine) + len(theirs) - 2 * len(at))
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #acea8868
 def judge_groups(
     table: pd.DataFrame,       # Predictions, in either form
-    by: list[str]|None = None, # Columns that tell groups apart; None for `language` where it is there
+    by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # The `by` columns and those of `xitcal.predictions.degenerate.judge_decisions`
     "Say of every group whether it is degenerate"
     decisions, _, classes = decisions_and_classes(table, name)
     by = [c for c in ("language",) if c in decisions] if by is None else _check_by(by)
     group, keys = _groups(decisions, by)
-    decided = classes[0].argmax(1) if classes else decisions.prediction.to_numpy() if "prediction" in decisions else None
-    right = classes[1] if classes else decisions.label.to_numpy() if "label" in decisions and decided is not None else None
+    decided = (classes[0].argmax(1) if classes else decisions.prediction.to_numpy()
+               if "prediction" in decisions else None)
+    right = (classes[1] if classes else decisions.label.to_numpy()
+             if "label" in decisions and decided is not None else None)
     correct, example = decisions.correct.to_numpy(), _examples(decisions)
     def one(rows):
         accepted = None if right is None else [(r,) for r in right[rows]]
-        return judge_decisions(None if decided is None else decided[rows], accepted, correct[rows], example[rows])
+        return judge_decisions(None if decided is None else decided[rows], accepted, correct[rows],
+                               example[rows])
     found = pd.DataFrame([one(np.flatnonzero(group == g)) for g in keys.index])
     return pd.concat([keys.reset_index(drop=True), found], axis=1)
 
@@ -157,21 +194,30 @@ def degenerate_note(
     return f"{name}: {told}" if told else ""
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #60063712
-_FIRST = ("95 % intervals in square brackets. The expected value (in round brackets where a group has one line) is what an estimate would be on average were "
-          "the model calibrated. Smooth ECE's interval is cautious.")
-NOTES = dict(six=_FIRST, all=_FIRST + """
-ECE-15, also by mass and by class, has no interval: it is biased by an amount that is known only on average; see the debiased calibration error.
-MCE-15 has none: it is a maximum over bins, which a nearly empty bin decides.
-A score's calibration and refinement terms add up to its value for (confidence, correct); a single example has no terms.
-AUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows have different numbers of classes.
-The last p-value is that of the exact test that each decision is right with the chance its confidence names.""")
+_FIRST = ("95 % intervals in square brackets. The expected value (in round brackets where a group "
+          "has one line) is what an estimate would be on average were the model calibrated. Smooth "
+          "ECE's interval is cautious.")
+NOTES = dict(six=_FIRST, all=_FIRST + (
+    "\nECE-15, also by mass and by class, has no interval: it is biased by an amount that is known "
+    "only on average; see the debiased calibration error."
+    "\nMCE-15 has none: it is a maximum over bins, which a nearly empty bin decides."
+    "\nA score's calibration and refinement terms add up to its value for (confidence, correct); a "
+    "single example has no terms."
+    "\nAUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows "
+    "have different numbers of classes."
+    "\nThe last p-value is that of the exact test that each decision is right with the chance its "
+    "confidence names."))
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #d8262db1
 def _long(table, first, number, sign):
-    "A row an estimate, with its number, interval, expected value and p-value as text where there are such"
-    def text(x, plus=""): return "" if np.isnan(x) else f"{round(x, 3) + 0:{plus}.3f}" # + 0: no minus before 0.000
-    def interval(low, high, plus): return "" if np.isnan(low) else f"[{text(low, plus)}, {text(high, plus)}]"
-    shown = table[[*first, "estimate"]].assign(**{number: [text(*x) for x in zip(table[number], sign)]})
+    """A row an estimate, with its number, interval, expected value and p-value as text where there
+    are such"""
+    def text(x, plus=""):
+        return "" if np.isnan(x) else f"{round(x, 3) + 0:{plus}.3f}" # + 0: no minus before 0.000
+    def interval(low, high, plus):
+        return "" if np.isnan(low) else f"[{text(low, plus)}, {text(high, plus)}]"
+    shown = table[[*first, "estimate"]].assign(
+        **{number: [text(*x) for x in zip(table[number], sign)]})
     shown["95 % interval"] = [interval(*x) for x in zip(table.low, table.high, sign)]
     if "expected" in table: shown["expected"] = [text(x) for x in table.expected]
     if "p" in table: shown["p"] = ["<.001" if x < .0005 else text(x) for x in table.p]
@@ -180,17 +226,21 @@ def _long(table, first, number, sign):
 # %% ../../nbs/calibration/15_calibrate.ipynb #a1f6581d
 def readable(
     table: pd.DataFrame, # From `calibrate` or `compare`
-) -> pd.DataFrame: # Text: a row a group, a column an estimate in words, expected values in round brackets
-    "Numbers with their intervals and expected values; a row an estimate where there is one group or more than six estimates"
+) -> pd.DataFrame: # Text: a row a group, a column an estimate in words
+    """Numbers with their intervals, and expected values in round brackets; a row an estimate where
+    there is one group or more than six estimates"""
     first = [c for c in table if c not in _NUMBERS]
     number = "change" if "change" in table else "value"
     sign = ["+" if number == "change" or name == "signed_ce" else "" for name in table.estimate]
     table, kinds = table.assign(estimate=table.estimate.map(in_words)), table.estimate.nunique()
     if kinds > 6 or kinds == len(table): return _long(table, first, number, sign)
     def cell(row, sign):
-        text = f"{row[number]:{sign}.3f}" + ("" if np.isnan(row.low) else f" [{row.low:{sign}.3f}, {row.high:{sign}.3f}]")
+        text = f"{row[number]:{sign}.3f}" + ("" if np.isnan(row.low)
+                                             else f" [{row.low:{sign}.3f}, {row.high:{sign}.3f}]")
         expected = row.get("expected", np.nan)
-        return text + ("" if np.isnan(expected) else f" ({expected:.3f})") + (" *" if row.get("p", 1) < .05 else "")
+        return (text + ("" if np.isnan(expected) else f" ({expected:.3f})")
+                + (" *" if row.get("p", 1) < .05 else ""))
     shown = table.assign(value=[cell(row, s) for (_, row), s in zip(table.iterrows(), sign)])
-    wide = shown.pivot(index=[*first, "n"], columns="estimate", values="value")[list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
+    wide = shown.pivot(index=[*first, "n"], columns="estimate", values="value")[
+        list(dict.fromkeys(table.estimate))].rename_axis(columns=None)
     return wide.reset_index("n")

@@ -21,16 +21,19 @@ def debiased_square(
     example: np.ndarray,    # (n,) number of the example
     bins: int = 15,         # Bins of equal mass
 ) -> np.ndarray: # (n_cells,) may be negative; NaN where no bin holds two examples
-    "Unbiased estimate of the mean over equal-mass bins of (E[confidence - correct | bin])², over pairs of different examples"
+    """Unbiased estimate of the mean over equal-mass bins of (E[confidence - correct | bin])², over
+    pairs of different examples"""
     slot, many = cell * bins + mass_bins(confidence, cell, bins), int(example.max()) + 1
     key, group = np.unique(slot.astype(np.int64) * many + example, return_inverse=True)
     n_slots, slot = (cell.max() + 1) * bins, key // many
     gap, size = np.bincount(group, confidence - correct), np.bincount(group).astype(float)
-    total, own, count, pairs = (np.bincount(slot, x, n_slots) for x in (gap, gap ** 2, size, size ** 2))
+    total, own, count, pairs = (np.bincount(slot, x, n_slots)
+                                for x in (gap, gap ** 2, size, size ** 2))
     pairs = count ** 2 - pairs
     square = np.divide(total ** 2 - own, pairs, out=np.zeros(n_slots), where=pairs > 0)
     weight = np.where(pairs > 0, count, 0).reshape(-1, bins)
-    with np.errstate(invalid="ignore"): return (square.reshape(-1, bins) * weight).sum(1) / weight.sum(1)
+    with np.errstate(invalid="ignore"):
+        return (square.reshape(-1, bins) * weight).sum(1) / weight.sum(1)
 
 # %% ../../nbs/calibration/02_debiased.ipynb #cddee607
 def mass_bin_count(
@@ -41,24 +44,29 @@ def mass_bin_count(
 
 # %% ../../nbs/calibration/02_debiased.ipynb #40549149
 def mass_layout(confidence, group, cluster, n):
-    "What the bins of equal mass are and which examples are in them: it is the same whatever is right"
+    """What the bins of equal mass are and which examples are in them: it is the same whatever is
+    right"""
     slot = group * 15 + mass_bins(confidence, group, mass_bin_count(np.bincount(group)))
     number, owner = cluster_slots(slot, cluster)
-    return slot, number, owner, np.bincount(slot, minlength=n * 15), np.bincount(owner, minlength=n * 15)
+    return (slot, number, owner, np.bincount(slot, minlength=n * 15),
+            np.bincount(owner, minlength=n * 15))
 
 def mass_bin_gaps(gap, slot, number, owner, size, count):
     "Mean gap of each bin and its variance"
     mean = np.bincount(slot, gap, len(size)) / np.maximum(size, 1)
     squares = np.bincount(owner, np.bincount(number, gap - mean[slot], len(owner)) ** 2, len(size))
-    return mean, squares * count / (np.maximum(count - 1, 1) * np.maximum(size, 1).astype(float) ** 2)
+    return (mean,
+            squares * count / (np.maximum(count - 1, 1) * np.maximum(size, 1).astype(float) ** 2))
 
 # %% ../../nbs/calibration/02_debiased.ipynb #233cc7b6
 def _bins(confidence, correct, group, cluster, n):
-    "Weight, mean gap, its variance with the precaution, and without, of each mass bin: four arrays (n, 15)"
+    """Weight, mean gap, its variance with the precaution, and without, of each mass bin: four
+    arrays (n, 15)"""
     layout = mass_layout(confidence, group, cluster, n)
     slot, _, _, size, _ = layout
     mean, variance = mass_bin_gaps(confidence - correct, *layout)
-    floor = np.bincount(slot, confidence * (1 - confidence), n * 15) / np.maximum(size, 1).astype(float) ** 2
+    floor = (np.bincount(slot, confidence * (1 - confidence), n * 15)
+             / np.maximum(size, 1).astype(float) ** 2)
     weight = size / np.bincount(group, minlength=n).repeat(15)
     return [x.reshape(n, 15) for x in (weight, mean, np.maximum(variance, floor), variance)]
 
@@ -79,29 +87,35 @@ def debiased_rms(
     group: np.ndarray,      # (n,) number of the group
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the interval
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Root of the debiased square (0 where that is negative), low, high of each group
-    "Root mean square calibration error over bins of equal mass, without the bias of its noise"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
+    """Root mean square calibration error over bins of equal mass, without the bias of its noise:
+    root of the debiased square, 0 where that is negative"""
     cluster = np.arange(len(group)) if cluster is None else cluster
     n = group.max() + 1
     weight, mean, variance, plain = _bins(confidence, correct, group, cluster, n)
     q, e = (weight * mean ** 2).sum(1), weight * variance
     value = np.sqrt(np.maximum(q - (weight * plain).sum(1), 0))
     total = np.maximum(e.sum(1), 1e-300)
-    a, df = np.maximum((e ** 2).sum(1) / total, 1e-300), np.maximum(total ** 2 / np.maximum((e ** 2).sum(1), 1e-300), 1.)
+    a, df = (np.maximum((e ** 2).sum(1) / total, 1e-300),
+             np.maximum(total ** 2 / np.maximum((e ** 2).sum(1), 1e-300), 1.))
     tail = (1 - level) / 2
     low, high = (np.sqrt(a * noncentrality(q / a, df, p)) for p in (1 - tail, tail))
-    gap_low, gap_high = mean_interval(confidence - correct, confidence - 1, confidence, group, cluster, level)[1:]
-    return value, np.where(e.sum(1) > 0, low, 0), np.maximum(np.maximum(high, value), np.maximum(np.abs(gap_low), np.abs(gap_high)))
+    gap_low, gap_high = mean_interval(confidence - correct, confidence - 1, confidence, group,
+                                      cluster, level)[1:]
+    return (value, np.where(e.sum(1) > 0, low, 0),
+            np.maximum(np.maximum(high, value), np.maximum(np.abs(gap_low), np.abs(gap_high))))
 
 # %% ../../nbs/calibration/02_debiased.ipynb #a889138c
 _GRID = 512
 
 def cosine_coefficients(confidence, value, group, n):
-    "Cosine coefficients of `value` laid on a grid over [0, 1], divided by the size of the group: (n, grid)"
+    """Cosine coefficients of `value` laid on a grid over [0, 1], divided by the size of the group:
+    (n, grid)"""
     at = np.clip(confidence * _GRID - .5, 0, _GRID - 1)
     left = np.minimum(at.astype(int), _GRID - 2)
     share, slot = at - left, group * _GRID + left
-    mass = np.bincount(slot, (1 - share) * value, n * _GRID) + np.bincount(slot + 1, share * value, n * _GRID)
+    mass = (np.bincount(slot, (1 - share) * value, n * _GRID)
+            + np.bincount(slot + 1, share * value, n * _GRID))
     return dct(mass.reshape(n, _GRID) / np.bincount(group, minlength=n)[:, None], norm="ortho")
 
 def _smoothed_norm(coefficients, width):
@@ -124,7 +138,8 @@ def smooth_ece(
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group
 ) -> np.ndarray: # In [0, 1], to a grid of 1/512
-    "Smooth ECE (Błasiok and Nakkiran 2024, arXiv 2309.12236, definition 5): the bandwidth at which the smoothed error equals it"
+    """Smooth ECE (Błasiok and Nakkiran 2024, arXiv 2309.12236, definition 5): the bandwidth at
+    which the smoothed error equals it"""
     return own_width(cosine_coefficients(confidence, confidence - correct, group, group.max() + 1))
 
 # %% ../../nbs/calibration/02_debiased.ipynb #911899fe
@@ -132,19 +147,23 @@ def smooth_ece_interval(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group
-    cluster: np.ndarray|None = None, # (n,) number of the example: its decisions get one and the same chance. None: each its own
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     draws: int = 200,       # Models drawn
     level: float = .95,     # Of the interval
     seed: int = 0,          # Of the draws
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
-    "Smooth ECE with an interval that covers at least as often as it says"
-    rng, n, value = np.random.default_rng(seed), group.max() + 1, smooth_ece(confidence, correct, group)
-    _, low, high = mean_interval(confidence - correct, confidence - 1, confidence, group, cluster, level)
+    """Smooth ECE with an interval that covers at least as often as it says; decisions of an example
+    get one and the same chance"""
+    rng, n, value = (np.random.default_rng(seed), group.max() + 1,
+                     smooth_ece(confidence, correct, group))
+    _, low, high = mean_interval(confidence - correct, confidence - 1, confidence, group,
+                                 cluster, level)
     chance = np.clip(confidence - ((low + high) / 2)[group], 0, 1)
     cluster = np.arange(len(group)) if cluster is None else cluster
     norms = np.empty((draws, n))
     for i in range(draws):
         noise = chance - (rng.random(cluster.max() + 1)[cluster] < chance)
-        norms[i] = _smoothed_norm(cosine_coefficients(confidence, noise, group, n), np.maximum(value / 2, 1 / _GRID))
+        norms[i] = _smoothed_norm(cosine_coefficients(confidence, noise, group, n),
+                                  np.maximum(value / 2, 1 / _GRID))
     reach = np.quantile(norms, level, axis=0)
     return value, np.maximum(value - reach, 0), np.minimum(value + reach, 1)

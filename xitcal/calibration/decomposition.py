@@ -64,22 +64,27 @@ def calibration_parts(
     right: np.ndarray,      # (n,) whether each decision was right, or the probability that it is
     cell: np.ndarray,       # (n,) number of the cell
     fold: np.ndarray,       # (n,) number of the fold
-    nll: np.ndarray|None = None, # (n,) NLL of each decision before, from logits; None: from confidence, with log-odds beyond ±15 as ±15
-) -> dict[str, np.ndarray]: # "nll" in nats and "brier" (squared error): one value a decision, their mean in a cell is the part
-    "Score of (confidence, right) before minus after the cross-fitted correction, which takes log-odds beyond ±15 as ±15"
+    nll: np.ndarray|None = None, # (n,) NLL of each before, from logits; None: from confidence
+) -> dict[str, np.ndarray]: # (n,) "nll" in nats, "brier" squared; their mean in a cell is the part
+    """Score of (confidence, right) before minus after the cross-fitted correction; this, and an NLL
+    from confidence, takes log-odds beyond ±15 as ±15"""
     def scores(z):
         g = expit(z)
         return np.logaddexp(0, z) - right * z, g ** 2 - 2 * g * right + right
-    (plain, brier), (nll_after, brier_after) = scores(_log_odds(confidence)), scores(corrected(confidence, right, cell, fold))
+    (plain, brier), (nll_after, brier_after) = (scores(_log_odds(confidence)),
+                                                scores(corrected(confidence, right, cell, fold)))
     nll = plain if nll is None else np.where(np.isfinite(nll), nll, plain)
     return dict(nll=nll - nll_after, brier=brier - brier_after)
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #d82f6f8c
-_SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z, brier=lambda z, y: expit(z) ** 2 + y * (1 - 2 * expit(z))) # of log-odds, when right with chance y
+# of log-odds, when right with chance y
+_SCORES = dict(nll=lambda z, y: np.logaddexp(0, z) - y * z,
+               brier=lambda z, y: expit(z) ** 2 + y * (1 - 2 * expit(z)))
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #521ba2df
 def surest_decisions(c, y, group, cluster, tail):
-    "Which decisions are surer than 1 − 1/(10 N); the share of them that is right in each group, and its exact limits where it is 0 or 1 (elsewhere itself)"
+    """Which decisions are surer than 1 − 1/(10 N); the share of them that is right in each group,
+    and its exact limits where it is 0 or 1 (elsewhere itself)"""
     number, owner = cluster_slots(group, cluster)
     size = np.bincount(group)
     sure = c > 1 - .1 / size[group]
@@ -93,12 +98,14 @@ def _stretched(interval, down, up):
     "Value, low, high when the estimate could be lower and higher by these for what is unseen"
     value, low, high = interval
     base = np.clip(value, low, high)
-    return value, np.minimum(base - np.hypot(base - low, down), value), np.maximum(base + np.hypot(high - base, up), value)
+    return (value, np.minimum(base - np.hypot(base - low, down), value),
+            np.maximum(base + np.hypot(high - base, up), value))
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #7dbfdaad
 @cache
 def _likely_grid(level, step=.01, top=12.):
-    "√x of a χ² with two degrees of freedom, and the lowest and highest √λ at which x is among the likeliest"
+    """√x of a χ² with two degrees of freedom, and the lowest and highest √λ at which x is among the
+    likeliest"""
     x, centre = np.arange(step, top + 9, step), np.arange(0, top + 4, step)
     density = rice.pdf(x[:, None], centre)
     order = np.argsort(-density / density.max(1, keepdims=True), axis=0, kind="stable")
@@ -109,19 +116,22 @@ def _likely_grid(level, step=.01, top=12.):
     return x[x <= top], centre[kept.argmax(1)], centre[kept.shape[1] - 1 - kept[:, ::-1].argmax(1)]
 
 def _likely(x, level):
-    "λ from and to which a non-central χ² with two degrees of freedom has x among its likeliest values"
+    """λ from and to which a non-central χ² with two degrees of freedom has x among its likeliest
+    values"""
     root, low, high = _likely_grid(level)
     at = np.sqrt(x)
     beyond = np.maximum(at - root[-1], 0) # there it hardly changes any more
     return tuple((np.interp(at, root, limit) + beyond) ** 2 for limit in (low, high))
 
 def equal_tailed(x, level):
-    "λ at which x or more, and x or less, has half of what the level leaves out; 0 where there is none"
+    """λ at which x or more, and x or less, has half of what the level leaves out; 0 where there is
+    none"""
     return tuple(noncentrality(x, 2., p) for p in ((1 + level) / 2, (1 - level) / 2))
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #64ddabf8
 def _brier_pull(z, y, fitted, group):
-    "What a decision moves the Brier score after the correction by moving the correction, over (outcome − chance)"
+    """What a decision moves the Brier score after the correction by moving the correction, over
+    (outcome − chance)"""
     g, n = expit(fitted), group.max() + 1
     h, d = g * (1 - g), 2 * (g - y) * g * (1 - g)
     haa, hab, hbb, da, db = (np.bincount(group, x, n) for x in (h, h * z, h * z ** 2, d, d * z))
@@ -130,22 +140,29 @@ def _brier_pull(z, y, fitted, group):
     return ((hbb * da - hab * db) / det)[group] + ((haa * db - hab * da) / det)[group] * z
 
 def _part_interval(inside, optimism, error, df, level, negative, inverted):
-    "A calibration part without its optimism, low and high: χ² inverted, and widened to the standard error; joined with a t-interval where it can be `negative`"
+    """A calibration part without its optimism, low and high: χ² inverted, and widened to the
+    standard error; joined with a t-interval where it can be `negative`"""
     value, half = inside - optimism, t.isf((1 - level) / 2, df) * np.hypot(error, optimism)
     low, high = (optimism * x / 2 for x in inverted(2 * np.maximum(inside, 0) / optimism, level))
     wider = np.maximum(error / np.sqrt(2 * optimism * np.maximum(inside, optimism)), 1)
-    low, high = np.where(low == 0, 0, np.maximum(value - wider * (value - low), 0)), value + wider * (high - value)
+    low, high = (np.where(low == 0, 0, np.maximum(value - wider * (value - low), 0)),
+                 value + wider * (high - value))
     low, high = np.minimum(low, value), np.maximum(high, value)
     joined = [np.where(inside > 0, x, value) for x in (low, high)]
-    return value, np.where(negative, np.minimum(joined[0], value - half), low), np.where(negative, np.maximum(joined[1], value + half), high)
+    return (value, np.where(negative, np.minimum(joined[0], value - half), low),
+            np.where(negative, np.maximum(joined[1], value + half), high))
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #14e9c48b
-def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, level, pull, inverted):
-    "Both parts of one score: (value, low, high) of each, and what a row adds to both. `lines`: log-odds corrected, inside and cross-fitted"
+def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, level,
+              pull, inverted):
+    """Both parts of one score: (value, low, high) of each, and what a row adds to both. `lines`:
+    log-odds corrected, inside and cross-fitted"""
     (fitted, crossed), size, outcomes = lines, np.bincount(group), (y, 1., 0.)
     inside, across = (np.bincount(group, score(before, y) - score(x, y)) / size for x in lines)
-    optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)), 1e-4 * np.abs(inside) + 1e-12)
-    gain, right, wrong = (score(before, o) - score(fitted, o) - pull * (o - expit(fitted)) for o in outcomes)
+    optimism = np.maximum((inside - across) / (1 + folds / (folds - 1)),
+                          1e-4 * np.abs(inside) + 1e-12)
+    gain, right, wrong = (score(before, o) - score(fitted, o) - pull * (o - expit(fitted))
+                          for o in outcomes)
     *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
     outcomes = y, 1., sure.astype(float) # those that are surely right are not imagined wrong
     after, right, wrong = (score(crossed, o) + pull * (o - expit(crossed)) for o in outcomes)
@@ -154,39 +171,62 @@ def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, le
     value, centre, *_ = imagined_mean(plain, [(right, 2), (wrong, 2)], group, cluster)
     half = t.isf((1 - level) / 2, df) * np.hypot(spread, optimism)
     part = _part_interval(inside, optimism, error, df, level, negative, inverted)
-    return part, (value + optimism, centre + optimism - half, centre + optimism + half), (gain, after)
+    return (part, (value + optimism, centre + optimism - half, centre + optimism + half),
+            (gain, after))
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #df295cca
 def widest_gap(c, y, group, cluster, level, fewest=10):
-    "The furthest limit of the signed gap from 0 where fewer decisions than this are right, or wrong; NaN elsewhere"
+    """The furthest limit of the signed gap from 0 where fewer decisions than this are right, or
+    wrong; NaN elsewhere"""
     limits = np.abs(mean_interval(c - y, c - 1, c, group, cluster, level)[1:])
-    return np.where(np.minimum(np.bincount(group, y), np.bincount(group, 1 - y)) < fewest, limits.max(0), np.nan)
+    return np.where(np.minimum(np.bincount(group, y), np.bincount(group, 1 - y)) < fewest,
+                    limits.max(0), np.nan)
+
+# %% ../../nbs/calibration/03_decomposition.ipynb #196e4854
+def _corrected_by(z, chance, group):
+    "Log-odds after the correction that these chances of being right give in each group"
+    a, b = fit_correction(z, chance, group, np.ones(len(z)))[group].T
+    return a + b * z
+
+def _unseen_cases(c, y, z, fitted, group, cluster, tail):
+    """Which decisions are the surest; groups in which errors of theirs could not be seen; what is
+    right, as it is and at both limits, with the log-odds corrected by it"""
+    sure, share, *limits = surest_decisions(c, y, group, cluster, tail)
+    seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
+    cases = [(seen, fitted),
+             *((x, _corrected_by(z, x, group) if sure.any() else fitted) for x in ends)]
+    return sure, limits[0] != limits[1], cases
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #29c27c75
-def score_part_rows(confidence, correct, group, fold, cluster, level, surest=True, inverted=_likely):
-    "What `score_parts` returns; by name what a row adds to the part, its cross-fitted values (as it is, right, wrong), how far down and up the part could be"
+def score_part_rows(confidence, correct, group, fold, cluster, level, surest=True,
+                    inverted=_likely):
+    """What `score_parts` returns; by name what a row adds to the part, its cross-fitted values (as
+    it is, right, wrong), how far down and up the part could be"""
     c, y = np.clip(confidence, 1e-12, 1 - 1e-12), np.asarray(correct, float)
-    z, before, size, found, rows = _log_odds(c), np.log(c) - np.log1p(-c), np.bincount(group), {}, {}
-    def fit(chance):
-        a, b = fit_correction(z, chance, group, np.ones(len(c)))[group].T
-        return a + b * z
-    sure, share, *limits = surest_decisions(c if surest else 0 * c, y, group, cluster, (1 - level) / 2)
-    unseen = limits[0] != limits[1]
-    fitted, crossed = fit(y), corrected(c, y, group, fold)
-    seen, *ends = [np.where(sure, s[group], y) for s in (share, *limits)]
-    cases = [(seen, fitted), *((x, fit(x) if sure.any() else fitted) for x in ends)]
-    pull, negative = dict(nll=0., brier=_brier_pull(z, y, fitted, group)), dict(nll=False, brier=np.bincount(group, c > 1 - .1 / size[group]) > 0)
+    z, before, size, found, rows = (_log_odds(c), np.log(c) - np.log1p(-c),
+                                    np.bincount(group), {}, {})
+    fitted, crossed = _corrected_by(z, y, group), corrected(c, y, group, fold)
+    sure, unseen, cases = _unseen_cases(c if surest else 0 * c, y, z, fitted, group, cluster,
+                                        (1 - level) / 2)
+    pull, negative = (dict(nll=0., brier=_brier_pull(z, y, fitted, group)),
+                      dict(nll=False, brier=np.bincount(group, c > 1 - .1 / size[group]) > 0))
     folds = np.maximum(np.bincount(cluster_slots(group, fold)[1]), 2) # of each group
     for name, score in _SCORES.items():
-        *intervals, each = _parts_of(score, before, y, (fitted, crossed), group, cluster, sure, negative[name], folds, level, pull[name], inverted)
-        made = dict(calibration=lambda chance, line: score(before, chance) - score(line, chance), refinement=lambda chance, line: score(line, chance))
+        *intervals, each = _parts_of(score, before, y, (fitted, crossed), group, cluster, sure,
+                                     negative[name], folds, level, pull[name], inverted)
+        made = dict(calibration=lambda chance, line: score(before, chance) - score(line, chance),
+                    refinement=lambda chance, line: score(line, chance))
         for (part, of), interval, row in zip(made.items(), intervals, each):
             now, *then = (np.bincount(group, of(*case)) / size for case in cases)
-            reach = [unseen * np.maximum(x, 0) for x in (now - np.minimum(*then), np.maximum(*then) - now)]
+            reach = [unseen * np.maximum(x, 0)
+                     for x in (now - np.minimum(*then), np.maximum(*then) - now)]
             value, low, high = _stretched(interval, *reach)
-            if (name, part) == ("brier", "calibration"): high = np.fmax(high, widest_gap(c, y, group, cluster, level) ** 2)
-            found[f"{name}_{part}"] = value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high
-            rows[f"{name}_{part}"] = row, [of(o, crossed) for o in (y, np.ones(len(y)), sure.astype(float))], reach
+            if (name, part) == ("brier", "calibration"):
+                high = np.fmax(high, widest_gap(c, y, group, cluster, level) ** 2)
+            found[f"{name}_{part}"] = (
+                value, np.minimum(np.maximum(low, 0), value) if name == "nll" else low, high)
+            rows[f"{name}_{part}"] = row, [of(o, crossed)
+                                           for o in (y, np.ones(len(y)), sure.astype(float))], reach
     return found, rows
 
 # %% ../../nbs/calibration/03_decomposition.ipynb #68037a91
@@ -194,10 +234,13 @@ def score_parts(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0
-    fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same for all decisions of an example
+    fold: np.ndarray,       # (n,) number of the fold for cross-fitting, the same within an example
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the intervals
-    surest: bool = True,    # Whether errors that could not be seen among the surest decisions count; without, for comparison only
+    surest: bool = True,    # Whether unseen errors of the surest count; False: for comparison only
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]: # By name: value, low, high of each group
-    "Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct), which they add up to; confidences are at most 1 − 1e-12"
-    return score_part_rows(confidence, correct, group, fold, np.arange(len(group)) if cluster is None else cluster, level, surest)[0]
+    """Calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct),
+    which they add up to; confidences are at most 1 − 1e-12, and errors that could not be seen among
+    the surest decisions count"""
+    return score_part_rows(confidence, correct, group, fold,
+                           np.arange(len(group)) if cluster is None else cluster, level, surest)[0]

@@ -18,7 +18,8 @@ from .binned import binned_ece
 from .debiased import debiased_square
 from .intervals import example_groups
 from .recalibrators import RECALIBRATORS, span_features
-from .trials import LABELS, SPANS, check_calibration_rows, tables_by_model, model_arrays, draw_ranks, supports
+from .trials import (LABELS, SPANS, check_calibration_rows, tables_by_model,
+                                       model_arrays, draw_ranks, supports)
 from ..core.errors import XitcalError, check_name
 from ..core.schema import KEYS
 
@@ -35,87 +36,121 @@ def _inputs(model, table):
     logs = model.logits - model.logits.max(1, keepdims=True)
     confidence = np.exp(logs[rows, model.prediction] - np.log(np.exp(logs).sum(1)))
     made = dict(logits=model.logits, classes=model.logits, confidence=confidence)
-    if table["event"][0].as_py() in SPANS: made["features"] = span_features(model.logits, model.prediction, _lengths(table))
+    if table["event"][0].as_py() in SPANS:
+        made["features"] = span_features(model.logits, model.prediction, _lengths(table))
     return made
 
 def _applied(family, fitted, inputs, model):
     "Confidence and correctness after recalibration"
     found = fitted.transform(inputs[family])
     if family in ("confidence", "features"): return found, model.correct
-    if family == "logits": return np.exp(found[np.arange(len(found)), model.prediction]), model.correct
+    if family == "logits":
+        return np.exp(found[np.arange(len(found)), model.prediction]), model.correct
     return np.exp(found.max(1)), found.argmax(1) == model.gold
 
 # %% ../../nbs/calibration/09_families.ipynb #2f3ad45d
 def _binary(confidence, correct, model, decided):
-    "Means by language: NLL and Brier of (confidence, correct), signed gap, debiased error, ECE with ten bins, share right"
+    """Means by language: NLL and Brier of (confidence, correct), signed gap, debiased error, ECE
+    with ten bins, share right"""
     c, n = np.clip(confidence, 1e-7, 1 - 1e-7), len(model.languages)
-    mean = lambda values: np.bincount(model.language, values, n) / np.bincount(model.language, minlength=n)
+    mean = (lambda values: np.bincount(model.language, values, n)
+            / np.bincount(model.language, minlength=n))
     square = debiased_square(confidence, correct.astype(float), model.language, model.example)
     nll = -np.log(np.where(correct, c, 1 - c))
-    return pd.DataFrame(dict(language=model.languages, nll_confidence=mean(nll), brier_confidence=mean((confidence - correct) ** 2),
-                             signed_ce=mean(confidence - correct), debiased_root_15=np.sqrt(np.maximum(square, 0)),
-                             ece_10=binned_ece(confidence, correct.astype(float), model.language, 10), accuracy=mean(correct),
-                             changed=mean(correct != decided)))
+    return pd.DataFrame(
+        dict(language=model.languages, nll_confidence=mean(nll),
+             brier_confidence=mean((confidence - correct) ** 2),
+             signed_ce=mean(confidence - correct), debiased_root_15=np.sqrt(np.maximum(square, 0)),
+             ece_10=binned_ece(confidence, correct.astype(float), model.language, 10),
+             accuracy=mean(correct), changed=mean(correct != decided)))
+
+# %% ../../nbs/calibration/09_families.ipynb #a24975d1
+def _fitted_on_all(name, inputs, model):
+    "A recalibrator fitted on every event of a model"
+    family, make = RECALIBRATORS[name]
+    with warnings.catch_warnings():
+        # a temperature at its bound is judged like any other
+        warnings.simplefilter("ignore", UserWarning)
+        return make().fit(inputs[family],
+                          model.gold if family in ("logits", "classes") else model.correct)
 
 # %% ../../nbs/calibration/09_families.ipynb #08d2e666
 def english_methods(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store with `prediction_text`
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows, the store's schema and `prediction_text`
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     names: Iterable[str] = tuple(RECALIBRATORS), # Which recalibrators
-) -> pd.DataFrame: # KEYS, event, recalibrator ("" for none), fitted_on, n, language, and means of (confidence, correct) by language
-    "Every recalibrator that suits an event, fitted on English calibration rows and judged in every language"
-    english, found, names = tables_by_model(calibration), [], [check_name(n, RECALIBRATORS, "recalibrator") for n in names]
+) -> pd.DataFrame: # KEYS, event, recalibrator, fitted_on, n, language, and the means
+    """Every recalibrator ("" for none) that suits an event, fitted on English calibration rows and
+    judged in every language by means of (confidence, correct)"""
+    english, found, names = (tables_by_model(calibration), [],
+                             [check_name(n, RECALIBRATORS, "recalibrator") for n in names])
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
         for key, test in tables_by_model(table).items():
             if key not in english: continue
             check_calibration_rows(test, english[key], key)
             there, here = model_arrays(test), model_arrays(english[key])
             given, learnt = _inputs(there, test), _inputs(here, english[key])
-            constant = dict(zip((*KEYS, "event"), key)) | dict(fitted_on=LABELS["english"], n=len(here.gold))
-            found.append(_binary(given["confidence"], there.correct, there, there.correct).assign(recalibrator="", **constant))
+            constant = (dict(zip((*KEYS, "event"), key))
+                        | dict(fitted_on=LABELS["english"], n=len(here.gold)))
+            found.append(_binary(given["confidence"], there.correct, there, there.correct)
+                         .assign(recalibrator="", **constant))
             for name in (n for n in names if supports(n, key[-1])):
-                family, make = RECALIBRATORS[name]
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning) # a temperature at its bound is judged like any other
-                    fitted = make().fit(learnt[family], here.gold if family in ("logits", "classes") else here.correct)
-                confidence, correct = _applied(family, fitted, given, there)
-                found.append(_binary(confidence, correct, there, there.correct).assign(recalibrator=name, **constant))
-    if not found: raise XitcalError("No model here has English calibration rows, so nothing can be fitted on English.")
+                fitted = _fitted_on_all(name, learnt, here)
+                confidence, correct = _applied(RECALIBRATORS[name][0], fitted, given, there)
+                found.append(_binary(confidence, correct, there, there.correct)
+                             .assign(recalibrator=name, **constant))
+    if not found:
+        raise XitcalError("No model here has English calibration rows, so nothing can be fitted "
+                          "on English.")
     return pd.concat(found, ignore_index=True).astype({"seed": "Int64"})
 
 # %% ../../nbs/calibration/09_families.ipynb #fecf0759
 EQUAL = 50 # labelled examples of a language that weigh as much as English
 
-# %% ../../nbs/calibration/09_families.ipynb #518930cf
+# %% ../../nbs/calibration/09_families.ipynb #163e4d8d
 def _fitted(name, inputs, model, rows):
     "A recalibrator fitted on events; None with fewer than two"
     family, make = RECALIBRATORS[name]
     rows = rows & model.known if family in ("logits", "classes") else rows
     if rows.sum() < 2: return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning) # a fit at its bound, or a class that is not there, is judged like any other
-        return make().fit(inputs[family][rows], (model.gold if family in ("logits", "classes") else model.correct)[rows])
+        # a fit at its bound, or a class that is not there, is judged like any other
+        warnings.simplefilter("ignore", UserWarning)
+        return make().fit(inputs[family][rows],
+                          (model.gold if family in ("logits", "classes") else model.correct)[rows])
 
+# %% ../../nbs/calibration/09_families.ipynb #a09538ee
 def _drawn(name, own, english, share):
     "Output of a language's own fit drawn towards that of English"
     if RECALIBRATORS[name][0] in ("logits", "classes"):
-        with np.errstate(invalid="ignore"): mixed = np.where(np.isfinite(own), share * own + (1 - share) * english, -np.inf)
+        with np.errstate(invalid="ignore"):
+            mixed = np.where(np.isfinite(own), share * own + (1 - share) * english, -np.inf)
         return log_softmax(mixed, axis=1)
-    return expit(share * logit(np.clip(own, 1e-9, 1 - 1e-9)) + (1 - share) * logit(np.clip(english, 1e-9, 1 - 1e-9)))
+    return expit(share * logit(np.clip(own, 1e-9, 1 - 1e-9))
+                 + (1 - share) * logit(np.clip(english, 1e-9, 1 - 1e-9)))
 
+# %% ../../nbs/calibration/09_families.ipynb #518930cf
 class Recalibrated:
-    "Confidence of every event after recalibration, NaN where it is not judged, and whether the decision is right then"
+    """Confidence of every event after recalibration, NaN where it is not judged, and whether the
+    decision is right then"""
     def __init__(self, model, name):
-        self.model, self.family, self.confidence, self.correct = model, RECALIBRATORS[name][0], np.full(len(model.gold), np.nan), model.correct.copy()
+        self.model, self.family, self.confidence, self.correct = (
+            model, RECALIBRATORS[name][0], np.full(len(model.gold), np.nan), model.correct.copy())
 
     def put(self, rows, out):
-        if self.family == "classes": self.confidence[rows], self.correct[rows] = np.exp(out.max(1)), out.argmax(1) == self.model.gold[rows]
-        else: self.confidence[rows] = np.exp(out[np.arange(len(out)), self.model.prediction[rows]]) if self.family == "logits" else out
+        if self.family == "classes":
+            self.confidence[rows], self.correct[rows] = (np.exp(out.max(1)),
+                                                         out.argmax(1) == self.model.gold[rows])
+        else:
+            self.confidence[rows] = (np.exp(out[np.arange(len(out)), self.model.prediction[rows]])
+                                     if self.family == "logits" else out)
 
 # %% ../../nbs/calibration/09_families.ipynb #cd2a5552
 def _pooled_method(name, model, inputs):
-    "Every event by a fit on the other half of the examples in all other languages; how many labels each language had"
-    half, said, labelled = example_groups(pd.Series(model.names), 2)[model.example], Recalibrated(model, name), np.zeros(len(model.languages))
+    """Every event by a fit on the other half of the examples in all other languages; how many
+    labels each language had"""
+    half, said, labelled = (example_groups(pd.Series(model.names), 2)[model.example],
+                            Recalibrated(model, name), np.zeros(len(model.languages)))
     for h in (0, 1):
         for i in range(len(model.languages)):
             chosen, rows = (half != h) & (model.language != i), (half == h) & (model.language == i)
@@ -126,8 +161,11 @@ def _pooled_method(name, model, inputs):
     return said, labelled
 
 def _own_method(name, model, inputs, n, rank, english):
-    "Every event that was not labelled by a fit on n examples of its language (plain, drawn towards English); labels of each language"
-    family, found, labelled = RECALIBRATORS[name][0], (Recalibrated(model, name), Recalibrated(model, name)), np.zeros(len(model.languages))
+    """Every event that was not labelled by a fit on n examples of its language (plain, drawn
+    towards English); labels of each language"""
+    family, found, labelled = (RECALIBRATORS[name][0],
+                               (Recalibrated(model, name), Recalibrated(model, name)),
+                               np.zeros(len(model.languages)))
     for i in range(len(model.languages)):
         mine, size = model.language == i, rank[model.language == i].max() + 1
         chosen, rows = mine & (rank < n), mine & (rank >= n)
@@ -136,7 +174,8 @@ def _own_method(name, model, inputs, n, rank, english):
         if fitted is None: continue
         own = fitted.transform(inputs[family][rows])
         found[0].put(rows, own)
-        if english is not None: found[1].put(rows, _drawn(name, own, english[rows], n / (n + EQUAL)))
+        if english is not None:
+            found[1].put(rows, _drawn(name, own, english[rows], n / (n + EQUAL)))
     return found, labelled
 
 # %% ../../nbs/calibration/09_families.ipynb #78adc1a7
@@ -146,12 +185,14 @@ def recalibrated_scores(model, said):
     "Which events a trial judges, and their scores of (confidence, correct)"
     rows = ~np.isnan(said.confidence)
     c, y = np.clip(said.confidence[rows], 1e-7, 1 - 1e-7), said.correct[rows]
-    return rows, dict(nll_confidence=-np.log(np.where(y, c, 1 - c)), brier_confidence=(said.confidence[rows] - y) ** 2, signed_ce=said.confidence[rows] - y,
+    return rows, dict(nll_confidence=-np.log(np.where(y, c, 1 - c)), brier_confidence=(
+        said.confidence[rows] - y) ** 2, signed_ce=said.confidence[rows] - y,
                       confidence=said.confidence[rows], correct=y)
 
 def family_trials(name, model, test, calibration, sizes, draws):
     "What `_one_model` takes of any family but temperatures"
-    inputs, found, everything, english, zero = _inputs(model, test), [], np.ones(len(model.gold), bool), None, None
+    inputs, found, everything, english, zero = (_inputs(model, test), [],
+                                                np.ones(len(model.gold), bool), None, None)
     plain = Recalibrated(model, name)
     plain.confidence = inputs["confidence"]
     if calibration is not None:
@@ -163,7 +204,9 @@ def family_trials(name, model, test, calibration, sizes, draws):
     if len(model.languages) > 1: found.append(("pooled", 0, *_pooled_method(name, model, inputs)))
     for n in sizes:
         for draw in range(draws):
-            (own, drawn), labelled = _own_method(name, model, inputs, n, draw_ranks(model.example, model.names, model.language, draw), english)
+            (own, drawn), labelled = _own_method(name, model, inputs, n, draw_ranks(
+                model.example, model.names, model.language, draw), english)
             if np.isnan(own.confidence).all(): break
-            found += [("own", n, own, labelled)] + ([("own, shrunken", n, drawn, labelled)] if english is not None else [])
+            found += [("own", n, own, labelled)] + ([("own, shrunken", n, drawn, labelled)]
+                                                    if english is not None else [])
     return found, plain, zero, recalibrated_scores, BINARY

@@ -17,7 +17,8 @@ def example_groups(
     examples: pd.Series, # Names of examples
     n: int,              # How many groups
 ) -> np.ndarray: # (len(examples),) number of the group
-    "Deal examples to groups by a hash of their name: the same in every model, language, seed and process"
+    """Deal examples to groups by a hash of their name: the same in every model, language, seed and
+    process"""
     number, names = pd.factorize(examples)
     return np.array([crc32(f"group {name}".encode()) % n for name in names])[number]
 
@@ -33,16 +34,19 @@ def cluster_slots(slot, cluster):
 def cluster_squares(residual, group, cluster, n):
     "Sum over clusters of the squared sum of residuals, and the number of clusters, for each group"
     number, owner = cluster_slots(group, cluster)
-    return np.bincount(owner, np.bincount(number, residual, len(owner)) ** 2, n), np.bincount(owner, minlength=n)
+    return (np.bincount(owner, np.bincount(number, residual, len(owner)) ** 2, n),
+            np.bincount(owner, minlength=n))
 
 # %% ../../nbs/calibration/00_intervals.ipynb #474616c8
 def imagined_mean(
     value: np.ndarray, # (n,) of each decision
-    imagined: list[tuple[np.ndarray, float]], # Values (n,) that decisions could have had, and how many rows each of them adds
+    imagined: list[tuple[np.ndarray, float]], # Values (n,) that could have been; rows each adds
     group: np.ndarray,   # (n,) number of the group, from 0, each at least once
     cluster: np.ndarray, # (n,) number of the example; decisions of one example are not independent
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean; mean with the imagined rows; its standard error; degrees of freedom
-    "What an interval of each group's mean is made of; an imagined row has the group's mean of what it could have been"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Each (n_groups,), in that order
+    """What an interval of each group's mean is made of: the mean, the mean with the imagined rows,
+    its standard error, degrees of freedom; an imagined row has the group's mean of what it could
+    have been"""
     n, added = group.max() + 1, sum(weight for _, weight in imagined)
     size, total, *means = _sums(group, n, np.ones(len(value)), value, *(v for v, _ in imagined))
     means = [(m / size, weight) for m, (_, weight) in zip(means, imagined)]

@@ -27,8 +27,11 @@ def netcal_matrix_ece(
 ) -> tuple[float, str]: # ECE, NaN after an error; and the error, "" without one
     "What a user of netcal gets who passes softmax and labels"
     from netcal.metrics import ECE # takes seconds to import
-    try: return float(ECE(bins, equal_intervals=not mass).measure(np.asarray(p, np.float32), label)), ""
-    except (ValueError, RuntimeError) as error: return float("nan"), f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    try:
+        return float(ECE(bins, equal_intervals=not mass)
+                     .measure(np.asarray(p, np.float32), label)), ""
+    except (ValueError, RuntimeError) as error:
+        return float("nan"), f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 # %% ../../nbs/calibration/13_other_procedures.ipynb #9319078a
 def slow_temperature(
@@ -40,7 +43,8 @@ def slow_temperature(
 ) -> float: # T
     "Temperature by LBFGS on T in float32, with the settings that Ahuja et al. 2022 published"
     import torch # takes seconds to import
-    t, z, y = torch.nn.Parameter(torch.tensor([start])), torch.tensor(logits, dtype=torch.float32), torch.tensor(label)
+    t, z, y = (torch.nn.Parameter(torch.tensor([start])), torch.tensor(logits, dtype=torch.float32),
+               torch.tensor(label))
     search = torch.optim.LBFGS([t], lr=rate, max_iter=steps)
     def loss():
         search.zero_grad()
@@ -58,7 +62,8 @@ def netcal_temperature(
     "Temperature by netcal"
     from netcal.scaling import TemperatureScaling
     scaling = TemperatureScaling()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()): # it prints when a label is absent
+    # it prints when a label is absent
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         scaling.fit(p, label)
     return float(1 / np.ravel(scaling.temperature)[0])
@@ -68,12 +73,13 @@ def ece_temperature(
     logits: np.ndarray, # (n, k), -inf behind the end of a row
     label: np.ndarray,  # (n,) index of the right entry, -1 for the last of the row
     bins: int,          # Of equal width
-    grid: np.ndarray|None = None, # Temperatures to try; None for 61 from 1/4 to 8, equally spaced on a log scale
+    grid: np.ndarray|None = None, # Temperatures to try; None: 61 from 1/4 to 8, on a log scale
 ) -> float: # T
     "Temperature with the lowest ECE on the rows it is chosen on"
     right, zero = logits.argmax(1) == gold_index(logits, label), np.zeros(len(logits), int)
     grid = np.geomspace(.25, 8, 61) if grid is None else grid
-    return float(grid[np.argmin([binned_ece(softmax(logits / t, axis=1).max(1), right, zero, bins)[0] for t in grid])])
+    return float(grid[np.argmin(
+        [binned_ece(softmax(logits / t, axis=1).max(1), right, zero, bins)[0] for t in grid])])
 
 # %% ../../nbs/calibration/13_other_procedures.ipynb #a8cc9e1a
 def chosen_by_halves(
@@ -81,8 +87,9 @@ def chosen_by_halves(
     *others: np.ndarray, # (candidates, examples) each: what else is looked at
     draws: int = 200,   # Random halves
     seed: int = 0,      # Of the halves
-) -> np.ndarray: # (1 + others, 2) mean of the chosen candidate on the half it was chosen on, and on the other half
-    "Mean of `score` and others of the candidate with the best score, on rows that chose it and on rows that did not"
+) -> np.ndarray: # (1 + others, 2) mean of the chosen: on the half that chose it, on the other
+    """Mean of `score` and others of the candidate with the best score, on rows that chose it and on
+    rows that did not"""
     n, rng = score.shape[1], np.random.default_rng(seed)
     if n < 2: raise XitcalError(f"Two halves need two examples at least; there are {n}.")
     half = np.argsort(rng.random((n, draws)), axis=0) < n // 2

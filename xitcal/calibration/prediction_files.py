@@ -20,16 +20,20 @@ from ..core.schema import padded_logits
 _NUMERIC = ("label", "confidence", "correct") # the rest of a text file are lists and keys
 
 def _as_numbers(column, exactly):
-    "A column of text as numbers, where all of it is finite numbers; `exactly`: and nothing of how they are written would be lost (007 stays text)"
+    """A column of text as numbers, where all of it is finite numbers; `exactly`: and nothing of how
+    they are written would be lost (007 stays text)"""
     numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if np.isfinite(numbers).all() and (not exactly or (numbers.astype(str) == column).all()) else column
+    return (numbers if np.isfinite(numbers).all()
+            and (not exactly or (numbers.astype(str) == column).all()) else column)
 
 def _read_text(path, sep=","):
     "A file of separated values; a language NA, nan or null is a word, and no missing value"
     table = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False)
     return pd.DataFrame({name: _as_numbers(table[name], name not in _NUMERIC) for name in table})
 
-def _read_json(path, lines=False): return pd.read_json(path, lines=lines, precise_float=True, dtype=False) # no dtype is guessed: "nan" stays a word
+def _read_json(path, lines=False):
+    # no dtype is guessed: "nan" stays a word
+    return pd.read_json(path, lines=lines, precise_float=True, dtype=False)
 
 _READERS = {".parquet": pd.read_parquet, ".csv": _read_text, ".tsv": lambda p: _read_text(p, "\t"),
             ".jsonl": lambda p: _read_json(p, True), ".json": _read_json}
@@ -38,38 +42,51 @@ _READERS = {".parquet": pd.read_parquet, ".csv": _read_text, ".tsv": lambda p: _
 def read_file(
     path: str|Path, # Parquet, CSV, TSV, JSON Lines, or JSON with a list of rows
 ) -> pd.DataFrame: # Its rows
-    "A file of predictions as a table; `XitcalError` when it is not there, of another kind, broken or empty"
+    """A file of predictions as a table; `XitcalError` when it is not there, of another kind, broken
+    or empty"""
     path = Path(path)
     if not path.exists(): raise XitcalError(f"There is no file {str(path)!r}.")
-    if path.suffix not in _READERS: raise XitcalError(f"{path.name} ends in {path.suffix!r}; predictions are read from {', '.join(_READERS)}.")
+    if path.suffix not in _READERS:
+        raise XitcalError(f"{path.name} ends in {path.suffix!r}; predictions are read from "
+                          f"{', '.join(_READERS)}.")
     try: table = _READERS[path.suffix](path)
-    except (ValueError, OSError) as error: raise XitcalError(f"{path.name} cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError) as error:
+        raise XitcalError(f"{path.name} cannot be read as {path.suffix[1:]}: "
+                          f"{str(error).splitlines()[0]}") from error
     if not len(table): raise XitcalError(f"{path.name} has no rows.")
     return table.reset_index(drop=True)
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #4aabafb2
 def _refuse(bad, name, sentence, rows=None):
-    "Raise with the first row for which `bad` is true; `rows` are the file's row numbers where only some are looked at"
+    """Raise with the first row for which `bad` is true; `rows` are the file's row numbers where
+    only some are looked at"""
     at = np.flatnonzero(bad)
-    if len(at): raise XitcalError(f"{name}, row {(at if rows is None else rows[at])[0] + 1}: {sentence(at[0])}")
+    if len(at):
+        raise XitcalError(f"{name}, row {(at if rows is None else rows[at])[0] + 1}: "
+                          f"{sentence(at[0])}")
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #e6d8302a
 def _list(value, name, column, row):
     "One row's list of numbers"
-    try: return np.asarray(json.loads(value) if isinstance(value, str) else value, float).reshape(-1)
+    try:
+        return np.asarray(json.loads(value) if isinstance(value, str) else value, float).reshape(-1)
     except (ValueError, TypeError):
-        raise XitcalError(f"{name}, row {row + 1}: {column} {str(value)[:40]!r} is no list of numbers such as [0.1, 0.9].") from None
+        raise XitcalError(f"{name}, row {row + 1}: {column} {str(value)[:40]!r} is no list of "
+                          "numbers such as [0.1, 0.9].") from None
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #c88749e6
 def _matrix(table, column, name, at):
-    "Lists of the rows `at` as a matrix, short rows filled with −inf for logits and 0 for probabilities"
+    """Lists of the rows `at` as a matrix, short rows filled with −inf for logits and 0 for
+    probabilities"""
     lists = [_list(v, name, column, i) for i, v in zip(at, table[column].iloc[at])]
     width = np.array([len(v) for v in lists])
-    _refuse(width < 2, name, lambda i: f"{column} has {width[i]} numbers; a decision is between two classes at least.", at)
+    _refuse(width < 2, name, lambda i: f"{column} has {width[i]} numbers; a decision is between "
+            "two classes at least.", at)
     filled = padded_logits(lists)
     if column != "logits": filled[np.arange(width.max()) >= width[:, None]] = 0
     broken = np.isnan(filled).any(1) | (filled == np.inf).any(1)
-    _refuse(broken, name, lambda i: f"{column} {lists[i].tolist()} holds a number that is not finite.", at)
+    _refuse(broken, name,
+            lambda i: f"{column} {lists[i].tolist()} holds a number that is not finite.", at)
     return filled, width
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #26e34807
@@ -77,77 +94,104 @@ def _log_probabilities(table, column, name, at):
     "Natural logarithms of the class probabilities of the rows `at`, and how many classes each has"
     values, width = _matrix(table, column, name, at)
     if column == "logits":
-        _refuse((values == -np.inf).all(1), name, lambda i: f"logits {values[i, :width[i]].tolist()} give no class a probability; one must be finite.", at)
+        _refuse((values == -np.inf).all(1), name,
+                lambda i: f"logits {values[i, :width[i]].tolist()} give no class a probability; "
+                "one must be finite.", at)
         return log_softmax(values, axis=1), width
     total = values.sum(1)
-    _refuse(np.abs(total - 100) < 1, name, lambda i: f"probs sum to {total[i]:.4g}; these are percentages, divide them by 100.", at)
+    _refuse(np.abs(total - 100) < 1, name, lambda i: f"probs sum to {total[i]:.4g}; these are "
+            "percentages, divide them by 100.", at)
     outside = (values < 0).any(1) | (values > 1 + 1e-6).any(1)
-    _refuse(outside, name, lambda i: f"probs {values[i, :width[i]].tolist()} are not all in [0, 1]; are they logits?", at)
-    _refuse(np.abs(total - 1) > 1e-3, name, lambda i: f"probs sum to {total[i]:.6g} and not to 1.", at)
+    _refuse(outside, name, lambda i: f"probs {values[i, :width[i]].tolist()} are not all in [0, "
+            "1]; are they logits?", at)
+    _refuse(np.abs(total - 1) > 1e-3, name,
+            lambda i: f"probs sum to {total[i]:.6g} and not to 1.", at)
     with np.errstate(divide="ignore"): return np.log(values / total[:, None]), width
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #d25d5eea
-SMALLEST = 1e-7 # a probability below counts as this in the NLL: what float32 can tell from 0 beside 1
+# a probability below counts as this in the NLL: what float32 can tell from 0 beside 1
+SMALLEST = 1e-7
 
 def _proper_scores(logs, top, gold):
-    "NLL and Brier of the full distribution: value, value if right, expected value if wrong, and expected of a calibrated model, by the model's own word"
+    """NLL and Brier of the full distribution: value, value if right, expected value if wrong, and
+    expected of a calibrated model, by the model's own word"""
     p, rows = np.exp(logs), np.arange(len(logs))
     logs = np.maximum(logs, np.log(SMALLEST))
     squares, c = (p ** 2).sum(1), p[rows, top]
     rest = np.maximum(1 - c, SMALLEST)
     wrong = -(xlogy(p, np.maximum(p, SMALLEST)).sum(1) - xlogy(c, np.maximum(c, SMALLEST))) / rest
-    nll = -logs[rows, gold], -logs[rows, top], np.maximum(wrong, -np.log1p(-np.minimum(c, 1 - SMALLEST)))
-    brier = squares - 2 * p[rows, gold] + 1, squares - 2 * c + 1, squares - 2 * (squares - c ** 2) / rest + 1
-    return {name: (*score, c * score[1] + (1 - c) * score[2]) for name, score in dict(nll=nll, brier=brier).items()}
+    nll = (-logs[rows, gold], -logs[rows, top],
+           np.maximum(wrong, -np.log1p(-np.minimum(c, 1 - SMALLEST))))
+    brier = (squares - 2 * p[rows, gold] + 1, squares - 2 * c + 1,
+             squares - 2 * (squares - c ** 2) / rest + 1)
+    return {name: (*score, c * score[1] + (1 - c) * score[2])
+            for name, score in dict(nll=nll, brier=brier).items()}
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #ec9ab4c6
 def _from_classes(table, column, name):
-    "Confidence, correctness and scores from class probabilities; which rows are scored; and of these the probabilities, labels and numbers of classes"
+    """Confidence, correctness and scores from class probabilities; which rows are scored; and of
+    these the probabilities, labels and numbers of classes"""
     label = pd.to_numeric(table["label"], errors="coerce").to_numpy(float)
-    _refuse(np.isnan(label) | (label != np.round(label)), name, lambda i: f"label {str(table['label'].iloc[i])!r} is no index of a class (0 is the first).")
+    _refuse(np.isnan(label) | (label != np.round(label)), name, lambda i: "label "
+            f"{str(table['label'].iloc[i])!r} is no index of a class (0 is the first).")
     scored = label != -100
     if not scored.any(): raise XitcalError(f"{name}: every label is -100, so no row is scored.")
     at = np.flatnonzero(scored)
     (logs, width), gold = _log_probabilities(table, column, name, at), label[scored].astype(int)
-    def outside(i): return f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 marks what is not scored)."
+    def outside(i):
+        return (f"label {gold[i]} is outside the {width[i]} classes (0 to {width[i] - 1}; -100 "
+                "marks what is not scored).")
     _refuse((gold < 0) | (gold >= width), name, outside, at)
     top = logs.argmax(1)
-    return np.exp(logs[np.arange(len(gold)), top]), top == gold, _proper_scores(logs, top, gold), scored, (np.exp(logs), gold, width)
+    return (np.exp(logs[np.arange(len(gold)), top]), top == gold, _proper_scores(logs, top, gold),
+            scored, (np.exp(logs), gold, width))
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #127624ed
 _TRUTH = {"true": 1., "false": 0., "1": 1., "0": 0., "1.0": 1., "0.0": 0.}
 
 def _from_decisions(table, name):
-    "Confidence and correctness as they stand, no scores of a full distribution, all rows, and no classes"
+    """Confidence and correctness as they stand, no scores of a full distribution, all rows, and no
+    classes"""
     c = pd.to_numeric(table["confidence"], errors="coerce").to_numpy(float)
     y = table["correct"].astype(str).str.lower().map(_TRUTH).to_numpy(float)
-    _refuse(np.isnan(c), name, lambda i: f"confidence {str(table['confidence'].iloc[i])!r} is no number.")
-    _refuse((c < 0) | (c > 1), name, lambda i: f"confidence {c[i]:g} is not in [0, 1]{'; percentages must be divided by 100' if 1 < c[i] <= 100 else ''}.")
-    _refuse(np.isnan(y), name, lambda i: f"correct {str(table['correct'].iloc[i])!r} is neither true nor false.")
+    _refuse(np.isnan(c), name,
+            lambda i: f"confidence {str(table['confidence'].iloc[i])!r} is no number.")
+    _refuse((c < 0) | (c > 1), name, lambda i: f"confidence {c[i]:g} is not in [0, "
+            f"1]{'; percentages must be divided by 100' if 1 < c[i] <= 100 else ''}.")
+    _refuse(np.isnan(y), name,
+            lambda i: f"correct {str(table['correct'].iloc[i])!r} is neither true nor false.")
     return c, y > 0, {}, np.ones(len(c), bool), None
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #b307b440
 def decisions_and_classes(table, name):
-    "What `read_decisions` returns, and the classes of each row: probabilities, label, how many; None where they are not known"
+    """What `read_decisions` returns, and the classes of each row: probabilities, label, how many;
+    None where they are not known"""
     if not len(table): raise XitcalError(f"{name} has no rows.")
     column = next((c for c in ("logits", "probs") if c in table and "label" in table), None)
     if column: c, y, scores, scored, classes = _from_classes(table, column, name)
-    elif {"confidence", "correct"} <= set(table): c, y, scores, scored, classes = _from_decisions(table, name)
-    else: raise XitcalError(f"{name} has the columns {', '.join(map(str, table))}; it needs logits or probs with label, or confidence and correct.")
-    rest = table[scored].drop(columns=["logits", "probs", "confidence", "correct"], errors="ignore").reset_index(drop=True)
+    elif {"confidence", "correct"} <= set(table):
+        c, y, scores, scored, classes = _from_decisions(table, name)
+    else:
+        raise XitcalError(f"{name} has the columns {', '.join(map(str, table))}; it needs logits "
+                          "or probs with label, or confidence and correct.")
+    rest = table[scored].drop(columns=["logits", "probs", "confidence", "correct"],
+                              errors="ignore").reset_index(drop=True)
     return rest.assign(confidence=c, correct=y), scores, classes
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #753ba02a
 def read_decisions(
     table: pd.DataFrame, # Rows of a file (`read_file`), or made by hand
     name: str = "predictions", # What errors call it
-) -> tuple[pd.DataFrame, dict[str, tuple]]: # All other columns, confidence, correct; one row a scored decision; scores of the full distribution
-    "Check predictions and bring both forms into one; `XitcalError` names the row that cannot be meant"
+) -> tuple[pd.DataFrame, dict[str, tuple]]: # Decisions; scores of the full distribution
+    """Check predictions and bring both forms into one: a row a scored decision with all other
+    columns, confidence and correct; `XitcalError` names the row that cannot be meant"""
     return decisions_and_classes(table, name)[:2]
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #bd604a71
-_WRITERS = {".csv": lambda t, p: t.to_csv(p, index=False), ".tsv": lambda t, p: t.to_csv(p, sep="\t", index=False),
-            ".parquet": lambda t, p: t.to_parquet(p, index=False), ".jsonl": lambda t, p: t.to_json(p, orient="records", lines=True)}
+_WRITERS = {".csv": lambda t, p: t.to_csv(p, index=False),
+            ".tsv": lambda t, p: t.to_csv(p, sep="\t", index=False),
+            ".parquet": lambda t, p: t.to_parquet(p, index=False),
+            ".jsonl": lambda t, p: t.to_json(p, orient="records", lines=True)}
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #90b86256
 def check_out(
@@ -155,7 +199,8 @@ def check_out(
 ) -> None:
     "Refuse a file whose kind cannot be written, before anything is computed"
     if path is not None and Path(path).suffix not in _WRITERS:
-        raise XitcalError(f"{Path(path).name} ends in {Path(path).suffix!r}; estimates are written as {', '.join(_WRITERS)}.")
+        raise XitcalError(f"{Path(path).name} ends in {Path(path).suffix!r}; estimates are written "
+                          f"as {', '.join(_WRITERS)}.")
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #1c9a251a
 def write_estimates(

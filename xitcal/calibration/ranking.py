@@ -20,18 +20,21 @@ def auroc(
     "Area under the ROC curve of correctness, from ranks within cells (Mann and Whitney)"
     cell = np.zeros(len(confidence), int) if cell is None else cell
     order = np.lexsort((confidence, cell))
-    c, right, g = np.asarray(confidence)[order], np.asarray(correct)[order].astype(float), cell[order]
+    c, right, g = (np.asarray(confidence)[order],
+                   np.asarray(correct)[order].astype(float), cell[order])
     tie = np.flatnonzero((np.diff(g, prepend=-1) != 0) | (np.diff(c, prepend=np.nan) != 0))
     length = np.diff(np.append(tie, len(c)))
     size = np.bincount(cell)
     rank = np.repeat(tie + (length + 1) / 2, length) - (np.cumsum(size) - size)[g]
     positive = np.bincount(g, right)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (np.bincount(g, rank * right) - positive * (positive + 1) / 2) / (positive * (size - positive))
+        return ((np.bincount(g, rank * right) - positive * (positive + 1) / 2)
+                / (positive * (size - positive)))
 
 # %% ../../nbs/calibration/04_ranking.ipynb #f33ca904
 def _ordered(confidence, group, sign):
-    "Order by group and confidence, and of the ordered rows: group, number of their tie, rank in the group from 1; start of each group, its size"
+    """Order by group and confidence, and of the ordered rows: group, number of their tie, rank in
+    the group from 1; start of each group, its size"""
     order, size = np.lexsort((sign * np.asarray(confidence), group)), np.bincount(group)
     c, g, start = np.asarray(confidence)[order], group[order], np.cumsum(size) - size
     tie = np.cumsum((np.diff(c, prepend=np.nan) != 0) | (np.diff(g, prepend=-1) != 0)) - 1
@@ -44,11 +47,13 @@ def _running(x, g, start):
     total = np.cumsum(x)
     return total - (total[start] - x[start])[g]
 
-def _remaining(x, g, start, size): return _running(x, g, start)[start + size - 1][g] - _running(x, g, start) + x
+def _remaining(x, g, start, size):
+    return _running(x, g, start)[start + size - 1][g] - _running(x, g, start) + x
 
 # %% ../../nbs/calibration/04_ranking.ipynb #2d74ebbb
 def _risk_parts(confidence, correct, group):
-    "What a decision adds to n·AURC if it is wrong, and the rest of its influence (mean 0 in a group)"
+    """What a decision adds to n·AURC if it is wrong, and the rest of its influence (mean 0 in a
+    group)"""
     order, g, tie, rank, start, size = _ordered(confidence, group, -1)
     risk = _running(_tie_mean(1. - np.asarray(correct, float)[order], tie), g, start) / rank
     if_wrong, rest = np.empty(len(order)), np.empty(len(order))
@@ -63,7 +68,8 @@ def aurc(
     group: np.ndarray,      # (n,) number of the group, from 0
 ) -> np.ndarray: # (n_groups,) in [0, 1]
     "Area under the risk-coverage curve: mean over k of the share wrong among the k most confident"
-    return np.bincount(group, _risk_parts(confidence, correct, group)[0] * (1. - np.asarray(correct, float))) / np.bincount(group)
+    return np.bincount(group, _risk_parts(confidence, correct, group)[0] * (
+        1. - np.asarray(correct, float))) / np.bincount(group)
 
 # %% ../../nbs/calibration/04_ranking.ipynb #cc8d01fe
 def optimal_aurc(
@@ -81,7 +87,8 @@ def excess_aurc(
     group: np.ndarray,      # (n,) number of the group, from 0
 ) -> np.ndarray: # (n_groups,) at least 0
     "AURC minus that of a perfect order of the same decisions (E-AURC)"
-    return np.maximum(aurc(confidence, correct, group) - optimal_aurc(np.bincount(group, 1. - np.asarray(correct, float)), np.bincount(group)), 0)
+    return np.maximum(aurc(confidence, correct, group) - optimal_aurc(
+        np.bincount(group, 1. - np.asarray(correct, float)), np.bincount(group)), 0)
 
 # %% ../../nbs/calibration/04_ranking.ipynb #4b841c06
 def _clipped(value, found):
@@ -101,21 +108,27 @@ def aurc_interval(
     "AURC, or excess AURC, with an interval over examples"
     wrong, n = 1. - np.asarray(correct, float), np.bincount(group)
     if_wrong, rest = _risk_parts(confidence, correct, group)
-    errors, value = np.bincount(group, wrong), (excess_aurc if excess else aurc)(confidence, correct, group)
+    errors, value = (np.bincount(group, wrong),
+                     (excess_aurc if excess else aurc)(confidence, correct, group))
     best = slope = np.zeros(len(n))
     if excess: best, slope = optimal_aurc(errors, n), -np.log1p(-np.minimum(errors / n, 1 - .5 / n))
-    def influence(w): return w * if_wrong + rest - best[group] - slope[group] * (w - (errors / n)[group])
-    return _clipped(value, mean_interval(influence(wrong), influence(0.), influence(1.), group, cluster, level))
+    def influence(w):
+        return w * if_wrong + rest - best[group] - slope[group] * (w - (errors / n)[group])
+    return _clipped(value, mean_interval(influence(wrong), influence(0.), influence(1.), group,
+                                         cluster, level))
 
 # %% ../../nbs/calibration/04_ranking.ipynb #fd4b089d
 def _placements(confidence, correct, group):
-    "Of every decision: share of the group's wrong ones below it, and of right ones above it, ties counting half"
+    """Of every decision: share of the group's wrong ones below it, and of right ones above it, ties
+    counting half"""
     order, g, tie, _, start, size = _ordered(confidence, group, 1)
     y, found = np.asarray(correct, float)[order], np.empty((2, len(order)))
     for row, x in enumerate((1 - y, y)):
         mean = _tie_mean(x, tie)
-        middle = _tie_mean(_running(mean, g, start) - mean / 2, tie) # rows below, and half of the tie
-        with np.errstate(invalid="ignore", divide="ignore"): found[row, order] = middle / np.bincount(g, x, len(size))[g]
+        # rows below, and half of the tie
+        middle = _tie_mean(_running(mean, g, start) - mean / 2, tie)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found[row, order] = middle / np.bincount(g, x, len(size))[g]
     return found[0], 1 - found[1]
 
 # %% ../../nbs/calibration/04_ranking.ipynb #ddf99c8f
@@ -125,13 +138,16 @@ def auroc_interval(
     group: np.ndarray,      # (n,) number of the group, from 0
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,     # Of the interval
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high; NaN where all are right or all are wrong
-    "AUROC of correctness with an interval over examples"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Value, low, high of each group
+    "AUROC of correctness with an interval over examples; NaN where all are right or all are wrong"
     y, share = np.asarray(correct, float), np.bincount(group, correct) / np.bincount(group)
     below, above = _placements(confidence, correct, group)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.bincount(group, np.where(y > 0, below, 0)) / np.bincount(group, y)
-        if_right, if_wrong = (value[group] + (x - value[group]) / p[group] for x, p in ((below, share), (above, 1 - share)))
+        if_right, if_wrong = (value[group] + (x - value[group]) / p[group]
+                              for x, p in ((below, share), (above, 1 - share)))
     value = np.where((share > 0) & (share < 1), value, np.nan)
-    if_right, if_wrong = np.nan_to_num(if_right, posinf=0, neginf=0), np.nan_to_num(if_wrong, posinf=0, neginf=0)
-    return _clipped(value, mean_interval(np.where(y > 0, if_right, if_wrong), if_right, if_wrong, group, cluster, level))
+    if_right, if_wrong = (np.nan_to_num(if_right, posinf=0, neginf=0),
+                          np.nan_to_num(if_wrong, posinf=0, neginf=0))
+    return _clipped(value, mean_interval(np.where(y > 0, if_right, if_wrong), if_right, if_wrong,
+                                         group, cluster, level))

@@ -27,12 +27,15 @@ from ..predictions.events import check_events
 def _check_logits(logits, labels):
     "Refuse logits and labels no temperature can be fitted to"
     if logits.ndim != 2 or len(logits) != len(labels) or not len(labels):
-        raise XitcalError(f"A temperature needs logits of shape (n, k) and n labels, n at least 1; there are {logits.shape} "
-                          f"logits and {len(labels)} labels.")
+        raise XitcalError("A temperature needs logits of shape (n, k) and n labels, n at least 1; "
+                          f"there are {logits.shape} logits and {len(labels)} labels.")
     bad = np.isnan(logits).any(1) | np.isposinf(logits).any(1)
-    if bad.any(): raise XitcalError(f"Row {bad.argmax()} has a logit that is not a number or infinite.")
+    if bad.any():
+        raise XitcalError(f"Row {bad.argmax()} has a logit that is not a number or infinite.")
     bad = (labels < 0) | (labels >= logits.shape[1])
-    if bad.any(): raise XitcalError(f"Row {bad.argmax()} has label {labels[bad.argmax()]}, outside 0..{logits.shape[1] - 1}.")
+    if bad.any():
+        raise XitcalError(f"Row {bad.argmax()} has label {labels[bad.argmax()]}, outside "
+                          f"0..{logits.shape[1] - 1}.")
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #3b1a820e
 def fit_temperature(
@@ -41,7 +44,8 @@ def fit_temperature(
     lowest: float = 0.05, # Smallest temperature allowed
     highest: float = 20., # Largest
 ) -> float: # T; above 1 the model was over-confident
-    "Temperature that minimises the NLL of softmax(logits / T); warns where the minimum lies at a bound"
+    """Temperature that minimises the NLL of softmax(logits / T); warns where the minimum lies at a
+    bound"""
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     _check_logits(logits, labels)
     rows = np.arange(len(labels))
@@ -51,8 +55,9 @@ def fit_temperature(
     bounds = np.log([lowest, highest])
     best = minimize_scalar(nll, bounds=bounds, method="bounded", options=dict(xatol=1e-8)).x
     if np.abs(bounds - best).min() < 1e-3:
-        warnings.warn(f"The temperature {np.exp(best):.3g} lies at its bound: on these {len(labels)} rows the logits say "
-                      "nothing about the labels, or are right every time. Do not use it.", stacklevel=2)
+        warnings.warn(f"The temperature {np.exp(best):.3g} lies at its bound: on these "
+                      f"{len(labels)} rows the logits say nothing about the labels, or are right "
+                      "every time. Do not use it.", stacklevel=2)
     return float(np.exp(best))
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #8b33101a
@@ -66,7 +71,8 @@ def gold_index(
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #0b024e74
 class Temperature:
-    "softmax(logits / T): one number, any number of classes; `fit_temperature` warns when there is no such number"
+    """softmax(logits / T): one number, any number of classes; `fit_temperature` warns when there is
+    no such number"""
     def __init__(self,
         lowest: float = .05,  # Smallest temperature allowed
         highest: float = 20., # Largest
@@ -77,16 +83,19 @@ class Temperature:
         label,  # (n,) index of the right entry, -1 for the last one of a row
     ):
         logits = padded_logits(logits)
-        self.temperature_ = fit_temperature(logits, gold_index(logits, label), self.lowest, self.highest)
+        self.temperature_ = fit_temperature(logits, gold_index(logits, label),
+                                            self.lowest, self.highest)
         return self
 
-    def transform(self, logits): return log_softmax(padded_logits(logits) / self.temperature_, axis=1)
+    def transform(self, logits):
+        return log_softmax(padded_logits(logits) / self.temperature_, axis=1)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #52e8adef
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1., 10.) # of ODIR, tried in cross-validation
 
 def _linear_loss(flat, x, gold, off, strength):
-    "Mean log-loss with ODIR, and its gradient; `flat` is W and b, `off` marks entries off the diagonal (2 where they are fixed at 0)"
+    """Mean log-loss with ODIR, and its gradient; `flat` is W and b, `off` marks entries off the
+    diagonal (2 where they are fixed at 0)"""
     (n, k), w, b = x.shape, flat[:x.shape[1] ** 2].reshape(x.shape[1], -1), flat[x.shape[1] ** 2:]
     logs = log_softmax(x @ w.T + b, axis=1)
     error = np.exp(logs)
@@ -95,7 +104,8 @@ def _linear_loss(flat, x, gold, off, strength):
     loss = -logs[np.arange(n), gold].mean() + slack @ slack / (2 * n)
     loss += strength * ((w[off > 0] ** 2).sum() / max(k * (k - 1), 1) + b @ b / k)
     dw = error.T @ x / n + np.diag(slack) / n + 2 * strength * w * (off > 0) / max(k * (k - 1), 1)
-    return loss, np.concatenate([np.where(off == 2, 0, dw).ravel(), error.mean(0) + 2 * strength * b / k])
+    return loss, np.concatenate([np.where(off == 2, 0, dw).ravel(),
+                                 error.mean(0) + 2 * strength * b / k])
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #e03ebc40
 def _fit_linear(x, gold, diagonal, strength):
@@ -103,7 +113,8 @@ def _fit_linear(x, gold, diagonal, strength):
     k = x.shape[1]
     off = (1 - np.eye(k)) * (2 if diagonal else 1)
     start = np.concatenate([np.eye(k).ravel(), np.zeros(k)])
-    flat = minimize(_linear_loss, start, (x, gold, off, strength), jac=True, method="L-BFGS-B", options=dict(maxiter=500)).x
+    flat = minimize(_linear_loss, start, (x, gold, off, strength), jac=True, method="L-BFGS-B",
+                    options=dict(maxiter=500)).x
     return flat[:k * k].reshape(k, k), flat[k * k:]
 
 def _choose_strength(x, gold, folds=5):
@@ -122,14 +133,18 @@ def _fixed_classes(logits, label, name):
     "float64 logits and labels of a fixed set of classes; candidates are refused"
     logits = padded_logits(logits)
     if not np.isfinite(logits).all():
-        raise XitcalError(f"{name} needs the same classes in every row, but these rows have different numbers of candidates or logits that "
-                          "are not finite; use Temperature.")
+        raise XitcalError(f"{name} needs the same classes in every row, but these rows have "
+                          "different numbers of candidates or logits that are not finite; use "
+                          "Temperature.")
     if label is None: return logits, None
     label = np.asarray(label)
     bad = (label < 0) | (label >= logits.shape[1])
     if len(label) != len(logits) or len(label) < 2:
-        raise XitcalError(f"{name} needs two rows or more and as many labels; there are {len(logits)} rows and {len(label)} labels.")
-    if bad.any(): raise XitcalError(f"Row {bad.argmax()} has label {label[bad.argmax()]}, outside 0..{logits.shape[1] - 1}.")
+        raise XitcalError(f"{name} needs two rows or more and as many labels; there are "
+                          f"{len(logits)} rows and {len(label)} labels.")
+    if bad.any():
+        raise XitcalError(f"Row {bad.argmax()} has label {label[bad.argmax()]}, outside "
+                          f"0..{logits.shape[1] - 1}.")
     return logits, label
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #1053f40b
@@ -150,7 +165,8 @@ class MatrixScaling:
         x, strength = self._input(logits), self.strength
         if strength is None: strength = 0. if self.diagonal else _choose_strength(x, label)
         if strength == 0: strength = 1 / len(x) # intercepts: the weight of about one row
-        self.strength_, (self.weight_, self.intercept_) = strength, _fit_linear(x, label, self.diagonal, strength)
+        self.strength_, (self.weight_, self.intercept_) = (
+            strength, _fit_linear(x, label, self.diagonal, strength))
         return self
 
     def transform(self, logits):
@@ -159,7 +175,8 @@ class MatrixScaling:
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #8ea69234
 class VectorScaling(MatrixScaling):
-    "softmax(w · (logits − their mean) + b): a weight and an intercept for each class (Guo et al. 2017)"
+    """softmax(w · (logits − their mean) + b): a weight and an intercept for each class (Guo et al.
+    2017)"""
     diagonal = True
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #385f1c08
@@ -172,8 +189,10 @@ def _logistic(x, right, start, bounds, ridge):
     "Weights that minimise Σ log-loss + ridge/2 |w − start|² within bounds"
     def loss(w):
         z = x @ w
-        return (np.logaddexp(0, z) - right * z).sum() + ridge / 2 * ((w - start) ** 2).sum(), x.T @ (expit(z) - right) + ridge * (w - start)
-    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=dict(maxiter=500, ftol=1e-12)).x
+        return ((np.logaddexp(0, z) - right * z).sum() + ridge / 2 * ((w - start) ** 2).sum(),
+                x.T @ (expit(z) - right) + ridge * (w - start))
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+                    options=dict(maxiter=500, ftol=1e-12)).x
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #65de9fd8
 EDGE = 1e-7 # a confidence nearer to 0 or 1 counts as this far from it
@@ -181,13 +200,16 @@ EDGE = 1e-7 # a confidence nearer to 0 or 1 counts as this far from it
 def _decisions(confidence, correct):
     "Checked float64 confidence and correctness"
     check_events(confidence, correct)
-    return np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE), np.asarray(correct, np.float64)
+    return (np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE),
+            np.asarray(correct, np.float64))
 
-def _edged_logit(confidence): return logit(np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE))
+def _edged_logit(confidence):
+    return logit(np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE))
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #0159c99d
 class Platt:
-    "logit g = b·logit c + a, with b ≥ 0; without the intercept it is a temperature on the log-odds of confidence"
+    """logit g = b·logit c + a, with b ≥ 0; without the intercept it is a temperature on the
+    log-odds of confidence"""
     def __init__(self,
         intercept: bool = True, # Whether there is an a
         ridge: float = 1.,      # Strength of the pull towards a = 0, b = 1
@@ -199,10 +221,13 @@ class Platt:
     ):
         c, y = _decisions(confidence, correct)
         x = np.column_stack([_edged_logit(c), np.ones(len(c))])
-        self.weight_ = _logistic(x, y, np.array([1., 0.]), [(0, None), (None, None) if self.intercept else (0, 0)], self.ridge)
+        self.weight_ = _logistic(x, y, np.array([1., 0.]),
+                                 [(0, None), (None, None) if self.intercept else (0, 0)],
+                                 self.ridge)
         return self
 
-    def transform(self, confidence): return expit(self.weight_[0] * _edged_logit(confidence) + self.weight_[1])
+    def transform(self, confidence):
+        return expit(self.weight_[0] * _edged_logit(confidence) + self.weight_[1])
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #4210bf32
 class Beta:
@@ -220,7 +245,8 @@ class Beta:
         correct,    # (n,) whether each decision was right
     ):
         c, y = _decisions(confidence, correct)
-        self.weight_ = _logistic(self._input(c), y, np.array([1., 1., 0.]), [(0, None), (0, None), (None, None)], self.ridge)
+        self.weight_ = _logistic(self._input(c), y, np.array([1., 1., 0.]),
+                                 [(0, None), (0, None), (None, None)], self.ridge)
         return self
 
     def transform(self, confidence): return expit(self._input(confidence) @ self.weight_)
@@ -236,7 +262,8 @@ class Isotonic:
     ):
         c, y = _decisions(confidence, correct)
         self.margin_, self.map_ = 1 / (len(y) + 2), self._make()
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings(): # netcal prints a bar, and that a label is missing
+        with (redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()),
+              warnings.catch_warnings()): # netcal prints a bar, and that a label is missing
             warnings.simplefilter("ignore")
             self.map_.fit(c, y.astype(int))
         return self
@@ -265,9 +292,10 @@ class BBQ(Isotonic):
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #d6fd471f
 class GaussianProcess:
-    "A Gaussian process over the log-odds of confidence (scikit-learn's, Laplace's approximation): a line plus what is smooth"
+    """A Gaussian process over the log-odds of confidence (scikit-learn's, Laplace's approximation):
+    a line plus what is smooth"""
     def __init__(self,
-        most: int = 200, # Rows used at most, evenly spread over the confidences: time grows with their cube
+        most: int = 200, # Rows used at most, spread evenly over confidences; time grows as the cube
     ): self.most = most
 
     def fit(self,
@@ -275,32 +303,40 @@ class GaussianProcess:
         correct,    # (n,) whether each decision was right
     ):
         c, y = _decisions(confidence, correct)
-        at = np.argsort(c, kind="stable")[np.linspace(0, len(c) - 1, min(self.most, len(c))).round().astype(int)]
+        at = np.argsort(c, kind="stable")[np.linspace(0, len(c) - 1, min(self.most, len(c)))
+                                          .round().astype(int)]
         self.margin_, self.share_ = 1 / (len(y) + 2), (y.sum() + 1) / (len(y) + 2)
-        self.at_ = np.linspace(-17, 17, 341) # the log-odds of EDGE and beyond; between these points a line will do
+        # the log-odds of EDGE and beyond; between these points a line will do
+        self.at_ = np.linspace(-17, 17, 341)
         smooth = ConstantKernel(1., (1e-3, 1e2)) * RBF(2., (.5, 1e2))
         line = ConstantKernel(.25, (1e-3, 1e2)) * DotProduct(1., (1e-2, 1e2))
         self.map_ = np.full(len(self.at_), self.share_) # all right, or all wrong
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning) # a kernel's part at its bound: there is none of it
+            # a kernel's part at its bound: there is none of it
+            warnings.simplefilter("ignore", ConvergenceWarning)
             if len(set(y[at])) > 1:
-                fitted = GaussianProcessClassifier(line + smooth).fit(_edged_logit(c[at])[:, None], y[at])
+                fitted = GaussianProcessClassifier(line + smooth).fit(
+                    _edged_logit(c[at])[:, None], y[at])
                 self.map_ = fitted.predict_proba(self.at_[:, None])[:, 1]
         return self
 
-    def transform(self, confidence): return np.clip(np.interp(_edged_logit(confidence), self.at_, self.map_), self.margin_, 1 - self.margin_)
+    def transform(self, confidence):
+        return np.clip(np.interp(_edged_logit(confidence), self.at_, self.map_), self.margin_,
+                       1 - self.margin_)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #4e5a588f
 def span_features(
     logits: np.ndarray,     # (n, k), -inf behind the end of a row (`padded_logits`)
     prediction: np.ndarray, # (n,) index of the decision made
     length: np.ndarray,     # (n,) length of the span, in any unit
-) -> np.ndarray: # (n, 3) log-odds of confidence; log-odds against the best other entry, at most 20; log(1 + length)
-    "What an answer's rightness may be told from"
+) -> np.ndarray: # (n, 3), in that order
+    """What an answer's rightness may be told from: log-odds of confidence; log-odds against the
+    best other entry, at most 20; log(1 + length)"""
     rows, logs = np.arange(len(logits)), log_softmax(logits, axis=1)
     top, rest = logs[rows, prediction], logs.copy()
     rest[rows, prediction] = -np.inf
-    return np.column_stack([_edged_logit(np.exp(top)), np.clip(top - rest.max(1), -20, 20), np.log1p(length)])
+    return np.column_stack([_edged_logit(np.exp(top)), np.clip(top - rest.max(1), -20, 20),
+                            np.log1p(length)])
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #21111bf3
 class SpanLogistic:
@@ -319,18 +355,24 @@ class SpanLogistic:
         correct,  # (n,) whether each decision was right
     ):
         features = np.asarray(features, np.float64)
-        if not np.isfinite(features).all(): raise XitcalError(f"Row {np.argmin(np.isfinite(features).all(1))} has a feature that is not finite.")
+        if not np.isfinite(features).all():
+            raise XitcalError(f"Row {np.argmin(np.isfinite(features).all(1))} has a feature that "
+                              "is not finite.")
         self.mean_, spread = features[:, 1:].mean(0), features[:, 1:].std(0)
         self.spread_ = np.where(spread > 1e-9, spread, 1.)
         start = np.eye(features.shape[1] + 1)[0]
-        self.weight_ = _logistic(self._input(features), np.asarray(correct, float), start, [(0, None)] + [(None, None)] * features.shape[1], self.ridge)
+        self.weight_ = _logistic(self._input(features), np.asarray(correct, float), start,
+                                 [(0, None)] + [(None, None)] * features.shape[1], self.ridge)
         return self
 
     def transform(self, features): return expit(self._input(features) @ self.weight_)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #29ef3c8f
 RECALIBRATORS = {
-    "temperature": ("logits", Temperature), "vector": ("classes", VectorScaling), "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
-    "platt": ("confidence", Platt), "beta": ("confidence", Beta), "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
-    "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess), "spans": ("features", SpanLogistic),
+    "temperature": ("logits", Temperature), "vector": ("classes", VectorScaling),
+    "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
+    "platt": ("confidence", Platt), "beta": ("confidence", Beta),
+    "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
+    "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess),
+    "spans": ("features", SpanLogistic),
 }

@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from .debiased import debiased_square
 from .families import BINARY, Recalibrated, recalibrated_scores, family_trials
 from .recalibrators import RECALIBRATORS
-from .trials import (CLASSES, LABELLED_SIZES, LABELS, MEANS, check_calibration_rows, draw_ranks, heated_scores, model_arrays,
-                                       supports, tables_by_model, temperature_trials)
+from .trials import (CLASSES, LABELLED_SIZES, LABELS, MEANS,
+                                       check_calibration_rows, draw_ranks, heated_scores,
+                                       model_arrays, supports, tables_by_model, temperature_trials)
 from ..core.errors import XitcalError, check_name
 from ..core.schema import KEYS
 from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
@@ -31,7 +32,8 @@ def _judge(model, trials, raw, zero, means=MEANS, after=heated_scores):
     "Sums over the trials of one regime by (language, example), and the mean squares by language"
     pair = model.language * len(model.names) + model.example
     used, back = np.unique(pair, return_inverse=True)
-    sums = {name: np.zeros(len(used)) for name in ("rows", "rows_nll", *(f"{m}_{w}" for m in means for w in ("before", "english", "after")))}
+    sums = {name: np.zeros(len(used)) for name in (
+        "rows", "rows_nll", *(f"{m}_{w}" for m in means for w in ("before", "english", "after")))}
     squares = []
     for trial in trials:
         rows, made = after(model, trial)
@@ -39,14 +41,17 @@ def _judge(model, trials, raw, zero, means=MEANS, after=heated_scores):
         sums["rows"] += np.bincount(at, minlength=len(used))
         sums["rows_nll"] += np.bincount(at, model.known[rows], len(used))
         for m in means:
-            for w, scores in (("before", raw[m][rows]), ("english", zero[m][rows]), ("after", made[m])):
+            for w, scores in (("before", raw[m][rows]), ("english", zero[m][rows]),
+                              ("after", made[m])):
                 sums[f"{m}_{w}"] += np.bincount(at, scores, len(used))
         where = model.language[rows], model.example[rows]
-        each = [debiased_square(*pair, *where) for pair in ((raw["confidence"][rows], model.correct[rows]), (made["confidence"], made["correct"]))]
-        squares.append([np.pad(s, (0, len(model.languages) - len(s)), constant_values=np.nan) for s in each])
+        each = [debiased_square(*pair, *where) for pair in (
+            (raw["confidence"][rows], model.correct[rows]), (made["confidence"], made["correct"]))]
+        squares.append([np.pad(s, (0, len(model.languages) - len(s)), constant_values=np.nan)
+                        for s in each])
     return used // len(model.names), used % len(model.names), sums, np.mean(squares, axis=0)
 
-# %% ../../nbs/calibration/10_regimes.ipynb #1603550b
+# %% ../../nbs/calibration/10_regimes.ipynb #796dfb76
 def _interval(total, rows, language, n):
     "Ratio of sums in each language with a t-interval over examples: value, low, high, examples"
     count, there = np.bincount(language, rows, n), np.bincount(language, rows > 0, n)
@@ -56,24 +61,32 @@ def _interval(total, rows, language, n):
         half = student.isf(.025, there - 1) * np.sqrt(rest * there / (there - 1)) / count
     return value, value - half, value + half, there
 
+# %% ../../nbs/calibration/10_regimes.ipynb #1603550b
 def _tidy(model, language, sums, squares, temperatures, labelled, means=MEANS):
     "Rows of one regime of one model: each estimate in each language"
     n, found = len(model.languages), []
     for m in means:
         rows = sums["rows_nll" if m == "nll" else "rows"]
-        before, english, after = (_interval(sums[f"{m}_{w}"], rows, language, n)[0] for w in ("before", "english", "after"))
-        change, low, high, examples = _interval(sums[f"{m}_after"] - sums[f"{m}_before"], rows, language, n)
+        before, english, after = (_interval(sums[f"{m}_{w}"], rows, language, n)[0]
+                                  for w in ("before", "english", "after"))
+        change, low, high, examples = _interval(sums[f"{m}_after"] - sums[f"{m}_before"],
+                                                rows, language, n)
         found.append((before, english, after, change, low, high))
     root, none = np.sqrt(np.maximum(squares, 0)), np.full(n, np.nan)
     found.append((root[0], none, root[1], root[1] - root[0], none, none))
     kept = np.array([~np.isnan(t) for t in temperatures])
-    logs = np.array([np.bincount(model.language[k], np.log(t[k]), n) for t, k in zip(temperatures, kept)]).sum(0)
-    with np.errstate(invalid="ignore", divide="ignore"): mean = np.exp(logs / sum(np.bincount(model.language[k], minlength=n) for k in kept))
+    logs = np.array([np.bincount(model.language[k], np.log(t[k]), n)
+                     for t, k in zip(temperatures, kept)]).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.exp(logs / sum(np.bincount(model.language[k], minlength=n) for k in kept))
     names = [*means, "debiased_root_15"]
-    shared = dict(language=pd.Categorical(model.languages), temperature=mean, labelled=labelled, examples=examples, draws=len(temperatures))
+    shared = dict(language=pd.Categorical(model.languages), temperature=mean, labelled=labelled,
+                  examples=examples, draws=len(temperatures))
     table = pd.DataFrame(shared).iloc[np.tile(np.arange(n), len(names))].reset_index(drop=True)
-    values = zip(("before", "english", "after", "change", "low", "high"), np.concatenate(found, axis=1))
-    return table.assign(estimate=pd.Categorical(np.repeat(names, n)), **dict(values)).dropna(subset="after")
+    values = zip(("before", "english", "after", "change", "low", "high"),
+                 np.concatenate(found, axis=1))
+    return table.assign(estimate=pd.Categorical(np.repeat(names, n)),
+                        **dict(values)).dropna(subset="after")
 
 # %% ../../nbs/calibration/10_regimes.ipynb #46025001
 @dataclass
@@ -87,7 +100,9 @@ class Regimes:
 def _missing(model, key, centre, sizes):
     "What cannot be done for a model, with the reason"
     rows, base = [], dict(target=key[3], language="all", n=0)
-    if centre is None: rows += [base | dict(regime=r, reason="there are no English calibration rows") for r in ("english", "own, shrunken")]
+    if centre is None:
+        rows += [base | dict(regime=r, reason="there are no English calibration rows")
+                 for r in ("english", "own, shrunken")]
     pairs = np.unique(model.language.astype(np.int64) * len(model.names) + model.example)
     size = np.bincount(pairs // len(model.names), minlength=len(model.languages))
     for n in sizes:
@@ -95,48 +110,80 @@ def _missing(model, key, centre, sizes):
         if len(short):
             have = " to ".join(map(str, sorted({size[short].min(), size[short].max()})))
             reason = f"{2 * n} examples are needed, half of them to judge by; there are {have}"
-            rows.append(dict(target=key[3], language=" ".join(model.languages[i] for i in short), regime="own", n=n, reason=reason))
+            rows.append(dict(target=key[3], language=" ".join(model.languages[i] for i in short),
+                             regime="own", n=n, reason=reason))
     return rows
 
 # %% ../../nbs/calibration/10_regimes.ipynb #a1a4c28b
 def _unsuited(name, key):
-    return dict(target=key[3], language="all", regime="all", n=0, reason=f"{name} does not suit events of the sort {key[-1]}")
+    return dict(target=key[3], language="all", regime="all", n=0,
+                reason=f"{name} does not suit events of the sort {key[-1]}")
 
 def _temperatures(model, english, sizes, draws):
-    "What `_one_model` takes of the family of temperatures: trials, what is done before and in English, how a trial is scored, and by what"
+    """What `_one_model` takes of the family of temperatures: trials, what is done before and in
+    English, how a trial is scored, and by what"""
     trials, centre = temperature_trials(model, english, sizes, draws)
-    return trials, np.ones(len(model.gold)), np.full(len(model.gold), centre) if centre else None, heated_scores, MEANS
+    return (trials, np.ones(len(model.gold)), np.full(len(model.gold), centre) if centre else None,
+            heated_scores, MEANS)
 
 def _one_model(key, model, sizes, name, trials, plain, english, after, means):
     "Table, sums and what is missing of one model"
     tables, sums, raw = [], [], after(model, plain)[1]
-    zero = {m: np.full(len(model.gold), np.nan) for m in raw} if english is None else after(model, english)[1]
+    zero = ({m: np.full(len(model.gold), np.nan) for m in raw} if english is None
+            else after(model, english)[1])
     for regime, n in dict.fromkeys((r, n) for r, n, _, _ in trials):
         mine = [trial for trial in trials if trial[:2] == (regime, n)]
-        language, example, found, squares = _judge(model, [t for _, _, t, _ in mine], raw, zero, means, after)
+        language, example, found, squares = _judge(model, [t for _, _, t, _ in mine], raw,
+                                                   zero, means, after)
         constant = dict(zip((*KEYS, "event"), key)) | dict(recalibrator=name, regime=regime, n=n)
         labelled = np.mean([c for *_, c in mine], axis=0)
-        heat = [t if after is heated_scores else np.full(len(model.gold), np.nan) for _, _, t, _ in mine]
-        tables.append(_tidy(model, language, found, squares, heat, labelled, means).assign(**constant))
-        frame = pd.DataFrame({k: v.astype(np.float32) for k, v in found.items() if not k.startswith("brier")}).assign(**constant)
+        heat = [t if after is heated_scores else np.full(len(model.gold), np.nan)
+                for _, _, t, _ in mine]
+        tables.append(_tidy(model, language, found, squares, heat, labelled, means)
+                      .assign(**constant))
+        frame = pd.DataFrame({k: v.astype(np.float32) for k, v in found.items()
+                              if not k.startswith("brier")}).assign(**constant)
         frame["language"] = pd.Categorical.from_codes(language, model.languages)
         frame["example"] = pd.Categorical.from_codes(example, model.names)
         sums.append(frame[frame.rows > 0])
     return tables, sums, _missing(model, key, english, sizes)
 
+# %% ../../nbs/calibration/10_regimes.ipynb #2797b358
+def _trials(recalibrator, model, test, rows, sizes, draws):
+    "What `_one_model` takes: trials of a recalibrator on one model"
+    if recalibrator != "temperature":
+        return family_trials(recalibrator, model, test, rows, sizes, draws)
+    return _temperatures(model, None if rows is None else model_arrays(rows), sizes, draws)
+
+def _regimes(tables, sums, missing):
+    "All models together"
+    text = dict.fromkeys((*KEYS[:-1], "event", "recalibrator", "language", "regime"), "category")
+    table, examples = (pd.concat(t, ignore_index=True).astype({"seed": "Int64"} | text)
+                       for t in (tables, sums))
+    table = table.assign(labels=table.regime.astype(str).map(LABELS),
+                         zero_shot=table.regime == "english")
+    columns = [*KEYS, "event", "recalibrator", "language", "regime", "n", "labels", "zero_shot",
+               "labelled", "draws", "temperature", "estimate", "before", "english", "after",
+               "change", "low", "high", "examples"]
+    lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n", "reason"])
+    return Regimes(table[columns], examples, lost.drop_duplicates(ignore_index=True))
+
 # %% ../../nbs/calibration/10_regimes.ipynb #45a43788
 def recalibrate(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows of any models, targets and languages, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows as stored: any models, targets, languages
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     sizes: Iterable[int] = LABELLED_SIZES, # Labelled examples of a language
     draws: int = 5,               # How often own-language labels are drawn
-    recalibrator: str = "temperature", # One of `RECALIBRATORS`; all but temperatures are judged by scores of (confidence, correct)
+    recalibrator: str = "temperature", # One of `RECALIBRATORS`
 ) -> Regimes: # Table, sums by example, and what could not be done
-    "What a recalibrator does to every model in every language and regime; `XitcalError` for calibration rows that may not be used"
+    """What a recalibrator does to every model in every language and regime; all but temperatures
+    are judged by scores of (confidence, correct); `XitcalError` for calibration rows that may not
+    be used"""
     english, tables, sums, missing = tables_by_model(calibration), [], [], []
     check_name(recalibrator, RECALIBRATORS, "recalibrator")
     sizes = sorted({int(n) for n in sizes})
-    if sizes and sizes[0] < 1: raise XitcalError(f"A regime needs a positive number of labelled examples, not {sizes[0]}.")
+    if sizes and sizes[0] < 1:
+        raise XitcalError(f"A regime needs a positive number of labelled examples, not {sizes[0]}.")
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
         for key, test in tables_by_model(table).items():
             if key in english: check_calibration_rows(test, english[key], key)
@@ -144,17 +191,13 @@ def recalibrate(
                 missing.append(_unsuited(recalibrator, key))
                 continue
             model, rows = model_arrays(test), english.get(key)
-            if recalibrator == "temperature": made = _temperatures(model, None if rows is None else model_arrays(rows), sizes, draws)
-            else: made = family_trials(recalibrator, model, test, rows, sizes, draws)
+            made = _trials(recalibrator, model, test, rows, sizes, draws)
             found = _one_model(key, model, sizes, recalibrator, *made)
             for all_, new in zip((tables, sums, missing), found): all_ += new
-    if not tables: raise XitcalError(f"There is nothing to recalibrate by {recalibrator}: no test rows that suit it, or one language without calibration rows.")
-    text = dict.fromkeys((*KEYS[:-1], "event", "recalibrator", "language", "regime"), "category")
-    table, examples = (pd.concat(t, ignore_index=True).astype({"seed": "Int64"} | text) for t in (tables, sums))
-    table = table.assign(labels=table.regime.astype(str).map(LABELS), zero_shot=table.regime == "english")
-    first = [*KEYS, "event", "recalibrator", "language", "regime", "n", "labels", "zero_shot", "labelled", "draws", "temperature", "estimate"]
-    lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n", "reason"]).drop_duplicates(ignore_index=True)
-    return Regimes(table[[*first, "before", "english", "after", "change", "low", "high", "examples"]], examples, lost)
+    if not tables:
+        raise XitcalError(f"There is nothing to recalibrate by {recalibrator}: no test rows that "
+                          "suit it, or one language without calibration rows.")
+    return _regimes(tables, sums, missing)
 
 # %% ../../nbs/calibration/10_regimes.ipynb #0f8ab8e6
 def shown_tables(
@@ -163,7 +206,9 @@ def shown_tables(
 ) -> Iterable[pa.Table]: # The same with one sort of event; tables without rows are left out
     "Rows of the event that figures show"
     for table in tables:
-        if table.num_rows: yield table.filter(pc.equal(table["event"], shown_event(tasks[table["target"][0].as_py()])))
+        if table.num_rows:
+            yield table.filter(pc.equal(table["event"],
+                                        shown_event(tasks[table["target"][0].as_py()])))
 
 # %% ../../nbs/calibration/10_regimes.ipynb #09242464
 def _decided(model, temperature):
@@ -175,28 +220,34 @@ def _decided(model, temperature):
 
 def _by_temperature(model, calibration, sizes, draws):
     "As `family_trials`, of temperatures"
-    trials, plain, english, *_ = _temperatures(model, None if calibration is None else model_arrays(calibration), sizes, draws)
+    trials, plain, english, *_ = _temperatures(
+        model, None if calibration is None else model_arrays(calibration), sizes, draws)
     return trials, plain, english, _decided, BINARY
 
 # %% ../../nbs/calibration/10_regimes.ipynb #2c6c7284
 def family_regimes(
-    predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store with `prediction_text`
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    predictions: pa.Table|Iterable[pa.Table], # Test rows, the store's schema and `prediction_text`
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     sizes: Iterable[int] = (20, 100, 500),    # Labelled examples of a language
     draws: int = 1,                           # How often own-language labels are drawn
     names: Iterable[str] = tuple(RECALIBRATORS), # Which recalibrators
-) -> pd.DataFrame: # KEYS, event, recalibrator, language, regime, n, estimate, before, english, after, change, low, high, examples
-    "Every recalibrator in every regime that the rows allow, judged by the scores of (confidence, correct)"
-    english, found, names = tables_by_model(calibration), [], [check_name(n, RECALIBRATORS, "recalibrator") for n in names]
+) -> pd.DataFrame: # KEYS, event, recalibrator, language, regime, n, estimate, and these
+    """Every recalibrator in every regime that the rows allow, judged by the scores of (confidence,
+    correct): before, english, after, change, low, high, examples"""
+    english, found, names = (tables_by_model(calibration), [],
+                             [check_name(n, RECALIBRATORS, "recalibrator") for n in names])
     with threadpool_limits(1): # hundreds of small fits: threads would only wait for each other
         for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
             for key, test in tables_by_model(table).items():
                 rows, model = english.get(key), model_arrays(test)
                 if rows is not None: check_calibration_rows(test, rows, key)
                 for name in (n for n in names if supports(n, key[-1])):
-                    made = _by_temperature(model, rows, sizes, draws) if name == "temperature" else family_trials(name, model, test, rows, sizes, draws)
+                    made = (_by_temperature(model, rows, sizes, draws) if name == "temperature"
+                            else family_trials(name, model, test, rows, sizes, draws))
                     found += _one_model(key, model, (), name, *made)[0]
-    if not found: raise XitcalError("There is nothing to recalibrate: no test rows, or one language without calibration rows.")
+    if not found:
+        raise XitcalError("There is nothing to recalibrate: no test rows, or one language without "
+                          "calibration rows.")
     return pd.concat(found, ignore_index=True).astype({"seed": "Int64", "language": str})
 
 # %% ../../nbs/calibration/10_regimes.ipynb #9ce5ecc4
@@ -204,26 +255,33 @@ def part_of(
     table: pd.DataFrame, # Of `recalibrate`: what there is
     languages: int = 6,  # How many besides English, evenly spaced in the order of their codes
 ) -> dict[str, list]: # Values of model, method, seed, target, intermediate, language
-    "A part of a study: one target for each sort of event (with English labels if any has them), one seed, without phase 2 and one phase 2"
+    """A part of a study: one target for each sort of event (with English labels if any has them),
+    one seed, without phase 2 and one phase 2"""
     words = table.astype({k: str for k in (*KEYS[:-1], "event", "language")})
     words = words[(words.model == words.model.iloc[0]) & (words.method == words.method.iloc[0])]
     sort = words.event.where(~words.event.isin(CLASSES), "fixed classes")
     english = words.groupby("target").zero_shot.any()
-    order = sorted(english.index, key=lambda t: (not english[t], list(TARGETS).index(t) if t in TARGETS else len(TARGETS)))
+    order = sorted(english.index, key=lambda t: (
+        not english[t], list(TARGETS).index(t) if t in TARGETS else len(TARGETS)))
     kinds = sort.groupby(words.target).first()
-    targets = [t for i, t in enumerate(order) if kinds[t] not in [kinds[o] for o in order[:i]] and english[t] == english[order[0]]]
+    targets = [t for i, t in enumerate(order) if kinds[t] not in [kinds[o] for o in order[:i]]
+               and english[t] == english[order[0]]]
     rank = {name: i for i, name in enumerate((NONE, *INTERMEDIATES))}
-    arms = sorted(words[words.target.isin(targets)].intermediate.unique(), key=lambda a: (rank.get(a, len(rank)), a))
+    arms = sorted(words[words.target.isin(targets)].intermediate.unique(),
+                  key=lambda a: (rank.get(a, len(rank)), a))
     codes = sorted(set(words.language) - {"en"})
-    spaced = np.unique(np.linspace(0, len(codes) - 1, min(languages, len(codes))).round().astype(int)) if codes else []
-    return dict(model=[words.model.iloc[0]], method=[words.method.iloc[0]], seed=sorted(words.seed.dropna().unique())[:1], target=targets,
-                intermediate=arms[:2] if arms[0] == NONE else arms[:1], language=["en"] * ("en" in set(words.language)) + [codes[i] for i in spaced])
+    spaced = np.unique(np.linspace(0, len(codes) - 1, min(languages, len(codes))).round()
+                       .astype(int)) if codes else []
+    return dict(model=[words.model.iloc[0]], method=[words.method.iloc[0]],
+                seed=sorted(words.seed.dropna().unique())[:1], target=targets,
+                intermediate=arms[:2] if arms[0] == NONE else arms[:1],
+                language=["en"] * ("en" in set(words.language)) + [codes[i] for i in spaced])
 
 # %% ../../nbs/calibration/10_regimes.ipynb #84a1559a
 def rows_of_part(
     tables: Iterable[pa.Table], # Predictions, one cell a table
     part: dict[str, list],      # From `part_of`
-    most: int = 1000,           # Examples of a language; the first ones in the order of `draw_ranks`
+    most: int = 1000,           # Examples of a language; the first in the order of `draw_ranks`
 ) -> Iterable[pa.Table]: # The rows of the part; tables without any are left out
     "Rows of a part of a study; what trains nothing has no seed, and is kept"
     for table in tables:
@@ -231,19 +289,25 @@ def rows_of_part(
             kept = pc.is_in(table[name], pa.array(values, table.schema.field(name).type))
             table = table.filter(pc.or_(kept, pc.is_null(table[name])) if name == "seed" else kept)
         if not table.num_rows: continue
-        (example, names), language = (pd.factorize(table["example"].to_pandas().astype(str)), pd.factorize(table["language"].to_pandas().astype(str))[0])
+        (example, names), language = (pd.factorize(table["example"].to_pandas().astype(str)),
+                                      pd.factorize(table["language"].to_pandas().astype(str))[0])
         yield table.filter(pa.array(draw_ranks(example, np.asarray(names), language, 0) < most))
 
 # %% ../../nbs/calibration/10_regimes.ipynb #860a9cb9
 def family_means(
     table: pd.DataFrame,  # From `family_regimes`
     estimate: str = "nll_confidence", # Which estimate
-) -> pd.DataFrame: # target, intermediate, recalibrator ("none": as it is), regime, n, value, low, high, languages
-    "What each family leaves in the languages other than English: mean over seeds, then over languages, with a 95 % interval over languages"
+) -> pd.DataFrame: # target, intermediate, recalibrator, regime, n, value, low, high, languages
+    """What each family ("none": as it is) leaves in the languages other than English: mean over
+    seeds, then over languages, with a 95 % interval over languages"""
     mine = table[(table.estimate == estimate) & (table.language != "en")]
-    none = mine.drop_duplicates([*KEYS, "regime", "n", "language"]).assign(recalibrator="none", after=lambda t: t.before)
+    none = mine.drop_duplicates([*KEYS, "regime", "n", "language"]).assign(
+        recalibrator="none", after=lambda t: t.before)
     keys = ["target", "intermediate", "recalibrator", "regime", "n"]
-    each = pd.concat([none, mine]).groupby([*keys, "language"], observed=True, sort=False).after.mean()
+    each = pd.concat([none, mine]).groupby([*keys, "language"], observed=True,
+                                           sort=False).after.mean()
     found = each.groupby(keys, observed=True, sort=False).agg(["mean", "std", "size"]).reset_index()
-    with np.errstate(invalid="ignore"): half = student.isf(.025, found["size"] - 1) * found["std"] / np.sqrt(found["size"])
-    return found[keys].assign(value=found["mean"], low=found["mean"] - half, high=found["mean"] + half, languages=found["size"])
+    with np.errstate(invalid="ignore"):
+        half = student.isf(.025, found["size"] - 1) * found["std"] / np.sqrt(found["size"])
+    return found[keys].assign(value=found["mean"], low=found["mean"] - half,
+                              high=found["mean"] + half, languages=found["size"])

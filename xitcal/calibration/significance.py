@@ -12,12 +12,14 @@ from scipy.stats import norm, rankdata, t
 
 from .binned import mass_bins
 from .debiased import mass_bin_count
-from .decomposition import equal_tailed, score_part_rows, surest_decisions, widest_gap
+from .decomposition import (equal_tailed, score_part_rows,
+                                              surest_decisions, widest_gap)
 from .intervals import cluster_slots, imagined_mean
 
 # %% ../../nbs/calibration/06_significance.ipynb #dfb9f12a
 def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
-    "Sums of (confidence − right) of calibrated models in each slot: (n_slots, draws), a few draws at a time"
+    """Sums of (confidence − right) of calibrated models in each slot: (n_slots, draws), a few draws
+    at a time"""
     n, chance = len(confidence), confidence.astype(np.float32)[:, None]
     member = csr_array((np.ones(n, np.float32), (slot, np.arange(n))), shape=(n_slots, n))
     total, step, found = np.bincount(slot, confidence, n_slots)[:, None], max(1, int(1e7 // n)), []
@@ -27,7 +29,8 @@ def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
     return np.concatenate(found, axis=1)
 
 def _smallest_rank(values):
-    "Share of the last axis with a value at least as large; of two statistics the smaller share, and the rank of that: p of each"
+    """Share of the last axis with a value at least as large; of two statistics the smaller share,
+    and the rank of that: p of each"""
     share = [rankdata(-v, "max", axis=-1) for v in values]
     return rankdata(np.minimum(*share), "max", axis=-1) / values[0].shape[-1]
 
@@ -36,34 +39,45 @@ def calibration_test(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0, each at least once
-    cluster: np.ndarray|None = None, # (n,) number of the example: in the drawn models its decisions share their luck, which is cautious
+    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     draws: int = 999,       # Calibrated models
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
-    "Test of perfect calibration, P(right | c) = c for every decision, by its signed gap and by bins of equal mass"
+    """Test of perfect calibration, P(right | c) = c for every decision, by its signed gap and by
+    bins of equal mass; in the drawn models, decisions of an example share their luck, which is
+    cautious"""
     c, groups = np.asarray(confidence, float), group.max() + 1
     bins = mass_bin_count(np.bincount(group))
     slot = group * 15 + mass_bins(c, group, bins)
     own = np.bincount(slot, c - correct, groups * 15)[:, None]
-    drawn = _drawn_gaps(c, np.arange(len(c)) if cluster is None else cluster, slot, groups * 15, draws, np.random.default_rng(seed))
+    drawn = _drawn_gaps(c, np.arange(len(c)) if cluster is None else cluster, slot, groups * 15,
+                        draws, np.random.default_rng(seed))
     gaps = np.concatenate([own, drawn], axis=1).reshape(groups, 15, -1)
-    expected = np.maximum(np.bincount(slot, c * (1 - c), groups * 15), 1e-9).reshape(groups, 15, 1) # their variance were decisions independent
-    return _smallest_rank([np.round(np.abs(gaps.sum(1)), 4), np.round((gaps ** 2 / expected).sum(1), 4)])[:, 0]
+    # their variance were decisions independent
+    expected = np.maximum(np.bincount(slot, c * (1 - c), groups * 15), 1e-9).reshape(groups, 15, 1)
+    return _smallest_rank(
+        [np.round(np.abs(gaps.sum(1)), 4), np.round((gaps ** 2 / expected).sum(1), 4)])[:, 0]
 
 # %% ../../nbs/calibration/06_significance.ipynb #b194802e
 def _unseen(score, confidence, correct, group, cluster, tail):
-    "How far down and up a mean score could be for errors among the surest decisions of which none was seen, and which decisions these are"
-    sure, share, *limits = surest_decisions(np.asarray(confidence, float), np.asarray(correct, float), group, cluster, tail)
-    moves = [(limit - share) * np.bincount(group, sure * (score[1] - score[2])) / np.bincount(group) for limit in limits]
+    """How far down and up a mean score could be for errors among the surest decisions of which none
+    was seen, and which decisions these are"""
+    sure, share, *limits = surest_decisions(np.asarray(confidence, float),
+                                            np.asarray(correct, float), group, cluster, tail)
+    moves = [(limit - share) * np.bincount(group, sure * (score[1] - score[2])) / np.bincount(group)
+             for limit in limits]
     return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
 def _no_change(change, low, high, df, level):
-    "p of no change: of the t-distribution at the interval's centre `change` over the standard error that the limit on the side of 0 stands for"
+    """p of no change: of the t-distribution at the interval's centre `change` over the standard
+    error that the limit on the side of 0 stands for"""
     error = np.where(change > 0, change - low, high - change) / t.isf((1 - level) / 2, df)
-    return np.where(change == 0, 1, 2 * t.sf(np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
+    return np.where(change == 0, 1, 2 * t.sf(
+        np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
 
 def _mean_change(value, other, reach, group, cluster, level, rows=.5):
-    "Mean difference of two (value, if right, if wrong), centre, low, high, df; `reach`: down and up, of what is unseen; `rows` imagined a pairing"
+    """Mean difference of two (value, if right, if wrong), centre, low, high, df; `reach`: down and
+    up, of what is unseen; `rows` imagined a pairing"""
     imagined = [(a - b, rows) for a in value[1:] for b in other[1:]]
     mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
     down, up = (np.hypot(t.isf((1 - level) / 2, df) * error, r) for r in reach)
@@ -73,42 +87,52 @@ def _mean_change(value, other, reach, group, cluster, level, rows=.5):
 TINY = 1e-20 # squares below this share of the values' are rounding: all values are the same
 
 def _skewed(low, high, value, group, cluster, level):
-    "Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both; a standard error is half of what they span over the quantile"
+    """Limits of a mean, the one on the side of the skew moved outwards as Hall (1992) moves both; a
+    standard error is half of what they span over the quantile"""
     quantile = norm.isf((1 - level) / 2)
     number, owner = cluster_slots(group, cluster)
     total = np.bincount(number, value - (np.bincount(group, value) / np.bincount(group))[group])
-    squares, cubes, whole = np.bincount(owner, total ** 2), np.bincount(owner, total ** 3), np.bincount(group, value ** 2)
-    skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)), where=squares > TINY * whole) # over √n
+    squares, cubes, whole = (np.bincount(owner, total ** 2), np.bincount(owner, total ** 3),
+                             np.bincount(group, value ** 2))
+    skew = np.divide(cubes, squares ** 1.5, out=np.zeros(len(squares)),
+                     where=squares > TINY * whole) # over √n
     move = np.clip(skew * (1 + 2 * quantile ** 2) / 6, -1, 1) * (high - low) / 2 / quantile
     return low + np.minimum(move, 0), high + np.maximum(move, 0)
 
 # %% ../../nbs/calibration/06_significance.ipynb #f91a93c7
 def paired_means(
-    value: tuple[np.ndarray, np.ndarray, np.ndarray], # (n,) each: a score of the model's decisions, the same were they right, and were they wrong
+    value: tuple[np.ndarray, np.ndarray, np.ndarray], # (n,) each: score, same if right, if wrong
     other: tuple[np.ndarray, np.ndarray, np.ndarray], # The same of the baseline, row by row
     group: np.ndarray,   # (n,) number of the group, from 0, each at least once
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,  # Of the interval
-    decided: tuple[tuple, tuple]|None = None, # (confidence, correct), (n,) each, of the model and of the baseline: errors that could not be seen then count
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean change, low, high, and p of no change, of each group
-    "Mean of paired differences with a t-interval and a t-test"
-    cluster, wrong, reach, many = np.arange(len(group)) if cluster is None else cluster, [value[2], other[2]], [0., 0.], 0
+    decided: tuple[tuple, tuple]|None = None, # (confidence, correct), (n,) each, of the two models
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Mean change, low, high, p of no change
+    """Mean of paired differences with a t-interval and a t-test, in each group; where `decided` is
+    known, errors that could not be seen count"""
+    cluster, wrong, reach, many = (np.arange(len(group)) if cluster is None else cluster,
+                                   [value[2], other[2]], [0., 0.], 0)
     for i, (score, who) in enumerate(zip((value, other), decided or ())):
         *far, sure = _unseen(score, *who, group, cluster, (1 - level) / 2)
         wrong[i] = np.where(sure, score[1], score[2])
-        reach, many = [np.hypot(a, b) for a, b in zip(reach, far[::1 - 2 * i])], many + np.bincount(group, sure)
-    mean, centre, low, high, df = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]), reach, group, cluster, level)
+        reach, many = ([np.hypot(a, b) for a, b in zip(reach, far[::1 - 2 * i])],
+                       many + np.bincount(group, sure))
+    mean, centre, low, high, df = _mean_change((*value[:2], wrong[0]), (*other[:2], wrong[1]),
+                                               reach, group, cluster, level)
     if decided is not None: # rare errors that cost much
-        low, high = (np.where(many > 0, a, b) for a, b in zip(_skewed(low, high, value[0] - other[0], group, cluster, level), (low, high)))
+        low, high = (np.where(many > 0, a, b) for a, b in zip(
+            _skewed(low, high, value[0] - other[0], group, cluster, level), (low, high)))
     low, high = np.minimum(low, mean), np.maximum(high, mean)
     return mean, low, high, _no_change(centre, low, high, df, level)
 
 # %% ../../nbs/calibration/06_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
-    "Correlation of two values over the examples of each group, in [0, .9]: what is more cannot be told from few examples"
+    """Correlation of two values over the examples of each group, in [0, .9]: what is more cannot be
+    told from few examples"""
     number, owner = cluster_slots(group, cluster)
     size, n = np.bincount(group), group.max() + 1
-    x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner)) for v in (a, b))
+    x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner))
+            for v in (a, b))
     both, xx, yy = (np.bincount(owner, v, n) for v in (x * y, x ** 2, y ** 2))
     moved = (xx > TINY * np.bincount(group, a ** 2)) & (yy > TINY * np.bincount(group, b ** 2))
     return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=moved), 0, .9)
@@ -120,30 +144,43 @@ def _limits_of_both(mine, theirs, r):
     def reach(a, b): return np.sqrt(np.maximum(a ** 2 + b ** 2 - 2 * r * a * b, 0))
     return k - k2, k - k2 - reach(k - low, high2 - k2), k - k2 + reach(high - k, k2 - low2)
 
+# %% ../../nbs/calibration/06_significance.ipynb #b849a84a
+def _part_change(name, mine, theirs, row, other, group, cluster, level):
+    """Change of one part by what it is in both models and by their rows; the middle of its
+    interval, low, high and degrees of freedom"""
+    if name == "nll_calibration":
+        alike = _correlation(row[0], other[0], group, cluster)
+        change, low, high = _limits_of_both(mine, theirs, alike)
+        return change, change, low, high, np.bincount(cluster_slots(group, cluster)[1]) + 3
+    far = [np.hypot(a, b) for a, b in zip(row[2], other[2][::-1])]
+    _, centre, low, high, df = _mean_change(row[1], other[1], far, group, cluster, level,
+                                            .5 if name.endswith("calibration") else .125)
+    return mine[0] - theirs[0], centre, low, high, df
+
 # %% ../../nbs/calibration/06_significance.ipynb #63a0d141
 def paired_parts(
     decided: tuple[np.ndarray, np.ndarray], # (confidence, correct), (n,) each, of the model
     other: tuple[np.ndarray, np.ndarray],   # The same of the baseline, row by row
     group: np.ndarray, # (n,) number of the group, from 0, each at least once
-    fold: np.ndarray,  # (n,) number of the fold for cross-fitting, the same for all decisions of an example
+    fold: np.ndarray,  # (n,) number of the fold for cross-fitting, the same within an example
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95, # Of the intervals
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # By name: change, low, high and p of no change, of each group
-    "Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence, correct); limits of a group of one example say nothing"
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]: # Change, low, high, p
+    """Change of the calibration and refinement parts of NLL (nats) and Brier score of (confidence,
+    correct), by name, with p of no change in each group; limits of a group of one example say
+    nothing"""
     cluster, found = np.arange(len(group)) if cluster is None else cluster, {}
-    (mine, rows), (theirs, others) = (score_part_rows(*d, group, fold, cluster, level, inverted=equal_tailed) for d in (decided, other))
-    examples, gaps = np.bincount(cluster_slots(group, cluster)[1]), [widest_gap(*d, group, cluster, level) for d in (decided, other)]
+    (mine, rows), (theirs, others) = (score_part_rows(
+        *d, group, fold, cluster, level, inverted=equal_tailed) for d in (decided, other))
+    gaps = [widest_gap(*d, group, cluster, level) for d in (decided, other)]
     for name in mine:
-        (row, value, reach), (row2, value2, reach2) = rows[name], others[name]
-        if name == "nll_calibration":
-            change, low, high = _limits_of_both(mine[name], theirs[name], _correlation(row, row2, group, cluster))
-            centre, df = change, examples + 3
-        else:
-            far = [np.hypot(a, b) for a, b in zip(reach, reach2[::-1])]
-            _, centre, low, high, df = _mean_change(value, value2, far, group, cluster, level, .5 if name.endswith("calibration") else .125)
-            change = mine[name][0] - theirs[name][0]
-        if name.endswith("calibration"): low, high = _skewed(low, high, value[0] - value2[0], group, cluster, level)
-        if name == "brier_calibration": low, high = np.fmin(low, -gaps[1] ** 2), np.fmax(high, gaps[0] ** 2)
+        change, centre, low, high, df = _part_change(name, mine[name], theirs[name], rows[name],
+                                                     others[name], group, cluster, level)
+        if name.endswith("calibration"):
+            each = rows[name][1][0] - others[name][1][0]
+            low, high = _skewed(low, high, each, group, cluster, level)
+        if name == "brier_calibration":
+            low, high = np.fmin(low, -gaps[1] ** 2), np.fmax(high, gaps[0] ** 2)
         low, high = np.minimum(low, change), np.maximum(high, change)
         found[name] = change, low, high, _no_change(centre, low, high, df, level)
     return found

@@ -16,8 +16,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, xlogy
 
-from .binned import check_classes, binned_ece, classwise_ece, classwise_null, equal_bins, largest_error, null_bins, null_errors, width_bins
-from .debiased import mass_bin_gaps, cosine_coefficients, mass_layout, own_width, debiased_rms, debiased_square, smooth_ece, smooth_ece_interval
+from .binned import (check_classes, binned_ece, classwise_ece, classwise_null,
+                                       equal_bins, largest_error, null_bins,
+                                       null_errors, width_bins)
+from .debiased import (mass_bin_gaps, cosine_coefficients, mass_layout,
+                                         own_width, debiased_rms, debiased_square, smooth_ece,
+                                         smooth_ece_interval)
 from .decomposition import score_parts
 from .intervals import cluster_slots, example_groups, mean_interval
 from .ranking import aurc, aurc_interval, auroc, auroc_interval, excess_aurc
@@ -28,12 +32,13 @@ from ..predictions.events import cells, check_events
 # %% ../../nbs/calibration/05_tables.ipynb #d309bf13
 @dataclass(eq=False)
 class Decisions:
-    "Decisions in groups, and what is made of them, once"
+    """Decisions in groups, and what is made of them, once; a score is four (n,): value, if right,
+    if wrong (None: not known), expected of a calibrated model"""
     confidence: np.ndarray # (n,) in [0, 1]
     correct: np.ndarray    # (n,) whether each was right
     group: np.ndarray      # (n,) number of the group, from 0, each at least once
     example: np.ndarray|None = None # (n,) name of the example; None: each decision for itself
-    scores: dict[str, tuple] = field(default_factory=dict) # By name, (n,) each: value, if right, if wrong (None: not known), expected of a calibrated model
+    scores: dict[str, tuple] = field(default_factory=dict) # By name: four (n,), see above
     posterior: np.ndarray|None = None # (n,) chance that each is right, NaN where it is not known
     classes: tuple|None = None # (n, k) probabilities, label and number of classes of each row
     draws: int = 200       # Calibrated models drawn; fewer for what takes longer
@@ -41,8 +46,10 @@ class Decisions:
     smooth: bool = True    # Whether smooth ECE gets its interval, which takes longest
 
     def __post_init__(self):
-        self.confidence, self.correct, self.made = np.asarray(self.confidence, float), np.asarray(self.correct, float), {}
-        self.names = pd.Series(np.arange(len(self.group)) if self.example is None else np.asarray(self.example))
+        self.confidence, self.correct, self.made = (np.asarray(self.confidence, float),
+                                                    np.asarray(self.correct, float), {})
+        self.names = pd.Series(np.arange(len(self.group)) if self.example is None
+                               else np.asarray(self.example))
         self.cluster, self.groups = pd.factorize(self.names)[0], int(self.group.max()) + 1
         self.decided = self.confidence, self.correct, self.group
 
@@ -53,7 +60,8 @@ class Decisions:
 
 # %% ../../nbs/calibration/05_tables.ipynb #125641d8
 def on_some(keep, group, make, width):
-    "`make(rows, their group, renumbered)` of the decisions to keep: `width` arrays over all groups, NaN where a group keeps none"
+    """`make(rows, their group, renumbered)` of the decisions to keep: `width` arrays over all
+    groups, NaN where a group keeps none"""
     chosen = np.bincount(group, keep) > 0
     found = np.full((width, len(chosen)), np.nan)
     if chosen.any(): found[:, chosen] = make(keep, (np.cumsum(chosen) - 1)[group[keep]])
@@ -63,48 +71,61 @@ def on_some(keep, group, make, width):
 def binary_scores(
     c: np.ndarray, # (n,) confidence in [0, 1]; a chance counts as at least 1e-12
     y: np.ndarray, # (n,) whether each decision was right
-) -> dict[str, tuple]: # nll_confidence and brier_confidence: value, value if right, if wrong, and expected of a calibrated model, (n,) each
-    "NLL and Brier score of (confidence, correct)"
+) -> dict[str, tuple]: # nll_confidence and brier_confidence: four (n,) each, in that order
+    """NLL and Brier score of (confidence, correct): value, value if right, if wrong, and expected
+    of a calibrated model"""
     right, wrong = -np.log(np.maximum(c, 1e-12)), -np.log(np.maximum(1 - c, 1e-12))
-    found = dict(nll_confidence=(np.where(y, right, wrong), right, wrong), brier_confidence=((c - y) ** 2, (1 - c) ** 2, c ** 2))
+    found = dict(nll_confidence=(np.where(y, right, wrong), right, wrong),
+                 brier_confidence=((c - y) ** 2, (1 - c) ** 2, c ** 2))
     return {name: (v, r, w, c * r + (1 - c) * w) for name, (v, r, w) in found.items()}
 
 # %% ../../nbs/calibration/05_tables.ipynb #60d596a6
 def _all_means(d):
     "By name: value, value if right, if wrong, and expected of a calibrated model, of each decision"
     c, y = d.confidence, d.correct
-    found = dict(accuracy=(y, 1, 0, c), confidence=(c, None, None, np.nan), above_99=(c > .99, 1, 0, np.nan), signed_ce=(c - y, c - 1, c, 0))
-    if d.posterior is not None: found["posterior_error"] = np.abs(c - d.posterior), None, None, np.nan
+    found = dict(accuracy=(y, 1, 0, c), confidence=(c, None, None, np.nan),
+                 above_99=(c > .99, 1, 0, np.nan), signed_ce=(c - y, c - 1, c, 0))
+    if d.posterior is not None:
+        found["posterior_error"] = np.abs(c - d.posterior), None, None, np.nan
     return found | binary_scores(c, y) | d.scores
 
 def _known(d, name):
     "Whether an estimate is known of each decision"
     if name == "true_ce": return ~np.isnan(d.posterior)
     means = d.of(_all_means)
-    return ~np.isnan(np.asarray(means[name][0], float)) if name in means else np.ones(len(d.group), bool)
+    return (~np.isnan(np.asarray(means[name][0], float)) if name in means
+            else np.ones(len(d.group), bool))
 
 def _mean_value(name, d):
     "Mean of what is known in each group"
     value, known = np.asarray(d.of(_all_means)[name][0], float), _known(d, name)
-    with np.errstate(invalid="ignore"): return np.bincount(d.group, np.where(known, value, 0)) / np.bincount(d.group, known)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(d.group, np.where(known, value, 0)) / np.bincount(d.group, known)
 
 # %% ../../nbs/calibration/05_tables.ipynb #6b959be6
 def _mean_interval(name, d):
-    "Mean with its interval; shares stay within [0, 1], and one example has no interval where it is not known what its value could have been"
-    value, right, wrong, _ = (x if x is None else np.broadcast_to(np.asarray(x, float), len(d.group)) for x in d.of(_all_means)[name])
+    """Mean with its interval; shares stay within [0, 1], and one example has no interval where it
+    is not known what its value could have been"""
+    value, right, wrong, _ = (x if x is None
+                              else np.broadcast_to(np.asarray(x, float), len(d.group))
+                              for x in d.of(_all_means)[name])
     none = right is None
     right, wrong = (value, value) if none else (right, wrong)
     def make(keep, group):
-        mean, low, high = mean_interval(value[keep], right[keep], wrong[keep], group, d.cluster[keep])
+        mean, low, high = mean_interval(value[keep], right[keep], wrong[keep], group,
+                                        d.cluster[keep])
         alone = none & (np.bincount(cluster_slots(group, d.cluster[keep])[1]) < 2)
-        if name in ("accuracy", "confidence", "above_99", "unlisted"): low, high = np.maximum(low, 0), np.minimum(high, 1)
+        if name in ("accuracy", "confidence", "above_99", "unlisted"):
+            low, high = np.maximum(low, 0), np.minimum(high, 1)
         return mean, np.where(alone, np.nan, low), np.where(alone, np.nan, high)
     return on_some(_known(d, name), d.group, make, 3)
 
 def _mean_expected(name, d):
     "Mean of each group were it calibrated"
     expected = np.broadcast_to(np.asarray(d.of(_all_means)[name][3], float), len(d.group))
-    return on_some(_known(d, name), d.group, lambda keep, group: [np.bincount(group, expected[keep]) / np.bincount(group)], 1)[0]
+    return on_some(
+        _known(d, name), d.group,
+        lambda keep, group: [np.bincount(group, expected[keep]) / np.bincount(group)], 1)[0]
 
 # %% ../../nbs/calibration/05_tables.ipynb #9e01a8dd
 def _true_ce(confidence, posterior, group, cluster, draws, seed, bins=15):
@@ -115,7 +136,8 @@ def _true_ce(confidence, posterior, group, cluster, draws, seed, bins=15):
     signed, noise = np.sign(mean)[slot] * gap, gap - mean[slot]
     value, low, high = mean_interval(signed, signed, signed, group, cluster)
     flips = (rng.choice([-1., 1.], cluster.max() + 1)[cluster] * noise for _ in range(draws))
-    expected = np.mean([np.abs(np.bincount(slot, x, n * bins)).reshape(n, bins).sum(1) / np.bincount(group) for x in flips], axis=0)
+    expected = np.mean([np.abs(np.bincount(slot, x, n * bins)).reshape(n, bins).sum(1)
+                        / np.bincount(group) for x in flips], axis=0)
     return value, np.maximum(low, 0), high, expected
 
 # %% ../../nbs/calibration/05_tables.ipynb #02b8fed9
@@ -126,22 +148,30 @@ def null_distances(
     draws: int = 50,        # Calibrated models drawn
     seed: int = 0,          # Of the draws
 ) -> tuple[np.ndarray, np.ndarray]: # Debiased and smooth error of each, (n_groups, draws) both
-    "Errors of models that make the same decisions with the same confidence and are calibrated; smooth ECE to 2⁻¹³"
+    """Errors of models that make the same decisions with the same confidence and are calibrated;
+    smooth ECE to 2⁻¹³"""
     rng, n = np.random.default_rng(seed), group.max() + 1
     cluster = np.arange(len(group)) if cluster is None else cluster
-    layout, size, (rms, smooth) = mass_layout(confidence, group, cluster, n), np.bincount(group)[:, None], np.empty((2, n, draws))
+    layout, size, (rms, smooth) = (mass_layout(confidence, group, cluster, n),
+                                   np.bincount(group)[:, None], np.empty((2, n, draws)))
     for i in range(draws):
         gap = confidence - (rng.random(len(group)) < confidence)
         mean, variance = mass_bin_gaps(gap, *layout)
-        rms[:, i] = np.sqrt(np.maximum(((mean ** 2 - variance) * layout[3]).reshape(n, 15).sum(1) / size[:, 0], 0))
+        rms[:, i] = np.sqrt(
+            np.maximum(((mean ** 2 - variance) * layout[3]).reshape(n, 15).sum(1) / size[:, 0], 0))
         smooth[:, i] = own_width(cosine_coefficients(confidence, gap, group, n), 12)
     return rms, smooth
 
 # %% ../../nbs/calibration/05_tables.ipynb #7066b29a
 def _null_ece(d): return null_errors(d.confidence, d.group, draws=d.draws, seed=d.seed)
-def _null_width(d): return [x.mean(1) for x in null_bins(d.confidence, d.group, draws=d.draws, seed=d.seed)]
-def _null_mass(d): return [x.mean(1) for x in null_bins(d.confidence, d.group, mass=True, draws=d.draws, seed=d.seed)]
-def _null_errors(d): return [x.mean(1) for x in null_distances(d.confidence, d.group, d.cluster, max(d.draws // 4, 1), d.seed)]
+def _null_width(d):
+    return [x.mean(1) for x in null_bins(d.confidence, d.group, draws=d.draws, seed=d.seed)]
+def _null_mass(d):
+    return [x.mean(1)
+            for x in null_bins(d.confidence, d.group, mass=True, draws=d.draws, seed=d.seed)]
+def _null_errors(d):
+    return [x.mean(1)
+            for x in null_distances(d.confidence, d.group, d.cluster, max(d.draws // 4, 1), d.seed)]
 def _rms(d): return debiased_rms(*d.decided, d.cluster)
 def _smooth(d): return smooth_ece_interval(*d.decided, d.cluster, d.draws, seed=d.seed)
 
@@ -149,7 +179,8 @@ def _null_ranking(d):
     "Mean of AUROC, AURC and excess AURC over calibrated models"
     rng, draws = np.random.default_rng(d.seed), min(d.draws, 20)
     drawn = (rng.random(len(d.group)) < d.confidence for _ in range(draws))
-    return np.mean([[make(d.confidence, right, d.group) for make in (auroc, aurc, excess_aurc)] for right in drawn], axis=0)
+    return np.mean([[make(d.confidence, right, d.group) for make in (auroc, aurc, excess_aurc)]
+                    for right in drawn], axis=0)
 
 # %% ../../nbs/calibration/05_tables.ipynb #115bb8a6
 TERMS = ("nll_calibration", "nll_refinement", "brier_calibration", "brier_refinement")
@@ -157,40 +188,50 @@ TERMS = ("nll_calibration", "nll_refinement", "brier_calibration", "brier_refine
 # %% ../../nbs/calibration/05_tables.ipynb #24ca4e09
 def _true(d):
     "True calibration error of what is known: value, low, high, expected"
-    def make(keep, group): return _true_ce(d.confidence[keep], d.posterior[keep], group, d.cluster[keep], d.draws, d.seed)
+    def make(keep, group):
+        return _true_ce(d.confidence[keep], d.posterior[keep], group, d.cluster[keep],
+                        d.draws, d.seed)
     return on_some(_known(d, "true_ce"), d.group, make, 4)
 
 def cross_fitted(group, names):
-    "Fold of each decision by the name of its example, and whether its group has examples in two folds at least; others cannot be cross-fitted"
+    """Fold of each decision by the name of its example, and whether its group has examples in two
+    folds at least; others cannot be cross-fitted"""
     fold = example_groups(names.astype(str), 5)
     return fold, (np.bincount(np.unique(group * 5 + fold) // 5) > 1)[group]
 
 def _true_value(d):
     "The value alone"
-    return on_some(_known(d, "true_ce"), d.group, lambda keep, group: [binned_ece(d.confidence[keep], d.posterior[keep], group)], 1)[0]
+    return on_some(
+        _known(d, "true_ce"), d.group,
+        lambda keep, group: [binned_ece(d.confidence[keep], d.posterior[keep], group)], 1)[0]
 
 def _terms(d):
-    "Calibration and refinement terms by name: value, low, high, expected; NaN in groups all of whose examples are in one fold, which cannot be cross-fitted"
+    """Calibration and refinement terms by name: value, low, high, expected; NaN in groups all of
+    whose examples are in one fold, which cannot be cross-fitted"""
     (fold, crossed), rng = cross_fitted(d.group, d.names), np.random.default_rng(d.seed)
     def make(keep, group):
         c, rows = d.confidence[keep], (group, fold[keep])
         found = score_parts(c, d.correct[keep], *rows, d.cluster[keep])
         drawn = [score_parts(c, rng.random(len(c)) < c, *rows) for _ in range(min(d.draws, 10))]
-        return [x for name in TERMS for x in (*found[name], np.mean([one[name][0] for one in drawn], axis=0))]
+        return [x for name in TERMS
+                for x in (*found[name], np.mean([one[name][0] for one in drawn], axis=0))]
     return dict(zip(TERMS, on_some(crossed, d.group, make, 16).reshape(4, 4, -1)))
 
 # %% ../../nbs/calibration/05_tables.ipynb #d3e8a846
 def _classwise(d):
-    "Class-wise ECE and its expected value, of the groups whose rows all have the same number of classes; a row of width 0 has none"
+    """Class-wise ECE and its expected value, of the groups whose rows all have the same number of
+    classes; a row of width 0 has none"""
     p, label, width = d.classes
-    fewest, most, found = np.full(d.groups, p.shape[1]), np.zeros(d.groups, int), np.full((2, d.groups), np.nan)
+    fewest, most, found = (np.full(d.groups, p.shape[1]), np.zeros(d.groups, int),
+                           np.full((2, d.groups), np.nan))
     np.minimum.at(fewest, d.group, width)
     np.maximum.at(most, d.group, width)
     for k in np.setdiff1d(most[fewest == most], [0]):
         chosen = (fewest == k) & (most == k)
         keep, number = chosen[d.group], np.cumsum(chosen) - 1
         some = p[keep, :k], label[keep], number[d.group[keep]]
-        found[:, chosen] = classwise_ece(*some), classwise_null(some[0], some[2], draws=max(d.draws // 2, 1), seed=d.seed).mean(1)
+        found[:, chosen] = classwise_ece(*some), classwise_null(
+            some[0], some[2], draws=max(d.draws // 2, 1), seed=d.seed).mean(1)
     return found
 
 # %% ../../nbs/calibration/05_tables.ipynb #cc8ece59
@@ -210,48 +251,70 @@ class Estimator:
     why: str = ""                  # Why an interval or an expected value is missing
     missing: str = "undefined: not known for any event" # Why a value is missing
 
-def _of_mean(name, why=""): return Estimator(partial(_mean_value, name), partial(_mean_interval, name), partial(_mean_expected, name), why)
+def _of_mean(name, why=""):
+    return Estimator(partial(_mean_value, name), partial(_mean_interval, name),
+                     partial(_mean_expected, name), why)
 def _of_term(name):
-    return Estimator(lambda d: d.of(_terms)[name][0], lambda d: d.of(_terms)[name][:3], lambda d: d.of(_terms)[name][3],
+    return Estimator(lambda d: d.of(_terms)[name][0], lambda d: d.of(_terms)[name][:3],
+                     lambda d: d.of(_terms)[name][3],
                      missing="undefined: all examples are in one fold of five")
 def _of_rank(place, value, interval, why="", missing=""):
-    return Estimator(lambda d: value(*d.decided), interval, lambda d: d.of(_null_ranking)[place], why, missing)
+    return Estimator(lambda d: value(*d.decided), interval,
+                     lambda d: d.of(_null_ranking)[place], why, missing)
+
+# %% ../../nbs/calibration/05_tables.ipynb #ffea5e9c
+_RANKING = {
+    "auroc": _of_rank(0, auroc, lambda d: auroc_interval(*d.decided, d.cluster),
+                      "no expected value: a calibrated model may make no mistake",
+                      "undefined: all decisions are right, or all are wrong"),
+    "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
+    "excess_aurc": _of_rank(2, excess_aurc,
+                            lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
+}
 
 # %% ../../nbs/calibration/05_tables.ipynb #06997095
 ESTIMATORS = {
     "signed_ce": _of_mean("signed_ce"),
-    "debiased_ce": Estimator(lambda d: d.of(_rms)[0], lambda d: d.of(_rms), lambda d: d.of(_null_errors)[0]),
-    "ece_15": Estimator(lambda d: binned_ece(*d.decided), None, lambda d: d.of(_null_ece).mean(1), BIASED),
-    "smooth_ece": Estimator(lambda d: smooth_ece(*d.decided), lambda d: d.of(_smooth), lambda d: d.of(_null_errors)[1],
+    "debiased_ce": Estimator(lambda d: d.of(_rms)[0], lambda d: d.of(_rms),
+                             lambda d: d.of(_null_errors)[0]),
+    "ece_15": Estimator(lambda d: binned_ece(*d.decided), None,
+                        lambda d: d.of(_null_ece).mean(1), BIASED),
+    "smooth_ece": Estimator(lambda d: smooth_ece(*d.decided), lambda d: d.of(_smooth),
+                            lambda d: d.of(_null_errors)[1],
                             "no interval: it was left out, since it takes longest"),
     "nll": _of_mean("nll", NEEDS_DISTRIBUTION), "brier": _of_mean("brier", NEEDS_DISTRIBUTION),
     "nll_confidence": _of_mean("nll_confidence"), "brier_confidence": _of_mean("brier_confidence"),
-    "accuracy": _of_mean("accuracy"), "confidence": _of_mean("confidence", NO_LABELS), "above_99": _of_mean("above_99", NO_LABELS),
-    "unlisted": _of_mean("unlisted", NO_LABELS),
-    "ece_15_mass": Estimator(lambda d: binned_ece(*d.decided, mass=True), None, lambda d: d.of(_null_mass)[0], BIASED),
-    "mce_15": Estimator(lambda d: largest_error(*d.decided), None, lambda d: d.of(_null_width)[1], LARGEST),
-    "mce_15_mass": Estimator(lambda d: largest_error(*d.decided, mass=True), None, lambda d: d.of(_null_mass)[1], LARGEST),
-    "classwise_ece_15": Estimator(lambda d: d.of(_classwise)[0], None, lambda d: d.of(_classwise)[1], BIASED, MIXED_CLASSES),
-    "debiased_square_15": Estimator(lambda d: debiased_square(*d.decided, d.cluster), None, lambda d: np.zeros(d.groups),
-                                    "no interval: see debiased_ce"),
-    "debiased_root_15": Estimator(lambda d: np.sqrt(np.maximum(debiased_square(*d.decided, d.cluster), 0)), why="no interval: see debiased_ce"),
-    **{name: _of_term(name) for name in TERMS},
-    "auroc": _of_rank(0, auroc, lambda d: auroc_interval(*d.decided, d.cluster), "no expected value: a calibrated model may make no mistake",
-                      "undefined: all decisions are right, or all are wrong"),
-    "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
-    "excess_aurc": _of_rank(2, excess_aurc, lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
+    "accuracy": _of_mean("accuracy"), "confidence": _of_mean("confidence", NO_LABELS),
+    "above_99": _of_mean("above_99", NO_LABELS), "unlisted": _of_mean("unlisted", NO_LABELS),
+    "ece_15_mass": Estimator(lambda d: binned_ece(*d.decided, mass=True), None,
+                             lambda d: d.of(_null_mass)[0], BIASED),
+    "mce_15": Estimator(lambda d: largest_error(*d.decided), None, lambda d: d.of(_null_width)[1],
+                        LARGEST),
+    "mce_15_mass": Estimator(lambda d: largest_error(*d.decided, mass=True), None,
+                             lambda d: d.of(_null_mass)[1], LARGEST),
+    "classwise_ece_15": Estimator(lambda d: d.of(_classwise)[0], None,
+                                  lambda d: d.of(_classwise)[1], BIASED, MIXED_CLASSES),
+    "debiased_square_15": Estimator(lambda d: debiased_square(*d.decided, d.cluster), None,
+                                    lambda d: np.zeros(d.groups), "no interval: see debiased_ce"),
+    "debiased_root_15": Estimator(lambda d: np.sqrt(
+        np.maximum(debiased_square(*d.decided, d.cluster), 0)), why="no interval: see debiased_ce"),
+    **{name: _of_term(name) for name in TERMS}, **_RANKING,
     "true_ce": Estimator(_true_value, lambda d: d.of(_true)[:3], lambda d: d.of(_true)[3]),
-    "posterior_error": _of_mean("posterior_error", "no expected value: zero only for a model that overlooks nothing"),
+    "posterior_error": _of_mean("posterior_error",
+                                "no expected value: zero only for a model that overlooks nothing"),
 }
 
 # %% ../../nbs/calibration/05_tables.ipynb #c78345e4
 def estimators_for(
     d: Decisions, # What is known of them
     names: Iterable[str]|None = None, # Estimates; None for all
-) -> list[str]: # In the order asked for; those that need a posterior, classes or scores that are not there are left out
-    "Which estimates can be made"
-    lacking = {n for n in ("nll", "brier", "unlisted") if n not in d.scores} | ({"posterior_error", "true_ce"} if d.posterior is None else set())
-    return [n for n in (ESTIMATORS if names is None else [check_name(n, ESTIMATORS, "estimate") for n in names])
+) -> list[str]: # In the order asked for
+    """Which estimates can be made; those that need a posterior, classes or scores that are not
+    there are left out"""
+    lacking = ({n for n in ("nll", "brier", "unlisted") if n not in d.scores}
+               | ({"posterior_error", "true_ce"} if d.posterior is None else set()))
+    return [n for n in (ESTIMATORS if names is None
+                        else [check_name(n, ESTIMATORS, "estimate") for n in names])
             if n not in lacking and (n != "classwise_ece_15" or d.classes is not None)]
 
 # %% ../../nbs/calibration/05_tables.ipynb #61930bde
@@ -266,65 +329,83 @@ def estimates_of(
         interval = made.interval if name != "smooth_ece" or d.smooth else None
         value, low, high = interval(d) if interval else (made.value(d), nothing, nothing)
         expected = made.expected(d) if made.expected else nothing
-        why = np.where(np.isnan(value), made.missing, np.where(np.isnan(low) | np.isnan(expected), made.why, ""))
+        why = np.where(np.isnan(value), made.missing,
+                       np.where(np.isnan(low) | np.isnan(expected), made.why, ""))
         n = np.bincount(d.group, _known(d, name)).astype(int)
-        tables.append(pd.DataFrame(dict(group=np.arange(d.groups), estimate=name, value=value, low=low, high=high, expected=expected, n=n,
+        tables.append(pd.DataFrame(dict(group=np.arange(d.groups), estimate=name, value=value,
+                                        low=low, high=high, expected=expected, n=n,
                                         examples=examples, why=why)))
     return pd.concat(tables).sort_values("group", kind="stable", ignore_index=True)
 
 # %% ../../nbs/calibration/05_tables.ipynb #daa082f1
-LEVEL_NAMES = ("confidence", "accuracy", "signed_ce", "above_99", "nll", "brier", "nll_confidence", "brier_confidence", "unlisted", "posterior_error",
-          "ece_15", "debiased_square_15", "debiased_root_15", "auroc", "true_ce")
+LEVEL_NAMES = ("confidence", "accuracy", "signed_ce", "above_99", "nll", "brier", "nll_confidence",
+               "brier_confidence", "unlisted", "posterior_error",
+               "ece_15", "debiased_square_15", "debiased_root_15", "auroc", "true_ce")
 
 # %% ../../nbs/calibration/05_tables.ipynb #204e13f1
 def levels_of(
     d: Decisions, # In groups
     names: Iterable[str] = LEVEL_NAMES, # Estimates
-) -> pd.DataFrame: # n, examples, then a column an estimate; behind `ece_15` its expected value under calibration and the 95 % quantile
-    "Values alone, one row a group, which is quick"
+) -> pd.DataFrame: # n, examples, then a column an estimate
+    """Values alone, one row a group, which is quick; behind `ece_15` its expected value under
+    calibration and the 95 % quantile"""
     found = dict(n=np.bincount(d.group), examples=np.bincount(cluster_slots(d.group, d.cluster)[1]))
     for name in estimators_for(d, names):
         found[name] = ESTIMATORS[name].value(d)
-        if name == "ece_15": found |= dict(ece_15_expected=d.of(_null_ece).mean(1), ece_15_expected_95=np.quantile(d.of(_null_ece), .95, axis=1))
+        if name == "ece_15":
+            found |= dict(ece_15_expected=d.of(_null_ece).mean(1),
+                          ece_15_expected_95=np.quantile(d.of(_null_ece), .95, axis=1))
     return pd.DataFrame(found)
 
 # %% ../../nbs/calibration/05_tables.ipynb #6e12e7d5
 def _distributions(events, logits):
-    "Probabilities (n, k) of the events, 0 behind the end of a row, and how many entries each has; `XitcalError` where they are not the events'"
-    rows = [np.asarray(row, float) for row in (logits.to_pandas() if hasattr(logits, "to_pandas") else logits)]
-    if len(rows) != len(events): raise XitcalError(f"There are logits of {len(rows)} events, but {len(events)} events; give a row of logits for each.")
+    """Probabilities (n, k) of the events, 0 behind the end of a row, and how many entries each has;
+    `XitcalError` where they are not the events'"""
+    rows = [np.asarray(row, float)
+            for row in (logits.to_pandas() if hasattr(logits, "to_pandas") else logits)]
+    if len(rows) != len(events):
+        raise XitcalError(f"There are logits of {len(rows)} events, but {len(events)} events; give "
+                          "a row of logits for each.")
     width = np.array([len(row) for row in rows])
     p, at = np.exp(log_softmax(padded_logits(rows), axis=1)), np.arange(len(rows))
     said = p[at, events.prediction.to_numpy()] if "prediction" in events else p.max(1)
     confidence = events.confidence.to_numpy(float)
     off = ~(np.abs(said - confidence) < 1e-3)
     i = int(off.argmax())
-    if off.any(): raise XitcalError(f"Event {i} has confidence {confidence[i]:.4f}, but its logits say {said[i]:.4f}; are they in the order of the events?")
+    if off.any():
+        raise XitcalError(f"Event {i} has confidence {confidence[i]:.4f}, but its logits say "
+                          f"{said[i]:.4f}; are they in the order of the events?")
     return p, width
 
 def _stored_score(value, y, group):
-    "A score of the full distribution of which only the value is known: right and wrong decisions are taken to have the means of their kind in the group"
+    """A score of the full distribution of which only the value is known: right and wrong decisions
+    are taken to have the means of their kind in the group"""
     known = ~np.isnan(value)
-    means = [np.bincount(group, np.where(known, value, 0) * x) / np.maximum(np.bincount(group, known * x), 1) for x in (y, 1 - y)]
+    means = [np.bincount(group, np.where(known, value, 0) * x)
+             / np.maximum(np.bincount(group, known * x), 1) for x in (y, 1 - y)]
     return value, means[0][group], np.maximum(*means)[group], np.nan
 
 # %% ../../nbs/calibration/05_tables.ipynb #c6cda059
 def _scored(events, group, logits, **options):
     "`Decisions` of events, with the scores that they have"
     c, y, scores = events.confidence.to_numpy(float), events.correct.to_numpy(float), {}
-    for name in (n for n in ("nll", "brier") if n in events): scores[name] = _stored_score(events[name].to_numpy(float), y, group)
+    for name in (n for n in ("nll", "brier") if n in events):
+        scores[name] = _stored_score(events[name].to_numpy(float), y, group)
     for name, (_, *rest) in binary_scores(c, y).items():
         if name in events: scores[name] = events[name].to_numpy(float), *rest
-    if "unlisted" in events: scores["unlisted"] = events.unlisted.to_numpy(float), None, None, np.nan
+    if "unlisted" in events:
+        scores["unlisted"] = events.unlisted.to_numpy(float), None, None, np.nan
     classes = None
     if logits is not None:
         p, width = _distributions(events, logits)
         for name, expected in dict(nll=-xlogy(p, p).sum(1), brier=1 - (p ** 2).sum(1)).items():
             if name in scores: scores[name] = *scores[name][:3], expected
         label = events.label.to_numpy() if "label" in events else np.full(len(events), -1)
-        of_class = (label >= 0) & (label < width) & (events.event.isin(["label", "token"]).to_numpy() if "event" in events else True)
+        of_class = (label >= 0) & (label < width) & (
+            events.event.isin(["label", "token"]).to_numpy() if "event" in events else True)
         if "label" in events: classes = p, label, np.where(of_class, width, 0)
-    example, posterior = (events[k].to_numpy() if k in events else None for k in ("example", "p_prediction"))
+    example, posterior = (events[k].to_numpy() if k in events else None
+                          for k in ("example", "p_prediction"))
     return Decisions(c, y, group, example, scores, posterior, classes, **options)
 
 # %% ../../nbs/calibration/05_tables.ipynb #813575e0
@@ -335,41 +416,48 @@ def _one_kind(events, cell, keys):
     mixed = kinds.cell[kinds.cell.duplicated()]
     if len(mixed):
         names = " and ".join(kinds.event[kinds.cell == mixed.iloc[0]])
-        raise XitcalError(f"A cell mixes {names} events, whose confidences mean different things: add 'event' to `by`.")
+        raise XitcalError(f"A cell mixes {names} events, whose confidences mean different things: "
+                          "add 'event' to `by`.")
 
 # %% ../../nbs/calibration/05_tables.ipynb #a6f74823
 def estimate_table(
-    events: pd.DataFrame, # Events with at least confidence and correct; `event_statistics` gives more; examples are clusters
+    events: pd.DataFrame, # Events: confidence, correct, and what more `event_statistics` gives
     by: Iterable[str] = (*KEYS, "language", "event"), # Columns that make a group
-    estimates: Iterable[str]|None = None, # Which of `ESTIMATORS`; None for all that can be made (of levels, `LEVEL_NAMES`)
+    estimates: Iterable[str]|None = None, # Of `ESTIMATORS`; None: all possible, or `LEVEL_NAMES`
     levels: bool = False, # Whether to give values alone, one row a group and a column an estimate
-    logits: Iterable|None = None, # Of each event (a list column, or rows), for what needs the whole distribution
+    logits: Iterable|None = None, # Of each event (column or rows), for what needs the distribution
     **options,            # draws, seed and smooth of `Decisions`
 ) -> pd.DataFrame: # The columns `by`, then `ESTIMATE_COLUMNS`, or what `levels_of` gives
-    "Estimates of every group at once; events that no estimate is defined for raise `XitcalError`"
+    """Estimates of every group at once, with examples as clusters; events that no estimate is
+    defined for raise `XitcalError`"""
     keys = {k: events[k].to_numpy() for k in ("target", "language", "example") if k in events}
-    check_events(events.confidence.to_numpy(), events.correct.to_numpy(), events.label if "label" in events else None, **keys)
+    check_events(events.confidence.to_numpy(), events.correct.to_numpy(),
+                 events.label if "label" in events else None, **keys)
     group, table = cells(events, by)
     _one_kind(events, group, table)
     d = _scored(events, group, logits, **options)
     if levels: return pd.concat([table, levels_of(d, estimates or LEVEL_NAMES)], axis=1)
     found = estimates_of(d, estimates)
-    return pd.concat([table.iloc[found.group].reset_index(drop=True), found.drop(columns="group")], axis=1)
+    return pd.concat([table.iloc[found.group].reset_index(drop=True), found.drop(columns="group")],
+                     axis=1)
 
 # %% ../../nbs/calibration/05_tables.ipynb #01f6d5b4
 def reliability_table(
     events: pd.DataFrame, # Events
     by: Iterable[str] = (*KEYS, "language", "event"), # Columns that make a cell
     bins: int = 15,       # Bins of equal width
-) -> pd.DataFrame: # `by`, bin, low, high, n, confidence, accuracy, posterior (mean posterior of the decisions, where known)
+) -> pd.DataFrame: # `by`, bin, low, high, n, confidence, accuracy, mean posterior where known
     "Mean confidence and accuracy in each non-empty bin of each cell"
     cell, keys = cells(events, by)
     _one_kind(events, cell, keys)
-    columns = dict(slot=cell * bins + width_bins(events.confidence.to_numpy(), bins), n=1., confidence=events.confidence, accuracy=events.correct.astype(float))
+    columns = dict(slot=cell * bins + width_bins(events.confidence.to_numpy(), bins), n=1.,
+                   confidence=events.confidence, accuracy=events.correct.astype(float))
     if "p_prediction" in events: columns["posterior"] = events.p_prediction
-    means = pd.DataFrame(columns).groupby("slot").agg({name: "sum" if name == "n" else "mean" for name in [*columns][1:]})
+    means = pd.DataFrame(columns).groupby("slot").agg({name: "sum" if name == "n" else "mean"
+                                                       for name in [*columns][1:]})
     bin_ = means.index.to_numpy() % bins
-    table = keys.iloc[means.index // bins].reset_index(drop=True).assign(bin=bin_, low=bin_ / bins, high=(bin_ + 1) / bins)
+    table = keys.iloc[means.index // bins].reset_index(drop=True).assign(bin=bin_, low=bin_ / bins,
+                                                                         high=(bin_ + 1) / bins)
     return pd.concat([table, means.astype({"n": int}).reset_index(drop=True)], axis=1)
 
 # %% ../../nbs/calibration/05_tables.ipynb #eaefe403
@@ -379,13 +467,14 @@ def class_table(
     group: np.ndarray|None = None,   # (n,) number of the group; None for one
     example: np.ndarray|None = None, # (n,) name of the example; None: each decision for itself
     draws: int = 4,    # Calibrated models drawn for the expected values
-) -> pd.DataFrame: # group, class, then `ESTIMATE_COLUMNS`; confidence is the mean of p, accuracy the share of labels
+) -> pd.DataFrame: # group, class, `ESTIMATE_COLUMNS`; confidence: mean p, accuracy: share of labels
     "Signed and debiased calibration error of every class in every group"
     p, label = np.asarray(p, np.float64), np.asarray(label)
     check_classes(p, label)
     n, k = p.shape
     owner = ((np.zeros(n, int) if group is None else group)[:, None] * k + np.arange(k)).ravel()
-    d = Decisions(p.ravel(), np.eye(k)[label].ravel(), owner, np.repeat(np.arange(n) if example is None else example, k), draws=draws)
+    d = Decisions(p.ravel(), np.eye(k)[label].ravel(), owner,
+                  np.repeat(np.arange(n) if example is None else example, k), draws=draws)
     found = estimates_of(d, ("confidence", "accuracy", "signed_ce", "debiased_ce"))
     found.insert(1, "class", found.group % k)
     return found.assign(group=found.group // k)

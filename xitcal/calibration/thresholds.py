@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 from statsmodels.stats.proportion import proportion_confint
 
-from .trials import check_calibration_rows, tables_by_model, model_arrays, draw_ranks
+from .trials import (check_calibration_rows, tables_by_model,
+                                       model_arrays, draw_ranks)
 from ..core.errors import XitcalError
 from ..core.schema import KEYS
 
@@ -24,17 +25,22 @@ def selective(
     language: np.ndarray,   # (n,) number of the language
     english: np.ndarray,    # Confidence of English calibration rows
     shares: Iterable[float] = (.5, .7, .8, .9, 1.), # Of English decisions to keep
-) -> pd.DataFrame: # language (number), asked, threshold, kept (share), risk (share wrong of the kept), low, high (Wilson 95 %), n (kept)
-    "Decisions kept at thresholds of English, and their risk, in every language; NaN risk where none is kept"
+) -> pd.DataFrame: # language, asked, threshold, kept, risk, low, high, n
+    """Decisions kept at thresholds of English, and their risk, in every language (by number): share
+    asked for and kept, share wrong of the kept with Wilson's 95 % interval, n kept; NaN risk where
+    none is kept"""
     found = []
     for share in shares:
         threshold = np.quantile(english, 1 - share, method="lower") if share < 1 else 0.
         keep, n = confidence >= threshold, int(language.max()) + 1
-        kept, wrong = np.bincount(language, keep, n), np.bincount(language, keep & ~correct.astype(bool), n)
+        kept, wrong = (np.bincount(language, keep, n),
+                       np.bincount(language, keep & ~correct.astype(bool), n))
         with np.errstate(invalid="ignore", divide="ignore"): risk = wrong / kept
         low, high = proportion_confint(wrong, np.maximum(kept, 1), method="wilson")
         none = np.where(kept > 0, 1., np.nan)
-        columns = dict(asked=share, threshold=threshold, kept=kept / np.bincount(language, minlength=n), risk=risk, low=low * none, high=high * none)
+        columns = dict(asked=share, threshold=threshold,
+                       kept=kept / np.bincount(language, minlength=n), risk=risk, low=low * none,
+                       high=high * none)
         found.append(pd.DataFrame(dict(language=np.arange(n), **columns, n=kept.astype(int))))
     return pd.concat(found, ignore_index=True)
 
@@ -44,7 +50,8 @@ def conformal_threshold(
     alpha: float = .1,  # Share of misses allowed, in (0, 1)
 ) -> float: # Largest score that is still in the set; infinity where there are too few rows
     "Split-conformal threshold"
-    if not 0 < alpha < 1: raise XitcalError(f"A conformal set misses a share of rows between 0 and 1, not {alpha}.")
+    if not 0 < alpha < 1:
+        raise XitcalError(f"A conformal set misses a share of rows between 0 and 1, not {alpha}.")
     rank = int(np.ceil((len(scores) + 1) * (1 - alpha) - 1e-9))
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else np.inf
 
@@ -65,7 +72,8 @@ def _class_scores(model):
 
 def _by_class(scores, gold, alpha):
     "A threshold for each class"
-    return np.array([conformal_threshold(scores[gold == c, c], alpha) for c in range(scores.shape[1])])
+    return np.array([conformal_threshold(scores[gold == c, c], alpha)
+                     for c in range(scores.shape[1])])
 
 def _measured(members, model, rows, keys):
     "Coverage with Wilson's interval and mean size in each language, over the events `rows`"
@@ -73,55 +81,72 @@ def _measured(members, model, rows, keys):
     hit = members[rows][np.arange(rows.sum()), model.gold[rows]]
     count, hits = np.bincount(where, minlength=n), np.bincount(where, hit, n)
     low, high = proportion_confint(hits, np.maximum(count, 1), method="wilson")
-    found = pd.DataFrame(dict(language=model.languages, coverage=hits / np.maximum(count, 1), low=low, high=high, n=count,
-                              size=np.bincount(where, members[rows].sum(1), n) / np.maximum(count, 1))).assign(**keys)
+    found = pd.DataFrame(dict(
+        language=model.languages, coverage=hits / np.maximum(count, 1), low=low, high=high, n=count,
+        size=np.bincount(where, members[rows].sum(1), n) / np.maximum(count, 1))).assign(**keys)
     return found[found.n > 0]
 
 def _of_each_class(members, model, rows, keys):
     "The same over all events `rows` (label missing), then over those of each right class"
-    each = [_measured(members, model, rows & (model.gold == k), keys | dict(label=k)) for k in range(members.shape[1])]
-    return pd.concat([_measured(members, model, rows, keys | dict(label=pd.NA)), *(e for e in each if len(e))], ignore_index=True)
+    each = [_measured(members, model, rows & (model.gold == k), keys | dict(label=k))
+            for k in range(members.shape[1])]
+    return pd.concat([_measured(members, model, rows, keys | dict(label=pd.NA)),
+                      *(e for e in each if len(e))], ignore_index=True)
 
-# %% ../../nbs/calibration/12_thresholds.ipynb #6cb5c2e1
+# %% ../../nbs/calibration/12_thresholds.ipynb #421a8295
 def _english_sets(model, english, alpha):
     "Marginal and class-conditional sets with English thresholds"
     scores, learnt = _class_scores(model), _class_scores(english)[english.known]
     gold, everything = english.gold[english.known], model.known
     right = learnt[np.arange(len(gold)), gold]
     said = dict(labels="English calibration rows", zero_shot=True, labelled=len(gold))
-    def sets(threshold, variant, measure): return measure(set_members(scores, threshold), model, everything, dict(variant=variant) | said)
-    if not np.isfinite(model.logits).all() or learnt.shape[1] != scores.shape[1]: return [sets(conformal_threshold(right, alpha), "marginal", _measured)]
-    return [sets(conformal_threshold(right, alpha), "marginal", _of_each_class), sets(_by_class(learnt, gold, alpha), "class-conditional", _of_each_class)]
+    def sets(threshold, variant, measure):
+        return measure(set_members(scores, threshold), model, everything,
+                       dict(variant=variant) | said)
+    if not np.isfinite(model.logits).all() or learnt.shape[1] != scores.shape[1]:
+        return [sets(conformal_threshold(right, alpha), "marginal", _measured)]
+    return [sets(conformal_threshold(right, alpha), "marginal", _of_each_class),
+            sets(_by_class(learnt, gold, alpha), "class-conditional", _of_each_class)]
 
+# %% ../../nbs/calibration/12_thresholds.ipynb #6cb5c2e1
 def _own_sets(model, sizes, draws, alpha):
     "Mondrian sets: a threshold for each language from n of its examples, mean over draws"
     scores, found = _class_scores(model), []
     right = scores[np.arange(len(model.gold)), model.gold]
     ranks = [draw_ranks(model.example, model.names, model.language, draw) for draw in range(draws)]
-    size = np.array([ranks[0][model.language == i].max() + 1 for i in range(len(model.languages))]) if draws else []
+    size = (np.array([ranks[0][model.language == i].max() + 1 for i in range(len(model.languages))])
+            if draws else [])
     for n in sizes:
         fit = size >= 2 * n
         if not np.any(fit): continue
         each = []
         for rank in ranks:
             chosen = (rank < n) & model.known
-            limits = np.array([conformal_threshold(right[chosen & (model.language == i)], alpha) for i in range(len(model.languages))])
+            limits = np.array([conformal_threshold(right[chosen & (model.language == i)], alpha)
+                               for i in range(len(model.languages))])
             rows = (rank >= n) & model.known & fit[model.language]
-            each.append(_measured(set_members(scores, limits[model.language][:, None]), model, rows, {}))
-        mean = pd.concat(each).groupby("language", sort=False)[["coverage", "n", "size"]].mean().reset_index()
-        low, high = proportion_confint((mean.coverage * mean.n).round(), mean.n.round(), method="wilson")
-        found.append(mean.assign(low=low, high=high, variant="Mondrian", labels=f"{n} test examples of the language", zero_shot=False, labelled=n))
+            each.append(_measured(set_members(scores, limits[model.language][:, None]),
+                                  model, rows, {}))
+        mean = pd.concat(each).groupby("language",
+                                       sort=False)[["coverage", "n", "size"]].mean().reset_index()
+        low, high = proportion_confint((mean.coverage * mean.n).round(), mean.n.round(),
+                                       method="wilson")
+        found.append(mean.assign(low=low, high=high, variant="Mondrian",
+                                 labels=f"{n} test examples of the language",
+                                 zero_shot=False, labelled=n))
     return found
 
 # %% ../../nbs/calibration/12_thresholds.ipynb #9735cb78
 def conformal_sets(
     predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     alpha: float = .1,                        # Share of misses allowed
-    sizes: Iterable[int] = (20, 50, 100, 500), # Labelled examples of a language, for Mondrian sets; half of a language's at most
+    sizes: Iterable[int] = (20, 50, 100, 500), # Labels of a language (Mondrian sets), at most half
     draws: int = 5,                           # How often they are drawn
-) -> pd.DataFrame: # KEYS, event, language, variant, labels, zero_shot, labelled, label (a right class; missing: all), coverage, low, high, size, n
-    "Coverage and size of prediction sets in every language; a model without English calibration rows has Mondrian sets only"
+) -> pd.DataFrame: # Columns as listed
+    """Coverage and size of prediction sets in every language; a model without English calibration
+    rows has Mondrian sets only. Columns: KEYS, event, language, variant, labels, zero_shot,
+    labelled, label (a right class; missing: all), coverage, low, high, size, n"""
     english, found = tables_by_model(calibration), []
     for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
         for key, test in tables_by_model(table).items():
@@ -132,14 +157,17 @@ def conformal_sets(
             sets += _own_sets(model, sorted(sizes), draws, alpha)
             found += [s.assign(**dict(zip((*KEYS, "event"), key))) for s in sets if len(s)]
     if not found:
-        raise XitcalError("There are no prediction sets: no English calibration rows, and no language with twice the labelled examples asked for.")
-    first = [*KEYS, "event", "language", "variant", "labels", "zero_shot", "labelled", "label", "coverage", "low", "high", "size", "n"]
-    return pd.concat(found, ignore_index=True).reindex(columns=first).astype({"seed": "Int64", "label": "Int64"})
+        raise XitcalError("There are no prediction sets: no English calibration rows, and no "
+                          "language with twice the labelled examples asked for.")
+    first = [*KEYS, "event", "language", "variant", "labels", "zero_shot", "labelled", "label",
+             "coverage", "low", "high", "size", "n"]
+    return pd.concat(found, ignore_index=True).reindex(columns=first).astype(
+        {"seed": "Int64", "label": "Int64"})
 
 # %% ../../nbs/calibration/12_thresholds.ipynb #df20980c
 def selective_table(
     predictions: pa.Table|Iterable[pa.Table], # Test rows, in the schema of the store
-    calibration: pa.Table|Iterable[pa.Table], # English rows that took no part in training or early stopping
+    calibration: pa.Table|Iterable[pa.Table], # English rows not used to train or to stop early
     shares: Iterable[float] = (.5, .7, .8, .9, 1.), # Of English decisions to keep
 ) -> pd.DataFrame: # KEYS, event, labels, and the columns of `selective` with codes of languages
     "Selective prediction of every model with English calibration rows"
@@ -149,8 +177,12 @@ def selective_table(
             if key not in english: continue
             check_calibration_rows(test, english[key], key)
             model, confidence = model_arrays(test), test["confidence"].to_numpy()
-            rows = selective(confidence, model.correct, model.language, english[key]["confidence"].to_numpy(), shares)
-            rows = rows.assign(language=np.array(model.languages)[rows.language], labels="English calibration rows")
+            rows = selective(confidence, model.correct, model.language,
+                             english[key]["confidence"].to_numpy(), shares)
+            rows = rows.assign(language=np.array(model.languages)[rows.language],
+                               labels="English calibration rows")
             found.append(rows.assign(**dict(zip((*KEYS, "event"), key))))
-    if not found: raise XitcalError("No model here has English calibration rows, so no threshold can be chosen on English.")
+    if not found:
+        raise XitcalError("No model here has English calibration rows, so no threshold can be "
+                          "chosen on English.")
     return pd.concat(found, ignore_index=True).astype({"seed": "Int64"})

@@ -20,48 +20,63 @@ from ..core.schema import OTHERS
 from ..data.tasks import NONE
 
 # %% ../../nbs/calibration/11_transfer.ipynb #3634c7f2
-QUANTITIES = {"gain": ("english", "nll_before", "nll_english", "rows_nll"), "left": ("own, shrunken", "nll_english", "nll_after", "rows_nll"),
-              "signed_ce": ("english", "signed_ce_english", None, "rows"), "signed_ce_before": ("english", "signed_ce_before", None, "rows")}
-CARRIED = ("model", "method", "target", "intermediate", "language", "what", "value", "low", "high", "p", "languages", "seeds", "n")
+QUANTITIES = {"gain": ("english", "nll_before", "nll_english", "rows_nll"),
+              "left": ("own, shrunken", "nll_english", "nll_after", "rows_nll"),
+              "signed_ce": ("english", "signed_ce_english", None, "rows"),
+              "signed_ce_before": ("english", "signed_ce_before", None, "rows")}
+CARRIED = ("model", "method", "target", "intermediate", "language", "what", "value", "low", "high",
+           "p", "languages", "seeds", "n")
 
-# %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9
+# %% ../../nbs/calibration/11_transfer.ipynb #8f74ac85
 def _influence(frame, top, bottom):
-    "Mean of each cell (intermediate, seed, language) and the influence of each example on it (examples, cells)"
+    """Mean of each cell (intermediate, seed, language) and the influence of each example on it
+    (examples, cells)"""
     frame = frame.assign(seed=frame.seed.fillna(-1))
     groups = frame.groupby(["intermediate", "seed", "language"], observed=True)
     cell, keys = groups.ngroup().to_numpy(), groups.size().index.to_frame(index=False)
     example, names = pd.factorize(frame.example)
     total, rows = np.bincount(cell, top), np.bincount(cell, bottom)
     mean = total / rows
-    rest = csr_array(((top - mean[cell] * bottom) / rows[cell], (example, cell)), shape=(len(names), len(keys)))
+    rest = csr_array(((top - mean[cell] * bottom) / rows[cell], (example, cell)),
+                     shape=(len(names), len(keys)))
     return keys.assign(mean=mean), rest
 
+# %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9
 def _contrasts(keys):
-    "Weights of cells (contrasts, cells), and what each contrast is: level or change of an arm in a language or in all others"
+    """Weights of cells (contrasts, cells), and what each contrast is: level or change of an arm in
+    a language or in all others"""
     rows, weights = [], []
-    arms, codes = list(keys.intermediate.astype(str).unique()), sorted(keys.language.astype(str).unique())
+    arms, codes = (list(keys.intermediate.astype(str).unique()),
+                   sorted(keys.language.astype(str).unique()))
     arm, language = keys.intermediate.astype(str).to_numpy(), keys.language.astype(str).to_numpy()
     def mean_of(cells): return cells / max(cells.sum(), 1)
-    def level(a, seeds, chosen): return np.mean([mean_of((arm == a) & np.isin(keys.seed, seeds) & (language == c)) for c in chosen], axis=0)
+    def level(a, seeds, chosen):
+        return np.mean([mean_of((arm == a) & np.isin(keys.seed, seeds) & (language == c))
+                        for c in chosen], axis=0)
     for a in arms:
         mine, base = (set(keys.seed[arm == x]) for x in (a, NONE))
         shared = mine & base if base - {-1} else mine
         for where in [*codes, OTHERS]:
             chosen = [c for c in codes if c != "en"] if where == OTHERS else [where]
             there = [c for c in chosen if ((arm == a) & (language == c)).any()]
-            if there: rows.append((a, where, "level", len(there), mine)), weights.append(level(a, list(mine), there))
+            if there:
+                (rows.append((a, where, "level", len(there), mine)),
+                 weights.append(level(a, list(mine), there)))
             paired = [c for c in there if ((arm == NONE) & (language == c)).any()]
             if a != NONE and paired and shared:
                 rows.append((a, where, "change", len(paired), shared))
-                weights.append(level(a, list(shared), paired) - level(NONE, list(shared) if base - {-1} else [-1], paired))
-    return pd.DataFrame(rows, columns=["intermediate", "language", "what", "languages", "seeds"]), np.array(weights)
+                weights.append(level(a, list(shared), paired)
+                               - level(NONE, list(shared) if base - {-1} else [-1], paired))
+    return (pd.DataFrame(rows, columns=["intermediate", "language", "what", "languages", "seeds"]),
+            np.array(weights))
 
 # %% ../../nbs/calibration/11_transfer.ipynb #153796d9
 def carry_over(
     examples: pd.DataFrame, # Sums by example, from `recalibrate`
     quantity: str,          # One of `QUANTITIES`
-) -> pd.DataFrame: # model, method, target, intermediate, language, what (level, change), value, low, high, p, languages, seeds, n
-    "A quantity per language and in the mean of all but English, and its change with phase 2, with intervals over examples"
+) -> pd.DataFrame: # Columns `CARRIED`; what: level or change
+    """A quantity per language and in the mean of all but English, and its change with phase 2, with
+    intervals over examples"""
     regime, first, second, bottom = QUANTITIES[check_name(quantity, QUANTITIES, "quantity")]
     mine = examples[(examples.regime == regime) & (examples[bottom] > 0)]
     found = []
@@ -75,31 +90,43 @@ def carry_over(
         error = np.sqrt((each ** 2).sum(0) * count / np.maximum(count - 1, 1))
         value, df = weights @ keys["mean"].to_numpy(), np.maximum(count - 1, 1)
         half = student.isf(.025, df) * error
-        with np.errstate(invalid="ignore", divide="ignore"): p = np.where(error > 0, 2 * student.sf(np.abs(value) / error, df), 1.)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            p = np.where(error > 0, 2 * student.sf(np.abs(value) / error, df), 1.)
         seeds = [", ".join(str(int(s)) for s in sorted(x) if s >= 0) for x in rows.seeds]
         where = dict(model=model, method=method, target=target)
-        found.append(rows.assign(**where, value=value, low=value - half, high=value + half, p=p, seeds=seeds, n=int(part.n.max())))
+        found.append(rows.assign(**where, value=value, low=value - half, high=value + half, p=p,
+                                 seeds=seeds, n=int(part.n.max())))
     if not found:
-        raise XitcalError(f"The quantity {quantity!r} needs the regime {regime!r}, which these results do not have: there are no English calibration rows.")
+        raise XitcalError(f"The quantity {quantity!r} needs the regime {regime!r}, which these "
+                          "results do not have: there are no English calibration rows.")
     return pd.concat(found, ignore_index=True)[list(CARRIED)]
 
 # %% ../../nbs/calibration/11_transfer.ipynb #1045d0c8
 def seed_ensembles(
     predictions: pa.Table, # Predictions of several seeds, in the schema of the store
-) -> pa.Table: # Predictions of one ensemble for each model, method, intermediate and target that has two seeds or more; seed is missing
-    "Mean of the probabilities of all seeds of an arm; events of which a seed is missing, and events that are no labels or tokens, are left out"
-    table = predictions.filter(pc.and_(pc.is_in(predictions["event"], pa.array(CLASSES)), pc.is_valid(predictions["seed"])))
-    keys = table.select(["model", "method", "intermediate", "target", "language", "event", "example", "unit"]).to_pandas(strings_to_categorical=True)
-    number, seeds = keys.groupby(list(keys), observed=True).ngroup().to_numpy(), table["seed"].to_numpy()
-    arm = keys.groupby(["model", "method", "intermediate", "target"], observed=True).ngroup().to_numpy()
+) -> pa.Table: # An ensemble a model, method, intermediate, target of two seeds or more; no seed
+    """Mean of the probabilities of all seeds of an arm; events of which a seed is missing, and
+    events that are no labels or tokens, are left out"""
+    table = predictions.filter(pc.and_(pc.is_in(predictions["event"], pa.array(CLASSES)),
+                                       pc.is_valid(predictions["seed"])))
+    keys = table.select(["model", "method", "intermediate", "target", "language", "event",
+                         "example", "unit"]).to_pandas(strings_to_categorical=True)
+    number, seeds = (keys.groupby(list(keys), observed=True).ngroup().to_numpy(),
+                     table["seed"].to_numpy())
+    arm = keys.groupby(["model", "method", "intermediate", "target"],
+                       observed=True).ngroup().to_numpy()
     of_arm = pd.Series(seeds).groupby(arm).nunique().to_numpy() if len(arm) else np.zeros(0, int)
-    whole = (np.bincount(number)[number] == of_arm[arm]) & (of_arm[arm] > 1) if len(arm) else np.zeros(0, bool)
-    if not whole.any(): raise XitcalError("An ensemble over seeds needs labels or tokens of two seeds of one model and target; there are none.")
+    whole = ((np.bincount(number)[number] == of_arm[arm]) & (of_arm[arm] > 1) if len(arm)
+             else np.zeros(0, bool))
+    if not whole.any():
+        raise XitcalError("An ensemble over seeds needs labels or tokens of two seeds of one model "
+                          "and target; there are none.")
     table, number = table.filter(pa.array(whole)), np.unique(number[whole], return_inverse=True)[1]
     logits = padded_logits(table["logits"])
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
-    mean = np.column_stack([np.bincount(number, column) for column in p.T]) / np.bincount(number)[:, None]
+    mean = (np.column_stack([np.bincount(number, column) for column in p.T])
+            / np.bincount(number)[:, None])
     first = np.unique(number, return_index=True)[1]
     return _as_predictions(table.take(pa.array(first)), mean, np.isfinite(logits).sum(1)[first])
 
@@ -111,8 +138,11 @@ def _as_predictions(table, p, width):
     offsets = pa.array(np.r_[0, np.cumsum(width)], pa.int32())
     stored = np.log(np.maximum(p, 1e-300)).astype(np.float32)
     weights = np.where(inside, np.exp(stored.astype(float)), 0)
-    made = dict(logits=pa.ListArray.from_arrays(offsets, pa.array(stored[inside])), prediction=pa.array(choice, pa.int32()),
-                correct=pa.array(choice == table["label"].to_numpy()), confidence=pa.array(weights[np.arange(len(p)), choice] / weights.sum(1)),
+    made = dict(logits=pa.ListArray.from_arrays(offsets, pa.array(stored[inside])),
+                prediction=pa.array(choice, pa.int32()),
+                correct=pa.array(choice == table["label"].to_numpy()),
+                confidence=pa.array(weights[np.arange(len(p)), choice] / weights.sum(1)),
                 seed=pa.array([None] * len(p), pa.int64()))
-    for name, column in made.items(): table = table.set_column(table.column_names.index(name), name, column)
+    for name, column in made.items():
+        table = table.set_column(table.column_names.index(name), name, column)
     return table

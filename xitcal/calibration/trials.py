@@ -24,8 +24,10 @@ from ..core.schema import KEYS
 from ..predictions.events import distribution_scores, event_statistics
 
 # %% ../../nbs/calibration/08_trials.ipynb #009dd562
-GRID = np.linspace(np.log(.05), np.log(20), 61) # of log T; the bounds are those of `fit_temperature`
-SPREAD = .3                                     # how far log T of a language is expected to be from English
+# of log T; the bounds are those of `fit_temperature`
+GRID = np.linspace(np.log(.05), np.log(20), 61)
+# how far log T of a language is expected to be from English
+SPREAD = .3
 LABELLED_SIZES = (10, 20, 50, 100, 500)                  # labelled examples of a language
 
 # %% ../../nbs/calibration/08_trials.ipynb #def9e53b
@@ -36,20 +38,25 @@ def nll_grid(
     "NLL of softmax(logits / T) of every row at every temperature"
     shifted, found = logits - logits.max(1, keepdims=True), np.empty((len(logits), len(GRID)))
     right = shifted[np.arange(len(logits)), gold]
-    for i, cold in enumerate(np.exp(-GRID)): found[:, i] = np.log(np.exp(shifted * cold).sum(1)) - right * cold
+    for i, cold in enumerate(np.exp(-GRID)):
+        found[:, i] = np.log(np.exp(shifted * cold).sum(1)) - right * cold
     return found
 
 # %% ../../nbs/calibration/08_trials.ipynb #6eae5370
 def grid_temperatures(
     sums: np.ndarray, # (..., 61) sums of `nll_grid` over the rows of each fit
-    centre: np.ndarray|float|None = None, # (...) temperatures the fits are drawn to, with `SPREAD` on the scale of log T; None for none
+    centre: np.ndarray|float|None = None, # (...) temperatures the fits are drawn to; None for none
 ) -> np.ndarray: # (...) T; 1 where a fit has no rows and no centre
     "The temperature with the lowest sum of NLLs, and of (log T - log centre)² / (2 SPREAD²)"
     empty = (sums == 0).all(-1)
-    if centre is not None: sums, empty = sums + (GRID - np.log(centre)[..., None]) ** 2 / (2 * SPREAD ** 2), np.zeros_like(empty)
+    if centre is not None:
+        sums, empty = (sums + (GRID - np.log(centre)[..., None]) ** 2 / (2 * SPREAD ** 2),
+                       np.zeros_like(empty))
     at = np.clip(sums.argmin(-1), 2, len(GRID) - 3)
-    a, b, c, d, e = (np.take_along_axis(sums, (at + i)[..., None], -1)[..., 0] for i in (-2, -1, 0, 1, 2))
-    slope, bend, twist = (a - 8 * b + 8 * d - e) / 12, (-a + 16 * b - 30 * c + 16 * d - e) / 12, (e - 2 * d + 2 * b - a) / 2
+    a, b, c, d, e = (np.take_along_axis(sums, (at + i)[..., None], -1)[..., 0]
+                     for i in (-2, -1, 0, 1, 2))
+    slope, bend, twist = ((a - 8 * b + 8 * d - e) / 12, (-a + 16 * b - 30 * c + 16 * d - e) / 12,
+                          (e - 2 * d + 2 * b - a) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         move = np.where(bend > 0, np.clip(-slope / bend, -2, 2), -2 * np.sign(slope))
         for _ in range(3): # towards the zero of slope + bend·x + twist·x²/2
@@ -63,7 +70,7 @@ def draw_ranks(
     names: np.ndarray,    # Names of the examples, by number
     language: np.ndarray, # (n,) number of each event's language
     draw: int,            # Number of the draw
-) -> np.ndarray: # (n,) rank of the event's example within its language, from 0; an example is labelled when its rank is below n
+) -> np.ndarray: # (n,) rank of the event's example in its language, from 0; below n: labelled
     "A random order of examples within each language, the same for all models"
     mark = np.array([crc32(f"label {draw} {name}".encode()) for name in names])
     pair = language.astype(np.int64) * len(names) + example
@@ -91,7 +98,8 @@ class _Model:
     def by_language(self, rows, values):
         "Sum of `values` (n, m) over the events `rows` (bool) of each language"
         keep = (rows & self.known).astype(float)
-        return csr_array((keep, (self.language, np.arange(len(keep)))), shape=(len(self.languages), len(keep))) @ values
+        return csr_array((keep, (self.language, np.arange(len(keep)))),
+                         shape=(len(self.languages), len(keep))) @ values
 
 # %% ../../nbs/calibration/08_trials.ipynb #48399936
 def model_arrays(table):
@@ -99,25 +107,33 @@ def model_arrays(table):
     events, logits = event_statistics(table), padded_logits(table["logits"])
     language, codes = pd.factorize(events.language.astype(str), sort=True)
     example, names = pd.factorize(events.example.astype(str))
-    gold, made, correct = gold_index(logits, events.label.to_numpy()), events.prediction.to_numpy(), events.correct.to_numpy(bool)
-    return _Model(logits, gold, made, correct, events.nll.notna().to_numpy(), language, list(codes), example, np.asarray(names))
+    gold, made, correct = (gold_index(logits, events.label.to_numpy()),
+                           events.prediction.to_numpy(), events.correct.to_numpy(bool))
+    return _Model(logits, gold, made, correct, events.nll.notna().to_numpy(), language, list(codes),
+                  example, np.asarray(names))
 
 def _scores(model, rows, temperature):
-    "NLL, Brier score, signed gap and confidence of the events `rows` (bool) at their temperatures (n,)"
+    """NLL, Brier score, signed gap and confidence of the events `rows` (bool) at their temperatures
+    (n,)"""
     logits = model.logits[rows] / temperature[rows, None]
-    found = distribution_scores(logits, model.gold[rows], model.prediction[rows], model.correct[rows])
-    return dict(nll=np.where(model.known[rows], found["nll"], 0), brier=found["brier"], signed_ce=found["confidence"] - model.correct[rows],
+    found = distribution_scores(logits, model.gold[rows], model.prediction[rows],
+                                model.correct[rows])
+    return dict(nll=np.where(model.known[rows], found["nll"], 0), brier=found["brier"],
+                signed_ce=found["confidence"] - model.correct[rows],
                 confidence=found["confidence"], correct=model.correct[rows])
 
 # %% ../../nbs/calibration/08_trials.ipynb #c28f5baa
 def _english(model, english):
     "Temperature of the English calibration rows; None without such rows"
     if english is None: return None, 0
-    return float(grid_temperatures(nll_grid(english.logits, english.gold)[english.known].sum(0))), int(english.known.sum())
+    return (float(grid_temperatures(nll_grid(english.logits, english.gold)[english.known].sum(0))),
+            int(english.known.sum()))
 
 def _pooled(model, grid):
-    "Temperature of every event from the other half of the examples in all other languages; how many labels each language had"
-    half, found, labelled = example_groups(pd.Series(model.names), 2)[model.example], np.full(len(model.gold), np.nan), 0
+    """Temperature of every event from the other half of the examples in all other languages; how
+    many labels each language had"""
+    half, found, labelled = (example_groups(pd.Series(model.names), 2)[model.example],
+                             np.full(len(model.gold), np.nan), 0)
     for h in (0, 1):
         sums = model.by_language(half != h, grid)
         rest = grid_temperatures(sums.sum(0) - sums)
@@ -127,17 +143,20 @@ def _pooled(model, grid):
     return found, labelled
 
 def _own(model, grid, n, rank, centre):
-    "Temperature of every event that was not labelled, from n examples of its language (plain, shrunken); labels of each language"
+    """Temperature of every event that was not labelled, from n examples of its language (plain,
+    shrunken); labels of each language"""
     size = np.zeros(len(model.languages), int)
     np.maximum.at(size, model.language, rank + 1)
     sums, out = model.by_language(rank < n, grid), (rank < n) | (size < 2 * n)[model.language]
     plain = grid_temperatures(sums)
     shrunken = plain if centre is None else grid_temperatures(sums, np.full(len(plain), centre))
-    return [np.where(out, np.nan, t[model.language]) for t in (plain, shrunken)], model.by_language(rank < n, np.ones((len(rank), 1)))[:, 0]
+    return ([np.where(out, np.nan, t[model.language]) for t in (plain, shrunken)],
+            model.by_language(rank < n, np.ones((len(rank), 1)))[:, 0])
 
 # %% ../../nbs/calibration/08_trials.ipynb #6859ffea
 def temperature_trials(model, english, sizes, draws):
-    "All trials of a model: (regime, n, temperatures of events, labels by language), and the English temperature"
+    """All trials of a model: (regime, n, temperatures of events, labels by language), and the
+    English temperature"""
     grid = nll_grid(model.logits, model.gold)
     centre, rows = _english(model, english)
     found, many = [], len(model.languages)
@@ -171,10 +190,13 @@ def supports(
     event: str, # Sort of event
 ) -> bool: # Whether it makes sense
     "Whether a recalibrator suits a sort of event"
-    return dict(logits=True, confidence=True, classes=event in CLASSES, features=event in SPANS)[RECALIBRATORS[name][0]]
+    return dict(logits=True, confidence=True, classes=event in CLASSES,
+                features=event in SPANS)[RECALIBRATORS[name][0]]
 
 # %% ../../nbs/calibration/08_trials.ipynb #fec48dc3
-LABELS = {"english": "English calibration rows", "pooled": "test rows of the other languages, other examples", "own": "n test examples of the language",
+LABELS = {"english": "English calibration rows",
+          "pooled": "test rows of the other languages, other examples",
+          "own": "n test examples of the language",
           "own, shrunken": "n test examples of the language, and English calibration rows"}
 
 # %% ../../nbs/calibration/08_trials.ipynb #3a03565c
@@ -194,12 +216,17 @@ def tables_by_model(tables):
 def check_calibration_rows(test, english, key):
     "Refuse calibration rows that are not English, are also tested, or chose the checkpoint"
     where = f"{key[3]} after {key[2]}, seed {key[4]}"
-    if "split" in english.column_names and set(english["split"].unique().to_pylist()) - {"calibration"}:
+    if "split" in english.column_names and set(english["split"].unique().to_pylist()) - {
+            "calibration"}:
         splits = ", ".join(map(str, english["split"].unique().to_pylist()))
-        raise XitcalError(f"Recalibrators are fitted on the split 'calibration' only, but rows of {where} are of the split {splits}.")
+        raise XitcalError("Recalibrators are fitted on the split 'calibration' only, but rows of "
+                          f"{where} are of the split {splits}.")
     other = sorted(set(english["language"].unique().to_pylist()) - {"en"})
-    if other: raise XitcalError(f"The calibration rows of {where} must be English, but there are rows in {', '.join(other)}; own-language labels "
-                                "are drawn from the test rows.")
+    if other:
+        raise XitcalError(f"The calibration rows of {where} must be English, but there are rows in "
+                          f"{', '.join(other)}; own-language labels are drawn from the test rows.")
     own = test.filter(pc.equal(test["language"], "en"))
     both = set(english["example"].unique().to_pylist()) & set(own["example"].unique().to_pylist())
-    if both: raise XitcalError(f"Example {min(both)!r} of {where} is both a calibration row and a test row; keep them apart.")
+    if both:
+        raise XitcalError(f"Example {min(both)!r} of {where} is both a calibration row and a test "
+                          "row; keep them apart.")

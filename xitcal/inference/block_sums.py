@@ -26,8 +26,9 @@ from ..data.tasks import INTERMEDIATES, TARGETS, Task
 BLOCKS, FOLDS = 15, 5
 
 # %% ../../nbs/inference/01_block_sums.ipynb #c90ce8e8
-SUMMED = ("correct", "confidence", "above_99", "nll", "brier", "nll_confidence", "brier_confidence", "nll_calibration",
-          "brier_calibration", "nll_calibration_true", "brier_calibration_true", "posterior_error", "wrong_confidence")
+SUMMED = ("correct", "confidence", "above_99", "nll", "brier", "nll_confidence", "brier_confidence",
+          "nll_calibration", "brier_calibration", "nll_calibration_true", "brier_calibration_true",
+          "posterior_error", "wrong_confidence")
 
 # %% ../../nbs/inference/01_block_sums.ipynb #fabdec67
 _CELL = (*KEYS, "language", "event")
@@ -35,34 +36,43 @@ _CELL = (*KEYS, "language", "event")
 # %% ../../nbs/inference/01_block_sums.ipynb #7c4f4ff6
 def _values(events, cell):
     "Value of each summed column for each event"
-    c, y = np.clip(events.confidence.to_numpy(float), 1e-300, 1 - 1e-16), events.correct.to_numpy(float)
+    c, y = (np.clip(events.confidence.to_numpy(float), 1e-300, 1 - 1e-16),
+            events.correct.to_numpy(float))
     fold, p = example_groups(events.example, FOLDS), events.p_prediction.to_numpy(float)
     known = ~np.isnan(p)
-    parts = {f"{k}_calibration": v for k, v in calibration_parts(c, y, cell, fold, events.nll_confidence.to_numpy(float)).items()}
+    parts = {f"{k}_calibration": v for k, v in calibration_parts(
+        c, y, cell, fold, events.nll_confidence.to_numpy(float)).items()}
     truth = calibration_parts(c, np.where(known, p, c), cell, fold)
     parts |= {f"{k}_calibration_true": np.where(known, v, np.nan) for k, v in truth.items()}
-    plain = {k: events[k].to_numpy(float) for k in ("nll", "brier", "nll_confidence", "brier_confidence")}
-    return plain | parts | dict(correct=y, confidence=c, above_99=(c > .99).astype(float), posterior_error=np.abs(c - p),
-                                wrong_confidence=c * (1 - y))
+    plain = {k: events[k].to_numpy(float)
+             for k in ("nll", "brier", "nll_confidence", "brier_confidence")}
+    return plain | parts | dict(correct=y, confidence=c, above_99=(c > .99).astype(float),
+                                posterior_error=np.abs(c - p), wrong_confidence=c * (1 - y))
 
 # %% ../../nbs/inference/01_block_sums.ipynb #deef68bb
 def _scores(events, tasks):
     "Sums of top and bottom of the headline score in each block"
     parts = example_scores(events, tasks)
-    parts = parts[[tasks[t].metric == m for t, m in zip(parts.target.astype(str), parts.metric.astype(str))]]
-    parts = parts.assign(event=[shown_event(tasks[t]) for t in parts.target.astype(str)], block=example_groups(parts.example, BLOCKS))
-    return parts.groupby([*_CELL, "block"], observed=True, dropna=False)[["top", "bottom"]].sum().reset_index()
+    parts = parts[[tasks[t].metric == m
+                   for t, m in zip(parts.target.astype(str), parts.metric.astype(str))]]
+    parts = parts.assign(event=[shown_event(tasks[t]) for t in parts.target.astype(str)],
+                         block=example_groups(parts.example, BLOCKS))
+    return parts.groupby([*_CELL, "block"], observed=True,
+                         dropna=False)[["top", "bottom"]].sum().reset_index()
 
 # %% ../../nbs/inference/01_block_sums.ipynb #b5ba700c
 _PLACE = (*KEYS, "language", "block")
 
 def _fingerprints(events, block):
-    "How many examples each block of a model and language has, and the checksum of their names; entities, which every model finds anew, do not count"
-    seen = events[["example", *_PLACE[:-1]]].assign(block=block)[events.event.astype(str) != "entity"]
+    """How many examples each block of a model and language has, and the checksum of their names;
+    entities, which every model finds anew, do not count"""
+    seen = events[["example", *_PLACE[:-1]]].assign(
+        block=block)[events.event.astype(str) != "entity"]
     number, table = cells(seen, _PLACE)
     example, names = pd.factorize(seen.example.astype(str))
     pair = np.unique(number.astype(np.int64) * max(len(names), 1) + example)
-    owner, mark = pair // max(len(names), 1), np.array([crc32(name.encode()) >> 1 for name in names], np.int64)
+    owner, mark = (pair // max(len(names), 1),
+                   np.array([crc32(name.encode()) >> 1 for name in names], np.int64))
     checksum = np.zeros(len(table), np.int64)
     np.bitwise_xor.at(checksum, owner, mark[pair % max(len(names), 1)])
     return table.assign(examples=np.bincount(owner, minlength=len(table)), fingerprint=checksum)
@@ -71,27 +81,38 @@ def _fingerprints(events, block):
 def block_table(
     events: pd.DataFrame, # Events, with `prediction_text` if answers are among them
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> pd.DataFrame: # Keys of the cell, language, event, block, n, with_nll, the columns `SUMMED`, top, bottom; float32; examples, fingerprint
-    "Sums over blocks of examples"
+) -> pd.DataFrame: # One row a cell and block
+    """Sums over blocks of examples: keys of the cell, language, event, block, n, with_nll, the
+    columns `SUMMED`, top, bottom (float32), examples, fingerprint"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     cell, _ = cells(events, _CELL)
     values, block = _values(events, cell), example_groups(events.example, BLOCKS)
     number, table = cells(events.assign(block=block), (*_CELL, "block"))
     sums = {k: np.bincount(number, np.nan_to_num(values[k]), len(table)) for k in SUMMED}
-    sums |= dict(n=np.bincount(number, minlength=len(table)), with_nll=np.bincount(number, ~np.isnan(values["nll"]), len(table)))
+    sums |= dict(n=np.bincount(number, minlength=len(table)),
+                 with_nll=np.bincount(number, ~np.isnan(values["nll"]), len(table)))
     unknown = np.bincount(number, np.isnan(values["posterior_error"]), len(table)) > 0
-    sums |= {k: np.where(unknown, np.nan, sums[k]) for k in sums if k.endswith("_true") or k == "posterior_error"}
-    table = table.assign(**{k: np.asarray(v, np.float32) for k, v in sums.items()}, block=table.block.astype(np.int8))
+    sums |= {k: np.where(unknown, np.nan, sums[k])
+             for k in sums if k.endswith("_true") or k == "posterior_error"}
+    table = table.assign(**{k: np.asarray(v, np.float32) for k, v in sums.items()},
+                         block=table.block.astype(np.int8))
     text = {k: str for k in _CELL if k != "seed"}
-    table = table.astype(text).merge(_scores(events, tasks).astype(text), how="outer", on=[*_CELL, "block"])
-    table = table.merge(_fingerprints(events, block).astype({k: str for k in _PLACE if k in text}), how="left", on=list(_PLACE))
+    table = table.astype(text).merge(_scores(events, tasks).astype(text), how="outer",
+                                     on=[*_CELL, "block"])
+    table = table.merge(_fingerprints(events, block).astype({k: str for k in _PLACE if k in text}),
+                        how="left", on=list(_PLACE))
     counts = [c for c in sums if not (c.endswith("_true") or c == "posterior_error")]
-    table[counts] = table[counts].fillna(0).astype(np.float32) # a block in which nothing was predicted still has gold entities
-    return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64", "examples": "Int32", "fingerprint": "Int32"} | {k: "category" for k in text})
+    # a block in which nothing was predicted still has gold entities
+    table[counts] = table[counts].fillna(0).astype(np.float32)
+    return table.astype({"top": np.float32, "bottom": np.float32, "seed": "Int64",
+                         "examples": "Int32", "fingerprint": "Int32"}
+                        | {k: "category" for k in text})
 
 # %% ../../nbs/inference/01_block_sums.ipynb #16c4d8ef
-_KEPT = ("ece_15", "debiased_square_15", "smooth_ece", "auroc", "true_ce", "unlisted", "ece_15_mass", "mce_15", "aurc", "excess_aurc")
-CELL_COLUMNS = (*_CELL, "n", "examples", "ece_15", "ece_15_expected", "ece_15_expected_95", *_KEPT[1:])
+_KEPT = ("ece_15", "debiased_square_15", "smooth_ece", "auroc", "true_ce", "unlisted",
+         "ece_15_mass", "mce_15", "aurc", "excess_aurc")
+CELL_COLUMNS = (*_CELL, "n", "examples", "ece_15", "ece_15_expected",
+                "ece_15_expected_95", *_KEPT[1:])
 
 # %% ../../nbs/inference/01_block_sums.ipynb #09fd5cb6
 def cell_table(
@@ -100,7 +121,8 @@ def cell_table(
     "Estimates of each cell that are not sums"
     found = estimate_table(events, _CELL, _KEPT, levels=True)
     numbers = {k: np.float32 for k in CELL_COLUMNS[len(_CELL):]}
-    return found.reindex(columns=CELL_COLUMNS).astype(numbers | {k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
+    return found.reindex(columns=CELL_COLUMNS).astype(
+        numbers | {k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
 
 # %% ../../nbs/inference/01_block_sums.ipynb #d022dd46
 BINS = 10
@@ -108,9 +130,10 @@ BINS = 10
 # %% ../../nbs/inference/01_block_sums.ipynb #6d8876d6
 def bin_table(
     events: pd.DataFrame, # Events
-) -> pd.DataFrame: # Keys of the cell, language, event, bin, n, confidence and accuracy (means of the bin)
+) -> pd.DataFrame: # Keys of the cell, language, event, bin, n, mean confidence and accuracy
     "`BINS` bins of confidence of each cell, the empty ones left out"
-    found = reliability_table(events, _CELL, BINS).astype({"bin": np.int8, "n": np.int32, "confidence": np.float32, "accuracy": np.float32})
+    found = reliability_table(events, _CELL, BINS).astype(
+        {"bin": np.int8, "n": np.int32, "confidence": np.float32, "accuracy": np.float32})
     found = found[[*_CELL, "bin", "n", "confidence", "accuracy"]]
     return found.astype({k: "category" for k in _CELL if k != "seed"} | {"seed": "Int64"})
 
@@ -130,6 +153,8 @@ def write_sums(
 ) -> None:
     "Write a compact table, its floats rounded to `BITS` bits"
     floats = [c for c in table if table[c].dtype == np.float32]
-    rounded = pa.Table.from_pandas(table.assign(**{c: _rounded(table[c].to_numpy()) for c in floats}), preserve_index=False)
-    pq.write_table(rounded, path, compression="zstd", compression_level=19, use_byte_stream_split=floats,
+    rounded = pa.Table.from_pandas(
+        table.assign(**{c: _rounded(table[c].to_numpy()) for c in floats}), preserve_index=False)
+    pq.write_table(rounded, path, compression="zstd", compression_level=19,
+                   use_byte_stream_split=floats,
                    use_dictionary=[c for c in table if c not in floats])

@@ -18,15 +18,20 @@ from ..data.tasks import MASKED, MULTI, NONE, OWN
 from .block_sums import CELL_COLUMNS
 from ..core.schema import OTHERS
 from .paired import holm_values
-from .results import Results, read_results, read_seeds, require_any, text_shares, whole_arms, whole_targets
-from .seeds import STATISTICS, half_width, in_language, over_seeds, p_value, statistic
+from .results import (Results, read_results, read_seeds, require_any, text_shares,
+                                      whole_arms, whole_targets)
+from .seeds import (STATISTICS, half_width, in_language, over_seeds,
+                                    p_value, statistic)
 from ..predictions.events import headline_events
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4ddb5626
-COMPARED = ("signed_ce", "nll_calibration", "brier_calibration", "debiased_square_15", "debiased_root_15", "ece_15", "ece_15_excess", "ece_10", "ece_15_mass",
-            "mce_15", "smooth_ece", "nll_confidence", "brier_confidence", "true_ce", "nll_calibration_true", "brier_calibration_true", "posterior_error",
+COMPARED = ("signed_ce", "nll_calibration", "brier_calibration", "debiased_square_15",
+            "debiased_root_15", "ece_15", "ece_15_excess", "ece_10", "ece_15_mass",
+            "mce_15", "smooth_ece", "nll_confidence", "brier_confidence", "true_ce",
+            "nll_calibration_true", "brier_calibration_true", "posterior_error",
             "ranking_error", "aurc", "excess_aurc") # estimates that each hypothesis is tested with
-RANKING = ("ranking_error", "aurc", "excess_aurc") # of these: how well confidence tells right from wrong, which is not calibration
+# of these: how well confidence tells right from wrong, which is not calibration
+RANKING = ("ranking_error", "aurc", "excess_aurc")
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #6b02b0fc
 _MADE_OF_CELLS = {
@@ -38,15 +43,19 @@ _KEYS = ["intermediate", "seed", "target", "language"]
 # %% ../../nbs/inference/07_hypotheses.ipynb #3c460f78
 def _ece_of_bins(table):
     "Binned error of each cell from its bins"
-    table = table.assign(part=table.n * (table.confidence - table.accuracy).abs()).astype({"intermediate": str, "target": str, "language": str})
+    table = table.assign(part=table.n * (table.confidence - table.accuracy).abs()).astype(
+        {"intermediate": str, "target": str, "language": str})
     total = table.groupby(_KEYS, dropna=False)[["part", "n"]].sum()
     return (total.part / total.n).rename("value").reset_index()
 
 def _arranged(table, sums):
-    "A value of each cell as (arms, seeds, targets, languages, 1); a cell without a seed serves every seed"
-    found = np.full((len(sums.arms), len(sums.seeds), len(sums.targets), len(sums.languages), 1), np.nan)
+    """A value of each cell as (arms, seeds, targets, languages, 1); a cell without a seed serves
+    every seed"""
+    found = np.full((len(sums.arms), len(sums.seeds), len(sums.targets), len(sums.languages), 1),
+                    np.nan)
     def at(column, names): return pd.Index(names).get_indexer(table[column].astype(str))
-    places = np.array([at("intermediate", sums.arms), at("target", sums.targets), at("language", sums.languages)])
+    places = np.array([at("intermediate", sums.arms), at("target", sums.targets),
+                       at("language", sums.languages)])
     seed = pd.Index(sums.seeds).get_indexer(table.seed.astype("Float64").fillna(-1).astype(int))
     value, none = table.value.to_numpy(float), table.seed.isna().to_numpy()
     for i in range(len(sums.seeds)):
@@ -57,9 +66,12 @@ def _arranged(table, sums):
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #6b4863bb
 def _kept(results, kind, tables):
-    "A table of the results, the shown events of it; read once where `tables` is a dictionary to keep it in"
+    """A table of the results, the shown events of it; read once where `tables` is a dictionary to
+    keep it in"""
     tables = {} if tables is None else tables
-    if kind not in tables: tables[kind] = headline_events(read_seeds(results.folder, kind, results.setting), results.tasks)
+    if kind not in tables:
+        tables[kind] = headline_events(read_seeds(results.folder, kind, results.setting),
+                                       results.tasks)
     return tables[kind]
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #3dfe67e4
@@ -67,13 +79,16 @@ def estimator_values(
     results: Results, # From `read_results`
     name: str,        # One of `COMPARED`, or of `xitcal.inference.seeds.STATISTICS`
     tables: dict|None = None, # Keeps what was read, for the next estimator of the same results
-) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 + blocks), or 1 at the end where blocks are not kept; None where the results do not have it
-    "An estimator in every cell of a study"
+) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 or 1 + blocks)
+    """An estimator in every cell of a study, with 1 at the end where blocks are not kept; None
+    where the results do not have it"""
     check_name(name, dict.fromkeys((*COMPARED, *STATISTICS)), "estimate")
     if name in CELL_COLUMNS or name in _MADE_OF_CELLS:
         table = _kept(results, "cells", tables)
-        table = table.reindex(columns=table.columns.union(CELL_COLUMNS)) # what was not kept yet is NaN
-        found = _arranged(table.assign(value=_MADE_OF_CELLS.get(name, lambda t: t[name])(table)), results.sums)
+        # what was not kept yet is NaN
+        table = table.reindex(columns=table.columns.union(CELL_COLUMNS))
+        found = _arranged(table.assign(value=_MADE_OF_CELLS.get(name, lambda t: t[name])(table)),
+                          results.sums)
     elif name == "ece_10":
         try: found = _arranged(_ece_of_bins(_kept(results, "bins", tables)), results.sums)
         except XitcalError: return None # a folder from before bins were kept
@@ -91,7 +106,8 @@ class Question:
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #71003d80
 QUESTIONS = {q.name: q for q in (
-    Question("H1, H3", "intermediate training worsens calibration in the other languages", 1, ("signed_ce", "nll_calibration")),
+    Question("H1, H3", "intermediate training worsens calibration in the other languages", 1,
+             ("signed_ce", "nll_calibration")),
     Question("H2", "it does so more there than in English", 1, ("signed_ce",)),
     Question("H4", "masked LM mixed in preserves calibration", -1, ("nll_calibration",)),
     Question("H5", "it worsens where the score falls", -1, ("signed_ce",)),
@@ -110,15 +126,17 @@ class _Asked:
     values: np.ndarray   # (arms, seeds, targets, languages, 1 or 1 + blocks)
     targets: list[str]   # Whole targets in which the estimator is known
     nine: list[str]      # Whole single intermediate tasks
-    context: dict        # What does not depend on the estimator: controls, shares of text, results at other learning rates
+    context: dict        # For all estimators: controls, shares of text, other learning rates
 
     def change(self, arms, language=OTHERS):
         "Of arms, in the targets: (arms, seeds, targets, 1 or 1 + blocks)"
         delta = self.values - self.values[self.results.sums.arms.index(NONE)]
         found = in_language(language, delta, self.results.sums.languages)
-        return found[[self.results.sums.arms.index(a) for a in arms]][:, :, [self.results.sums.targets.index(t) for t in self.targets]]
+        return found[[self.results.sums.arms.index(a) for a in arms]][:, :, [
+            self.results.sums.targets.index(t) for t in self.targets]]
 
-    def has(self, arms): return len(whole_arms(self.results, list(arms), self.targets)) == len(set(arms))
+    def has(self, arms):
+        return len(whole_arms(self.results, list(arms), self.targets)) == len(set(arms))
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #96a05fc3
 def _asked(results, name, values, context):
@@ -139,22 +157,26 @@ def _slope(y, x):
 # %% ../../nbs/inference/07_hypotheses.ipynb #55f67a99
 def _h1(a): return a.change(a.nine)
 
-def _h2(a): return a.change(a.nine) - a.change(a.nine, "en") if "en" in a.results.sums.languages else None
+def _h2(a):
+    return a.change(a.nine) - a.change(a.nine, "en") if "en" in a.results.sums.languages else None
 
 def _h4(a):
     names = [n for n in (*a.nine, MULTI) if a.has([n, f"{n}:mlm"])]
     return a.change([f"{n}:mlm" for n in names]) - a.change(names) if len(names) == 10 else None
 
 def _h5(a):
-    score = _Asked(a.results, "score", a.context["score"], a.targets, a.nine, {}).change(a.nine)[..., :a.values.shape[-1]]
+    score = _Asked(a.results, "score", a.context["score"], a.targets, a.nine,
+                   {}).change(a.nine)[..., :a.values.shape[-1]]
     flat = lambda v: np.moveaxis(v, 1, 2).reshape(-1, v.shape[1], v.shape[3])
     return _slope(flat(a.change(a.nine)), flat(score))
 
 def _h6(a):
     sums, shares = a.results.sums, a.context["shares"]
-    found = {c: a.change(a.nine, c).mean((0, 2)) for c in sums.languages if c != "en" and c in shares}
+    found = {c: a.change(a.nine, c).mean((0, 2))
+             for c in sums.languages if c != "en" and c in shares}
     found = {c: values for c, values in found.items() if not np.isnan(values).any()}
-    return _slope(np.array([*found.values()]), np.log10([shares[c] for c in found])[:, None, None]) if len(found) > 2 else None
+    return (_slope(np.array([*found.values()]), np.log10([shares[c] for c in found])[:, None, None])
+            if len(found) > 2 else None)
 
 def _h7(a):
     controls = a.context["controls"]
@@ -164,34 +186,41 @@ def _h7(a):
     return a.change(a.nine).mean((0, 2)) - mean
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #7a380de0
-_RATES, _RATE_TARGETS, _RATE_TASKS = ("rate-third", "rate-triple"), ["xnli", "panx"], ["mnli", "hellaswag"] # as stated
+_RATES, _RATE_TARGETS, _RATE_TASKS = (("rate-third", "rate-triple"), ["xnli", "panx"],
+                                      ["mnli", "hellaswag"]) # as stated
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #af12efb6
 def _level(asked, arm, targets):
     "Level in the other languages: (seeds, targets, 1 or 1 + blocks)"
     sums = asked.results.sums
-    return in_language(OTHERS, asked.values, sums.languages)[sums.arms.index(arm)][:, [sums.targets.index(t) for t in targets]]
+    return in_language(OTHERS, asked.values, sums.languages)[sums.arms.index(arm)][:, [
+        sums.targets.index(t) for t in targets]]
 
 def _h8(a):
-    "Absolute change by a learning rate less the mean absolute change by MNLI and HellaSwag, on XNLI and PAN-X"
+    """Absolute change by a learning rate less the mean absolute change by MNLI and HellaSwag, on
+    XNLI and PAN-X"""
     rates, found = a.context["rates"], []
     if not rates or any(o.sums.seeds != a.results.sums.seeds for o, _ in rates): return None
     shared = _RATE_TARGETS
-    whole = all(set(shared) <= set(targets) for targets in (a.targets, *(whole_targets(o) for o, _ in rates)))
+    whole = all(set(shared) <= set(targets)
+                for targets in (a.targets, *(whole_targets(o) for o, _ in rates)))
     if not whole or whole_arms(a.results, _RATE_TASKS, shared) != _RATE_TASKS: return None
     none = _level(a, NONE, shared)
     for other, tables in rates:
         values = estimator_values(other, a.name, tables=tables)
         if values is None: return None
-        found.append(np.abs(_level(_Asked(other, a.name, values, shared, [], {}), NONE, shared) - none))
-    return (np.mean(found, 0) - np.mean([np.abs(_level(a, n, shared) - none) for n in _RATE_TASKS], 0)).mean(1)
+        found.append(
+            np.abs(_level(_Asked(other, a.name, values, shared, [], {}), NONE, shared) - none))
+    return (np.mean(found, 0)
+            - np.mean([np.abs(_level(a, n, shared) - none) for n in _RATE_TASKS], 0)).mean(1)
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #67678037
 def _context(results, controls):
     "What questions need besides an estimator"
     try: rates = [(read_results(results.folder, rate), {}) for rate in _RATES]
     except XitcalError: rates = [] # no such settings
-    return dict(controls=controls, shares=text_shares(results), rates=rates, score=statistic(results.sums, "score"))
+    return dict(controls=controls, shares=text_shares(results), rates=rates,
+                score=statistic(results.sums, "score"))
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #605879fc
 _ANSWERS = {"H1, H3": _h1, "H2": _h2, "H4": _h4, "H5": _h5, "H6": _h6, "H7": _h7, "H8": _h8}
@@ -209,22 +238,26 @@ def _over_seeds_alone(values):
     v = values[:, 0]
     error, df = v.std(ddof=1) / np.sqrt(len(v)), len(v) - 1
     width = t.isf(.025, df) * error
-    return v.mean(), v.mean() - width, v.mean() + width, float(2 * t.sf(abs(v.mean()) / error, df)) if error > 0 else float(v.mean() == 0)
+    return (v.mean(), v.mean() - width, v.mean() + width,
+            float(2 * t.sf(abs(v.mean()) / error, df)) if error > 0 else float(v.mean() == 0))
 
 def _over_examples(values, draws=4000):
     "Bootstrap of pseudo-values of blocks; two-sided p, not below 1 / draws"
     blocks, mean = values.shape[-1] - 1, values.mean(0)
     pseudo = blocks * mean[0] - (blocks - 1) * mean[1:]
-    means = pseudo[np.random.default_rng(0).integers(0, blocks, (draws, blocks))].mean(1) * np.sqrt(blocks / (blocks - 1))
+    means = (pseudo[np.random.default_rng(0).integers(0, blocks, (draws, blocks))].mean(1)
+             * np.sqrt(blocks / (blocks - 1)))
     means += mean[0] - means.mean()
     p = 2 * min((means <= 0).mean(), (means >= 0).mean())
     return mean[0], *np.quantile(means, [.025, .975]), float(np.clip(p, 1 / draws, 1))
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #61f11599
 def _effects(values, axes):
-    "Effect of each set of axes of a balanced array, by inclusion and exclusion: effect, mean square, degrees of freedom"
+    """Effect of each set of axes of a balanced array, by inclusion and exclusion: effect, mean
+    square, degrees of freedom"""
     parts = {}
-    for mask in sorted((m for m in range(1, 8) if all(i in axes for i in range(3) if m >> i & 1)), key=lambda m: bin(m).count("1")):
+    for mask in sorted((m for m in range(1, 8) if all(i in axes for i in range(3) if m >> i & 1)),
+                       key=lambda m: bin(m).count("1")):
         keep = tuple(i for i in range(3) if mask >> i & 1)
         mean = values.mean(tuple(i for i in range(3) if i not in keep), keepdims=True)
         effect = mean - values.mean() - sum(e for m, (e, *_) in parts.items() if m & mask == m)
@@ -235,12 +268,14 @@ def _effects(values, axes):
 # %% ../../nbs/inference/07_hypotheses.ipynb #2b9db8fc
 def crossed_variance(
     values: np.ndarray, # (tasks, targets, seeds); no gaps
-) -> list[tuple[float, int]]: # What each component adds to the variance of the mean, and its degrees of freedom
-    "Variance components of tasks, targets, seeds and their pairs by analysis of variance, none below 0"
+) -> list[tuple[float, int]]: # What each adds to the variance of the mean; its degrees of freedom
+    """Variance components of tasks, targets, seeds and their pairs by analysis of variance, none
+    below 0"""
     parts, component, found = _effects(values, [i for i in range(3) if values.shape[i] > 1]), {}, []
     for mask in sorted(parts, key=lambda m: -bin(m).count("1")):
         effect, square, df = parts[mask]
-        above = sum(values.size / parts[m][0].size * c for m, c in component.items() if m & mask == mask)
+        above = sum(values.size / parts[m][0].size * c
+                    for m, c in component.items() if m & mask == mask)
         component[mask] = max((square - above) * effect.size / values.size, 0)
         found.append((component[mask] / effect.size, df))
     return found
@@ -249,7 +284,8 @@ def crossed_variance(
 def crossed_mean(
     values: np.ndarray, # (tasks, targets, seeds); no gaps
 ) -> tuple[float, float, float, float]: # Mean, low, high, p
-    "Mean with tasks, targets, seeds and their pairs as random effects, each with its own t-quantile as in xitcal.inference.seeds"
+    """Mean with tasks, targets, seeds and their pairs as random effects, each with its own
+    t-quantile as in xitcal.inference.seeds"""
     doubt, mean = crossed_variance(values), float(values.mean())
     width = float(half_width(.05, doubt))
     return mean, mean - width, mean + width, float(p_value(abs(mean), doubt, 1e-12))
@@ -267,20 +303,23 @@ def _inferred(values):
     if pairs is not None and min(pairs.shape[0], pairs.shape[2]) > 1 and seeds > 1:
         rows.append(("tasks and targets too", *crossed_mean(np.moveaxis(pairs[..., 0], 1, 2))))
     agree = int((np.sign(number[:, 0]) == np.sign(number[:, 0].mean())).sum())
-    return [dict(inference=r[0], value=r[1], low=r[2], high=r[3], p=r[4], seeds=seeds, seeds_agree=agree) for r in rows]
+    return [dict(inference=r[0], value=r[1], low=r[2], high=r[3], p=r[4], seeds=seeds,
+                 seeds_agree=agree) for r in rows]
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #151f6f6b
 def _verdict(sign, value, p):
     "As on the page of the answer"
-    return "not shown" if p >= .05 or np.isnan(p) else "held" if sign == 0 or sign * value > 0 else "opposite"
+    return ("not shown" if p >= .05 or np.isnan(p) else "held" if sign == 0 or sign * value > 0
+            else "opposite")
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #7fb909e4
 def hypothesis_table(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Conditions that H7 compares with
     estimates: tuple[str, ...] = COMPARED, # What each question is tested with
-) -> pd.DataFrame: # question, estimate, inference, value, low, high, p, seeds, seeds_agree, targets, p_holm, verdict
-    "Every question with every estimator and way of inference that the results allow; p_holm over the eight stated tests of an estimator and inference"
+) -> pd.DataFrame: # question, estimate, inference, and these
+    """Every question with every estimator and inference that the results allow: value, low, high,
+    p, seeds, seeds_agree, targets, verdict; p_holm over the eight stated tests of each"""
     rows, tables, context = [], {}, _context(results, controls)
     for name in estimates:
         values = estimator_values(results, name, tables)
@@ -288,48 +327,69 @@ def hypothesis_table(
         if asked is None: continue
         for question, answer in _ANSWERS.items():
             found = answer(asked)
-            if found is not None: rows += [dict(question=question, estimate=name, targets=len(asked.targets)) | r for r in _inferred(found)]
-    if not rows: raise XitcalError("None of the hypotheses can be asked of these results: no estimator is known in a whole target.")
+            if found is not None:
+                rows += [dict(question=question, estimate=name, targets=len(asked.targets)) | r
+                         for r in _inferred(found)]
+    if not rows:
+        raise XitcalError("None of the hypotheses can be asked of these results: no estimator is "
+                          "known in a whole target.")
     table = pd.DataFrame(rows)
     table["p_holm"] = table.p
     for _, part in table.groupby(["estimate", "inference"]):
-        twice = [*part.p, *part.p[part.question == "H1, H3"]] # two of the eight are one question here
-        table.loc[part.index, "p_holm"] = holm_values([*twice, *[1.] * (STATED_TESTS - len(twice))])[:len(part)]
-    table["verdict"] = [_verdict(QUESTIONS[q].sign, v, p) for q, v, p in zip(table.question, table.value, table.p_holm)]
+        # two of the eight are one question here
+        twice = [*part.p, *part.p[part.question == "H1, H3"]]
+        table.loc[part.index, "p_holm"] = holm_values(
+            [*twice, *[1.] * (STATED_TESTS - len(twice))])[:len(part)]
+    table["verdict"] = [_verdict(QUESTIONS[q].sign, v, p)
+                        for q, v, p in zip(table.question, table.value, table.p_holm)]
     return table
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #05da3e65
 def main_inference(
     table: pd.DataFrame, # From `hypothesis_table`
 ) -> pd.DataFrame: # One row a question and estimator
-    "The inference that was stated, or the nearest that an estimator allows: seeds alone where blocks of examples are not kept"
-    order = {name: i for i, name in enumerate(("seeds and examples", "seeds", "examples", "tasks and targets too"))}
-    return table.sort_values("inference", key=lambda c: c.map(order), kind="stable").drop_duplicates(["question", "estimate"]).sort_index()
+    """The inference that was stated, or the nearest that an estimator allows: seeds alone where
+    blocks of examples are not kept"""
+    order = {name: i for i, name in enumerate(("seeds and examples", "seeds", "examples",
+                                               "tasks and targets too"))}
+    return table.sort_values("inference", key=lambda c: c.map(order),
+                             kind="stable").drop_duplicates(["question", "estimate"]).sort_index()
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #94f33838
 STATED = { # question, estimate, what the number is, and what it compares
     "H1": ("H1, H3", "signed_ce", "over-confidence grows", "single intermediate tasks with none"),
     "H2": ("H2", "signed_ce", "more than in English", "other languages with English"),
-    "H3": ("H1, H3", "nll_calibration", "the calibration term grows", "single intermediate tasks with none"),
-    "H4": ("H4", "nll_calibration", "with masked LM minus without", "nine tasks and all at once with themselves and masked LM mixed in"),
-    "H5": ("H5", "signed_ce", "slope of Δ over-confidence on Δ score", "three pairs of a task and a target or more"),
-    "H6": ("H6", "signed_ce", "slope of Δ over-confidence on log₁₀ share", "three languages or more with recorded shares of the pretraining text"),
+    "H3": ("H1, H3", "nll_calibration", "the calibration term grows",
+           "single intermediate tasks with none"),
+    "H4": ("H4", "nll_calibration", "with masked LM minus without",
+           "nine tasks and all at once with themselves and masked LM mixed in"),
+    "H5": ("H5", "signed_ce", "slope of Δ over-confidence on Δ score",
+           "three pairs of a task and a target or more"),
+    "H6": ("H6", "signed_ce", "slope of Δ over-confidence on log₁₀ share",
+           "three languages or more with recorded shares of the pretraining text"),
     "H7": ("H7", "nll_calibration", "tasks minus controls", "intermediate tasks with all controls"),
-    "H8": ("H8", "nll_calibration", "learning rate minus task", "learning rates with MNLI and HellaSwag on XNLI and PAN-X"),
+    "H8": ("H8", "nll_calibration", "learning rate minus task",
+           "learning rates with MNLI and HellaSwag on XNLI and PAN-X"),
 }
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4677024d
 def stated_tests(
     results: Results, # From `read_results`
     controls: tuple[str, ...] = (), # Conditions that H7 compares with
-) -> tuple[pd.DataFrame, list[str]]: # By hypothesis: value, low, high, p, p_holm, verdict; and a sentence for each that cannot be tested
-    "H1 to H8 as they were stated"
-    found = main_inference(hypothesis_table(results, controls, ("signed_ce", "nll_calibration"))).set_index(["question", "estimate"])
-    tested = {name: found.loc[stated[:2]] for name, stated in STATED.items() if stated[:2] in found.index}
-    table = pd.DataFrame({f"{name} {STATED[name][2]}": row[["value", "low", "high", "p"]] for name, row in tested.items()}).T.astype(float)
-    table["p_holm"] = holm_values([*table.p.fillna(1), *[1.] * (len(STATED) - len(table))])[:len(table)]
-    table["verdict"] = [_verdict(QUESTIONS[STATED[name][0]].sign, *row) for name, row in zip(tested, table[["value", "p_holm"]].to_numpy())]
-    return table, [f"{name} is not tested: it compares {STATED[name][3]}, and this study does not have all of them." for name in STATED if name not in tested]
+) -> tuple[pd.DataFrame, list[str]]: # value, low, high, p, p_holm, verdict by hypothesis; sentences
+    "H1 to H8 as they were stated, and a sentence for each that cannot be tested"
+    found = (main_inference(hypothesis_table(results, controls, ("signed_ce", "nll_calibration")))
+             .set_index(["question", "estimate"]))
+    tested = {name: found.loc[stated[:2]]
+              for name, stated in STATED.items() if stated[:2] in found.index}
+    table = pd.DataFrame({f"{name} {STATED[name][2]}": row[["value", "low", "high", "p"]]
+                          for name, row in tested.items()}).T.astype(float)
+    table["p_holm"] = holm_values(
+        [*table.p.fillna(1), *[1.] * (len(STATED) - len(table))])[:len(table)]
+    table["verdict"] = [_verdict(QUESTIONS[STATED[name][0]].sign, *row)
+                        for name, row in zip(tested, table[["value", "p_holm"]].to_numpy())]
+    return table, [f"{name} is not tested: it compares {STATED[name][3]}, and this study does not "
+                   "have all of them." for name in STATED if name not in tested]
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #f04a4f49
 def question_values(
@@ -339,6 +399,8 @@ def question_values(
     controls: tuple[str, ...] = (), # Conditions that H7 compares with
 ) -> np.ndarray|None: # (seeds, 1 or 1 + blocks), for `over_seeds`; None where it cannot be had
     "What a question asks, of any statistic"
-    values, answer = estimator_values(results, name), _ANSWERS[check_name(question, QUESTIONS, "question")]
-    found = None if values is None else answer(_asked(results, name, values, _context(results, controls)))
+    values, answer = (estimator_values(results, name),
+                      _ANSWERS[check_name(question, QUESTIONS, "question")])
+    found = (None if values is None
+             else answer(_asked(results, name, values, _context(results, controls))))
     return found if found is None or found.ndim == 2 else found.mean((0, 2))

@@ -45,7 +45,8 @@ def _published() -> pd.DataFrame:
     "The published facts, as committed"
     return pd.read_csv(FACTS)
 
-_NAMES = {"wals_distance": "typology", "wals_word_order_distance": "word_order", "cc100_gib": "text"}
+_NAMES = {"wals_distance": "typology", "wals_word_order_distance": "word_order",
+          "cc100_gib": "text"}
 
 # %% ../../nbs/inference/05_language_features.ipynb #fe4bd2e7
 def language_facts(
@@ -53,12 +54,16 @@ def language_facts(
 ) -> pd.DataFrame: # language, covariate, value, source, certainty
     "Script, family and published facts; an unknown language raises `XitcalError`"
     codes, source = languages(codes), "Hu et al. 2020 (arXiv 2003.11080), table of languages"
-    plain = [dict(language=c, covariate=name, value=float(value), source=source, certainty="transcribed") for c in codes
-             for name, value in (("latin", LANGUAGES[c].script == "Latn"), ("indo_european", LANGUAGES[c].family.startswith("IE:")))]
+    plain = [dict(language=c, covariate=name, value=float(value), source=source,
+                  certainty="transcribed") for c in codes
+             for name, value in (("latin", LANGUAGES[c].script == "Latn"),
+                                 ("indo_european", LANGUAGES[c].family.startswith("IE:")))]
     found = _published()[_published().language.isin(codes)]
     known_ = found.n.isna() | (found.n >= FEWEST_FEATURES)
     text = found.covariate == "cc100_gib"
-    found = found.assign(value=np.where(text, np.log2(found.value.where(text, 1)), found.value.where(known_)), covariate=found.covariate.replace(_NAMES))
+    found = found.assign(
+        value=np.where(text, np.log2(found.value.where(text, 1)), found.value.where(known_)),
+        covariate=found.covariate.replace(_NAMES))
     return pd.concat([pd.DataFrame(plain), found.drop(columns="n")], ignore_index=True)
 
 # %% ../../nbs/inference/05_language_features.ipynb #e38d74f4
@@ -68,27 +73,33 @@ def _encoded(texts, tokenizer):
 
 def _of_language(code, texts, ids, lengths, english, unknown):
     "Statistics of one language; `english`: set of ids, `lengths`: tokens of each English text"
-    flat, both = np.concatenate([np.zeros(0, int), *map(np.asarray, ids)]).astype(int), [e for e in texts if e in lengths]
+    flat, both = (np.concatenate([np.zeros(0, int), *map(np.asarray, ids)]).astype(int),
+                  [e for e in texts if e in lengths])
     mine = {e: len(i) for e, i in zip(texts, ids)}
     split = sum(len(t.split()) for t in texts.values())
     ratio = np.log2(sum(mine[e] for e in both) / sum(lengths[e] for e in both)) if both else np.nan
-    return dict(language=code, tokens=ratio, tokens_per_word=np.nan if code in UNSPACED else len(flat) / max(split, 1),
+    return dict(language=code, tokens=ratio,
+                tokens_per_word=np.nan if code in UNSPACED else len(flat) / max(split, 1),
                 shared_tokens=np.isin(flat, english).mean(), unknown=(flat == unknown).mean())
 
 # %% ../../nbs/inference/05_language_features.ipynb #002bb4cd
 def token_statistics(
-    texts: dict[str, dict[str, str]], # By language, by example: texts; an example of English and of another language is the same one
+    texts: dict[str, dict[str, str]], # By language, by example; the same name is the same example
     tokenizer, # As `transformers` has it
 ) -> pd.DataFrame: # language, tokens, tokens_per_word, shared_tokens, unknown
-    "Tokens a language needs, what it shares with English, and what it has no token for; `XitcalError` without English or without text"
+    """Tokens a language needs, what it shares with English, and what it has no token for;
+    `XitcalError` without English or without text"""
     languages(texts)
-    if "en" not in texts: raise XitcalError("Tokens are compared with English, which has no texts here; add `en`.")
+    if "en" not in texts:
+        raise XitcalError("Tokens are compared with English, which has no texts here; add `en`.")
     empty = [c for c, t in texts.items() if not any(map(str.strip, t.values()))]
     if empty: raise XitcalError(f"Language {empty[0]!r} has no texts to count tokens in.")
     ids = {code: _encoded(t.values(), tokenizer) for code, t in texts.items()}
-    english, lengths = np.unique(np.concatenate(ids["en"])), {e: len(i) for e, i in zip(texts["en"], ids["en"])}
+    english, lengths = (np.unique(np.concatenate(ids["en"])),
+                        {e: len(i) for e, i in zip(texts["en"], ids["en"])})
     unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
-    return pd.DataFrame([_of_language(code, t, ids[code], lengths, english, unknown) for code, t in texts.items()])
+    return pd.DataFrame([_of_language(code, t, ids[code], lengths, english, unknown)
+                         for code, t in texts.items()])
 
 # %% ../../nbs/inference/05_language_features.ipynb #e5e437c8
 _TEXTS = ("sentence1", "sentence2", "context", "question", "tokens", "text")
@@ -105,12 +116,13 @@ def suite_texts(
     targets: list[str],  # Target tasks
     codes: list[str],    # Language codes
     n: int = 20,         # Rows a task and language
-) -> dict[str, dict[str, str]]: # By language, by example; English and others share examples where the test set is parallel
-    "Texts of test rows"
+) -> dict[str, dict[str, str]]: # By language, by example
+    "Texts of test rows; English and others share examples where the test set is parallel"
     found = {code: {} for code in codes}
     for task in (suite.tasks[t] for t in targets):
         for row in suite.rows(task.name, "test", [c for c in codes if c in task.languages], n):
-            place = f"{task.name} {row['example']}" if task.parallel else f"{task.name} {row['language']} {row['example']}"
+            place = (f"{task.name} {row['example']}" if task.parallel
+                     else f"{task.name} {row['language']} {row['example']}")
             found[row["language"]][place] = _text(row)
     return {code: texts for code, texts in found.items() if texts}
 
@@ -118,15 +130,20 @@ def suite_texts(
 _GENERATED = "computed from the embedded suite's tables of names"
 
 # %% ../../nbs/inference/05_language_features.ipynb #7a571359
-def _unknown(codes, name, reason): return [dict(language=c, covariate=name, value=np.nan, source=reason, certainty="") for c in codes]
+def _unknown(codes, name, reason):
+    return [dict(language=c, covariate=name, value=np.nan, source=reason, certainty="")
+            for c in codes]
 
 def _of_generator(codes):
     "What the embedded suite's generator makes differ"
     rows = []
     for code in codes:
         meanings = words(code).meanings.values()
-        rows += [dict(language=code, covariate="ambiguous", value=np.mean([len(m) > 1 for m in meanings]), source=_GENERATED, certainty="computed"),
-                 dict(language=code, covariate="spaces", value=float(words(code).spaced), source=_GENERATED, certainty="computed")]
+        rows += [dict(language=code, covariate="ambiguous",
+                      value=np.mean([len(m) > 1 for m in meanings]), source=_GENERATED,
+                      certainty="computed"),
+                 dict(language=code, covariate="spaces", value=float(words(code).spaced),
+                      source=_GENERATED, certainty="computed")]
     return rows
 
 # %% ../../nbs/inference/05_language_features.ipynb #61c59b4e
@@ -137,10 +154,13 @@ def _encoder(results):
 
 def _of_text(results, codes, encoder):
     "How much of each language the encoder has read"
-    if shares := text_shares(results) if encoder == str(find_suite(results.suite).encoder()) else {}:
-        about = dict(covariate="text", source="recorded in the encoder's pretraining", certainty="computed")
+    if (shares := text_shares(results)
+        if encoder == str(find_suite(results.suite).encoder()) else {}):
+        about = dict(covariate="text", source="recorded in the encoder's pretraining",
+                     certainty="computed")
         return [dict(language=c, value=np.log2(shares[c]), **about) for c in codes if c in shares]
-    if "xlm-r" in encoder.lower(): return language_facts(codes).query("covariate == 'text'").to_dict("records")
+    if "xlm-r" in encoder.lower():
+        return language_facts(codes).query("covariate == 'text'").to_dict("records")
     return _unknown(codes, "text", "not known for this encoder")
 
 # %% ../../nbs/inference/05_language_features.ipynb #3725fa2b
@@ -148,28 +168,37 @@ _MEASURED = ("tokens", "tokens_per_word", "shared_tokens", "unknown")
 
 # %% ../../nbs/inference/05_language_features.ipynb #e34e4748
 def _of_tokenizer(results, codes, encoder, n):
-    "What the tokenizer makes of test rows; a sentence as the source where it or the rows are not on this machine"
+    """What the tokenizer makes of test rows; a sentence as the source where it or the rows are not
+    on this machine"""
     try:
-        tokenizer, suite = AutoTokenizer.from_pretrained(encoder, local_files_only=True), find_suite(results.suite)
-        found = token_statistics(suite_texts(suite, [t for t in results.trained if t in suite.tasks], codes, n), tokenizer)
+        tokenizer, suite = (AutoTokenizer.from_pretrained(encoder, local_files_only=True),
+                            find_suite(results.suite))
+        found = token_statistics(suite_texts(
+            suite, [t for t in results.trained if t in suite.tasks], codes, n), tokenizer)
     except (OSError, ValueError) as error: # ValueError: XitcalError among them
-        reason = str(error) if isinstance(error, XitcalError) else "the tokenizer is not on this machine"
+        reason = (str(error) if isinstance(error, XitcalError)
+                  else "the tokenizer is not on this machine")
         return [row for name in _MEASURED for row in _unknown(codes, name, reason)]
     long = found.melt("language", var_name="covariate")
-    return long.assign(source="measured on the study's test rows", certainty="computed").to_dict("records")
+    return long.assign(source="measured on the study's test rows",
+                       certainty="computed").to_dict("records")
 
 # %% ../../nbs/inference/05_language_features.ipynb #4641a5c3
 def covariate_table(
     results: Results, # From `read_results`
     n: int = 20,      # Rows a target and language in which tokens are counted
-) -> pd.DataFrame: # language, covariate (of `COVARIATES`), value, source, certainty; where a value is missing, `source` says why if there is a reason
-    "What is known of the languages of a study, English among them"
-    codes, generated, encoder = languages(results.sums.languages), results.suite == "embedded", _encoder(results)
+) -> pd.DataFrame: # language, covariate (of `COVARIATES`), value, source, certainty
+    """What is known of the languages of a study, English among them; where a value is missing,
+    `source` says why if there is a reason"""
+    codes, generated, encoder = (languages(results.sums.languages), results.suite == "embedded",
+                                 _encoder(results))
     facts = language_facts(codes)
     rows = facts[facts.covariate.isin(["latin", "indo_european"])].to_dict("records")
     rows += _of_text(results, codes, encoder) + _of_tokenizer(results, codes, encoder, n)
     if generated: rows += _of_generator(codes)
     for name in ("typology", "word_order"):
-        rows += _unknown(codes, name, "without meaning for generated texts") if generated else facts[facts.covariate == name].to_dict("records")
+        rows += (_unknown(codes, name, "without meaning for generated texts") if generated
+                 else facts[facts.covariate == name].to_dict("records"))
     order = {name: i for i, name in enumerate(COVARIATES)}
-    return pd.DataFrame(rows).sort_values("covariate", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+    return pd.DataFrame(rows).sort_values("covariate", key=lambda c: c.map(order), kind="stable",
+                                          ignore_index=True)

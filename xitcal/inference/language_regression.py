@@ -22,7 +22,8 @@ from .seeds import changes, half_width, p_value, statistic
 
 # %% ../../nbs/inference/06_language_regression.ipynb #5dc77153
 def _language_weights(there):
-    "Weights that turn cells (targets × languages, flattened over `there`) into one number a language: (languages, cells)"
+    """Weights that turn cells (targets × languages, flattened over `there`) into one number a
+    language: (languages, cells)"""
     targets, found = there.nonzero()
     design = np.zeros((len(targets), sum(there.shape)))
     design[np.arange(len(targets)), targets] = 1
@@ -34,22 +35,27 @@ def _language_weights(there):
 def language_effects(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without intermediate training
-) -> tuple[list[str], np.ndarray]: # Codes of the languages but English; (languages, seeds, 1 + blocks)
-    "Change of a statistic in each language, or its level without intermediate training, over all whole targets; `XitcalError` where there is none"
+    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without
+) -> tuple[list[str], np.ndarray]: # Codes, without English; (languages, seeds, 1 + blocks)
+    """Change of a statistic in each language, or its level without intermediate training, over all
+    whole targets; `XitcalError` where there is none"""
     sums, targets = results.sums, whole_targets(results)
     at = [sums.targets.index(target) for target in targets]
-    found = (statistic if require_any(arms) == [NONE] else changes)(sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]
+    found = (statistic if require_any(arms) == [NONE] else changes)(
+        sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]
     found = np.moveaxis(found, 0, 2) # (targets, languages, seeds, 1 + blocks)
     there = ~np.isnan(found).any((2, 3)) & np.array([c != "en" for c in sums.languages])
     codes = [c for c, any_ in zip(sums.languages, there.any(0)) if any_]
-    if not codes: raise XitcalError(f"No language but English has {name} in every seed of a whole target.")
+    if not codes:
+        raise XitcalError(f"No language but English has {name} in every seed of a whole target.")
     kept = there[:, there.any(0)]
     return codes, np.tensordot(_language_weights(kept[kept.any(1)]), found[there], 1)
 
 # %% ../../nbs/inference/06_language_regression.ipynb #934e7fd3
 FEWEST_LANGUAGES, FEWEST_FAMILIES = 10, 6
-TINY = 1e-3 # Covariates that vary less count as constant: a share of unknown tokens below a thousandth explains nothing
+# Covariates that vary less count as constant: a share of unknown tokens below a thousandth explains
+# nothing
+TINY = 1e-3
 
 # %% ../../nbs/inference/06_language_regression.ipynb #b2d84127
 def _families(codes):
@@ -73,40 +79,51 @@ def _left_out(design, values, number):
 
 # %% ../../nbs/inference/06_language_regression.ipynb #9bc54531
 def _doubt(slopes, left):
-    "Variances with their degrees of freedom: seeds, examples, families. `slopes`: (covariates, seeds, 1 + blocks), `left`: (families, covariates)"
+    """Variances with their degrees of freedom: seeds, examples, families. `slopes`: (covariates,
+    seeds, 1 + blocks), `left`: (families, covariates)"""
     seeds, blocks, families = slopes.shape[1], slopes.shape[2] - 1, len(left)
     mean = slopes.mean(1)
-    examples = (blocks - 1) / blocks * ((mean[:, 1:] - mean[:, 1:].mean(-1, keepdims=True)) ** 2).sum(-1)
+    examples = ((blocks - 1) / blocks
+                * ((mean[:, 1:] - mean[:, 1:].mean(-1, keepdims=True)) ** 2).sum(-1))
     spread = slopes[..., 0].var(1, ddof=1) / seeds if seeds > 1 else np.zeros(len(slopes))
-    return [(spread, max(seeds - 1, 1)), (examples, blocks - 1), ((families - 1) / families * ((left - mean[:, 0]) ** 2).sum(0), families - 1)]
+    return [(spread, max(seeds - 1, 1)), (examples, blocks - 1),
+            ((families - 1) / families * ((left - mean[:, 0]) ** 2).sum(0), families - 1)]
 
 def _estimated(slopes, left):
-    "Slope, interval over languages, interval for these languages, p-value, range with each family left out: one row a covariate"
+    """Slope, interval over languages, interval for these languages, p-value, range with each family
+    left out: one row a covariate"""
     doubt, value = _doubt(slopes, left), slopes[..., 0].mean(1)
     wide, narrow = half_width(.05, doubt), half_width(.05, doubt[:2])
-    return dict(slope=value, low=value - wide, high=value + wide, low_these=value - narrow, high_these=value + narrow, p=p_value(np.abs(value), doubt, 1e-12))
+    return dict(slope=value, low=value - wide, high=value + wide, low_these=value - narrow,
+                high_these=value + narrow, p=p_value(np.abs(value), doubt, 1e-12))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #06719154
 def _spearman(x, y, number):
     "Rank correlation of the mean over seeds, with its interval over families on Fisher's scale"
     def z(kept):
         a, b = (v - v.mean() for v in (rankdata(x[kept]), rankdata(y[kept])))
-        return np.arctanh(np.clip((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()), -.9999, .9999))
+        return np.arctanh(np.clip((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()),
+                                  -.9999, .9999))
     families = number.max() + 1
-    with np.errstate(invalid="ignore"): full, left = z(number >= 0), np.array([z(number != g) for g in range(families)])
-    width = t.isf(.025, families - 1) * np.sqrt((families - 1) / families * ((left - full) ** 2).sum())
+    with np.errstate(invalid="ignore"):
+        full, left = z(number >= 0), np.array([z(number != g) for g in range(families)])
+    width = t.isf(.025, families - 1) * np.sqrt((families - 1) / families
+                                                * ((left - full) ** 2).sum())
     return dict(rho=np.tanh(full), rho_low=np.tanh(full - width), rho_high=np.tanh(full + width))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #03addb35
 def _why_not(x, number):
     "Why a covariate cannot be used; '' when it can"
-    if len(x) < FEWEST_LANGUAGES or number.max() + 1 < FEWEST_FAMILIES: return f"known in {len(x)} languages of {number.max() + 1 if len(x) else 0} families"
+    if len(x) < FEWEST_LANGUAGES or number.max() + 1 < FEWEST_FAMILIES:
+        return f"known in {len(x)} languages of {number.max() + 1 if len(x) else 0} families"
     if np.ptp(x) < TINY: return "the same in all languages"
-    return "" if all(np.ptp(x[number != g]) >= TINY for g in range(number.max() + 1)) else "varies within one family only"
+    return ("" if all(np.ptp(x[number != g]) >= TINY for g in range(number.max() + 1))
+            else "varies within one family only")
 
 def _wide(table, codes):
     "Covariates as columns, in the order of `COVARIATES`; rows in the order of `codes`"
-    wide = table.dropna(subset="value").pivot(index="language", columns="covariate", values="value").reindex(codes)
+    wide = table.dropna(subset="value").pivot(index="language", columns="covariate",
+                                              values="value").reindex(codes)
     return wide.reindex(columns=[c for c in COVARIATES if c in set(table.covariate)])
 
 def _one(x, effects, codes):
@@ -118,47 +135,59 @@ def _one(x, effects, codes):
     z, y = ((x[kept] - x[kept].mean()) / x[kept].std(ddof=1))[:, None], effects[kept]
     slopes, left = _fit(z, y), _left_out(z, y[..., 0].mean(1), number)
     most = int(np.abs(left[:, 0] - slopes[0, :, 0].mean()).argmax())
-    return {k: float(v[0]) for k, v in _estimated(slopes, left).items()} | _spearman(x[kept], y[..., 0].mean(1), number) | dict(
-        n=int(kept.sum()), families=len(names), least=left.min(), greatest=left.max(), most=names[most], why="")
+    return ({k: float(v[0]) for k, v in _estimated(slopes, left).items()}
+            | _spearman(x[kept], y[..., 0].mean(1), number)
+            | dict(n=int(kept.sum()), families=len(names), least=left.min(), greatest=left.max(),
+                   most=names[most], why=""))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #e9f41a57
 def one_at_a_time(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> pd.DataFrame: # covariate, n, families, slope (per standard deviation) and rho with intervals, p, p_holm, least, greatest, most, why
-    "Slope and rank correlation on each covariate by itself; missing values are left out, what cannot be used says why; p_holm over covariates"
+) -> pd.DataFrame: # covariate, n, families, slope, rho, p, p_holm, least, greatest, most, why
+    """Slope (per standard deviation) and rank correlation, with intervals, on each covariate by
+    itself; missing values are left out, what cannot be used says why; p_holm over covariates"""
     wide = _wide(table, codes)
-    rows = pd.DataFrame([dict(covariate=c) | _one(wide[c].to_numpy(float), effects, codes) for c in wide])
-    rows = rows.reindex(columns=["covariate", "n", "families", "slope", "low", "high", "low_these", "high_these", "p",
+    rows = pd.DataFrame([dict(covariate=c) | _one(wide[c].to_numpy(float), effects, codes)
+                         for c in wide])
+    rows = rows.reindex(columns=["covariate", "n", "families", "slope", "low", "high", "low_these",
+                                 "high_these", "p",
                                  "rho", "rho_low", "rho_high", "least", "greatest", "most", "why"])
     usable = rows.p.notna()
-    return rows.assign(p_holm=rows.p.where(~usable, pd.Series(holm_values(rows.p[usable]), rows.index[usable])))
+    return rows.assign(
+        p_holm=rows.p.where(~usable, pd.Series(holm_values(rows.p[usable]), rows.index[usable])))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #32a2d36d
 def toy_effects(
     rng: np.random.Generator, # Source of chance
     slopes: dict[str, float], # True slope on a standard deviation of each covariate
     related: float = .5,      # Share of the languages' own variance that is their family's
-    noise: float = .3,        # Standard deviation between seeds, and of a block of examples, in each language
+    noise: float = .3,        # Standard deviation of seeds, and of example blocks, in a language
     seeds: int = 3,           # Number of seeds
-) -> tuple[list[str], np.ndarray, pd.DataFrame]: # Codes, effects (languages, seeds, 16), table of covariates
-    "Languages with a known truth, for examples and simulations: family effects in the covariates and in the outcome"
+) -> tuple[list[str], np.ndarray, pd.DataFrame]: # Codes, effects (languages, seeds, 16), covariates
+    """Languages with a known truth, for examples and simulations: family effects in the covariates
+    and in the outcome"""
     codes = [c for c in LANGUAGES if c != "en"]
     number, names = _families(codes)
-    def draw(): return np.sqrt(related) * rng.normal(size=len(names))[number] + np.sqrt(1 - related) * rng.normal(size=len(codes))
+    def draw():
+        return (np.sqrt(related) * rng.normal(size=len(names))[number]
+                + np.sqrt(1 - related) * rng.normal(size=len(codes)))
     x = {c: draw() for c in slopes}
     truth = draw() + sum(b * (x[c] - x[c].mean()) / x[c].std(ddof=1) for c, b in slopes.items())
-    blocks = truth[:, None, None] + noise * rng.normal(size=(len(codes), seeds, 1)) + noise * rng.normal(size=(len(codes), 1, 15))
+    blocks = (truth[:, None, None] + noise * rng.normal(size=(len(codes), seeds, 1))
+              + noise * rng.normal(size=(len(codes), 1, 15)))
     sums = blocks.sum(-1, keepdims=True)
-    rows = [dict(language=code, covariate=c, value=v) for c, values in x.items() for code, v in zip(codes, values)]
+    rows = [dict(language=code, covariate=c, value=v) for c, values in x.items()
+            for code, v in zip(codes, values)]
     return codes, np.concatenate([sums / 15, (sums - blocks) / 14], -1), pd.DataFrame(rows)
 
 # %% ../../nbs/inference/06_language_regression.ipynb #94b61565
 def _together_design(table, codes):
     "Standardised covariates of the languages that have them all; names; which languages"
     wide = _wide(table, codes)
-    usable = [c for c in wide if wide[c].notna().mean() >= .9 and not _why_not(wide[c].dropna().to_numpy(float), _families(wide[c].dropna().index)[0])]
+    usable = [c for c in wide if wide[c].notna().mean() >= .9 and not _why_not(
+        wide[c].dropna().to_numpy(float), _families(wide[c].dropna().index)[0])]
     kept = wide[usable].notna().all(axis=1).to_numpy()
     usable = [c for c in usable if np.ptp(wide.loc[kept, c]) >= TINY]
     if not usable or kept.sum() < 3 * (len(usable) + 1): return None, usable, kept
@@ -170,27 +199,34 @@ def together(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> pd.DataFrame: # covariate, n, slope (per standard deviation) with intervals, p, p_holm, vif; no rows with fewer than 3 languages a slope
-    "Slopes on all covariates at once by least squares, and how much each is inflated by the others"
+) -> pd.DataFrame: # covariate, n, slope with intervals, p, p_holm, vif
+    """Slopes (per standard deviation) on all covariates at once by least squares, and how much each
+    is inflated by the others; no rows with fewer than 3 languages a slope"""
     design, names, kept = _together_design(table, codes)
-    if design is None: return pd.DataFrame(columns=["covariate", "n", "slope", "low", "high", "low_these", "high_these", "p", "p_holm", "vif"])
+    if design is None:
+        return pd.DataFrame(columns=["covariate", "n", "slope", "low", "high", "low_these",
+                                     "high_these", "p", "p_holm", "vif"])
     number, _ = _families(np.array(codes)[kept])
-    slopes, left = _fit(design, effects[kept]), _left_out(design, effects[kept][..., 0].mean(1), number)
+    slopes, left = (_fit(design, effects[kept]),
+                    _left_out(design, effects[kept][..., 0].mean(1), number))
     full = np.column_stack([np.ones(len(design)), design])
     rows = pd.DataFrame(dict(covariate=names, n=len(design), **_estimated(slopes, left)))
     usable = rows.p.notna()
     holm = rows.p.where(~usable, pd.Series(holm_values(rows.p[usable]), rows.index[usable]))
-    return rows.assign(p_holm=holm, vif=[variance_inflation_factor(full, i + 1) for i in range(len(names))])
+    return rows.assign(p_holm=holm,
+                       vif=[variance_inflation_factor(full, i + 1) for i in range(len(names))])
 
 # %% ../../nbs/inference/06_language_regression.ipynb #91e2a4f6
 def explained(
     effects: np.ndarray,  # (languages, seeds, 1 + blocks), from `language_effects`
     codes: list[str],     # Their codes
     table: pd.DataFrame,  # From `covariate_table`
-) -> dict[str, float]: # n, covariates, r2 (of the same languages), r2_families (of families left out); NaN where there are too few languages
-    "Share of the variance between languages that all covariates explain, seen and unseen"
+) -> dict[str, float]: # n, covariates, r2, r2_families; NaN where there are too few languages
+    """Share of the variance between languages that all covariates explain, seen (`r2`, of the same
+    languages) and unseen (`r2_families`, of families left out)"""
     design, names, kept = _together_design(table, codes)
-    if design is None: return dict(n=int(kept.sum()), covariates=len(names), r2=np.nan, r2_families=np.nan)
+    if design is None:
+        return dict(n=int(kept.sum()), covariates=len(names), r2=np.nan, r2_families=np.nan)
     y, (number, _) = effects[kept][..., 0].mean(1), _families(np.array(codes)[kept])
     full = np.column_stack([np.ones(len(design)), design])
     seen, unseen, mean = full @ np.linalg.pinv(full) @ y, np.empty(len(y)), np.empty(len(y))
@@ -198,7 +234,8 @@ def explained(
         out = number == g
         unseen[out], mean[out] = full[out] @ np.linalg.pinv(full[~out]) @ y[~out], y[~out].mean()
     share = lambda guess, plain: float(1 - ((y - guess) ** 2).sum() / ((y - plain) ** 2).sum())
-    return dict(n=len(y), covariates=len(names), r2=share(seen, y.mean()), r2_families=share(unseen, mean))
+    return dict(n=len(y), covariates=len(names), r2=share(seen, y.mean()),
+                r2_families=share(unseen, mean))
 
 # %% ../../nbs/inference/06_language_regression.ipynb #343707bb
 def minimum_detectable(
@@ -207,5 +244,7 @@ def minimum_detectable(
     power: float = .8, # Chance to find it
 ) -> float: # Absolute correlation, in (0, 1)
     "Smallest correlation that is found with `power` at 5 %, two-sided"
-    if n <= 3: raise XitcalError(f"A correlation over {n} languages cannot be tested; it takes more than 3.")
+    if n <= 3:
+        raise XitcalError(f"A correlation over {n} languages cannot be tested; it takes "
+                          "more than 3.")
     return float(np.tanh((norm.isf(.025 / tests) + norm.isf(1 - power)) / np.sqrt(n - 3)))

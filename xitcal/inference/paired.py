@@ -41,8 +41,8 @@ def ratio_draws(
     return np.divide(weights @ top, below, out=np.full(below.shape, np.nan), where=below != 0)
 
 # %% ../../nbs/inference/00_paired.ipynb #c4aae12d
-RESAMPLED = ("score", "accuracy", "confidence", "signed_ce", "nll", "brier", "nll_confidence", "brier_confidence", "above_99",
-             "posterior_error")
+RESAMPLED = ("score", "accuracy", "confidence", "signed_ce", "nll", "brier", "nll_confidence",
+             "brier_confidence", "above_99", "posterior_error")
 
 # %% ../../nbs/inference/00_paired.ipynb #abedec64
 _CELL = ("model", "method", "intermediate", "seed", "language", "event")
@@ -51,37 +51,46 @@ _CELL = ("model", "method", "intermediate", "seed", "language", "event")
 def _values(events):
     "Value of each resampled statistic for each event; NaN where an event has none"
     confidence, correct = events.confidence.to_numpy(float), events.correct.to_numpy(float)
-    found = dict(accuracy=correct, confidence=confidence, signed_ce=confidence - correct, above_99=(confidence > .99).astype(float))
-    found |= {k: events[k].to_numpy(float) for k in ("nll", "brier", "nll_confidence", "brier_confidence") if k in events}
-    if "p_prediction" in events: found["posterior_error"] = np.abs(confidence - events.p_prediction.to_numpy(float))
+    found = dict(accuracy=correct, confidence=confidence, signed_ce=confidence - correct,
+                 above_99=(confidence > .99).astype(float))
+    found |= {k: events[k].to_numpy(float)
+              for k in ("nll", "brier", "nll_confidence", "brier_confidence") if k in events}
+    if "p_prediction" in events:
+        found["posterior_error"] = np.abs(confidence - events.p_prediction.to_numpy(float))
     return {k: v for k, v in found.items() if not np.isnan(v).all()}
 
 # %% ../../nbs/inference/00_paired.ipynb #a06adc7c
 def _resample(keys, index, cell, parts, weights):
     "Long keys, estimates and draws of `parts` {statistic: (top, bottom)} of one block of examples"
     shape = weights.shape[1], len(keys)
-    dense = lambda values: np.bincount(index * shape[1] + cell, values, shape[0] * shape[1]).reshape(shape)
+    dense = lambda values: np.bincount(index * shape[1] + cell, values,
+                                       shape[0] * shape[1]).reshape(shape)
     present = dense(np.ones(len(index))) > 0
-    keys = keys.assign(examples=present.sum(0), fingerprint=[crc32(column.tobytes()) for column in present.T])
+    keys = keys.assign(examples=present.sum(0),
+                       fingerprint=[crc32(column.tobytes()) for column in present.T])
     longs, values, draws = [], [], []
     for statistic, (top, bottom) in parts.items():
         top, bottom = dense(top), dense(bottom)
         longs.append(keys.assign(statistic=statistic))
         values.append(ratio_draws(top, bottom, np.ones((1, shape[0])))[0])
         draws.append(ratio_draws(top, bottom, weights))
-    return pd.concat(longs, ignore_index=True), np.concatenate(values), np.concatenate(draws, axis=1).astype(np.float32)
+    return (pd.concat(longs, ignore_index=True), np.concatenate(values),
+            np.concatenate(draws, axis=1).astype(np.float32))
 
 # %% ../../nbs/inference/00_paired.ipynb #ac5ed39f
 def _errors(events, keys, cell, example, draws):
     "Long keys, estimates and empty draws of the binned errors"
     confidence, correct = events.confidence.to_numpy(float), events.correct.to_numpy(float)
-    values = [binned_ece(confidence, correct, cell), debiased_square(confidence, correct, cell, example)]
-    long = pd.concat([keys.assign(statistic=name) for name in ("ece_15", "debiased_square_15")], ignore_index=True)
+    values = [binned_ece(confidence, correct, cell),
+              debiased_square(confidence, correct, cell, example)]
+    long = pd.concat([keys.assign(statistic=name) for name in ("ece_15", "debiased_square_15")],
+                     ignore_index=True)
     return long, np.concatenate(values), np.full((draws, len(long)), np.nan, np.float32)
 
 # %% ../../nbs/inference/00_paired.ipynb #9840f49e
 def _block(events, parts, task, draws, seed):
-    "Everything about one block of examples that are resampled together: list of (long keys, estimates, draws)"
+    """Everything about one block of examples that are resampled together: list of (long keys,
+    estimates, draws)"""
     index, names = pd.factorize(events.example)
     weights = example_weights(len(names), draws, seed)
     cell, keys = cells(events, _CELL)
@@ -92,7 +101,8 @@ def _block(events, parts, task, draws, seed):
     found.append(_errors(events, known, cell, index, draws))
     if len(parts):
         parts = parts.assign(event=shown_event(task))
-        at, (cell, keys) = pd.Index(names).get_indexer(parts.example.astype(str)), cells(parts, _CELL)
+        at, (cell, keys) = (pd.Index(names).get_indexer(parts.example.astype(str)),
+                            cells(parts, _CELL))
         score = {"score": (parts.top.to_numpy(float), parts.bottom.to_numpy(float))}
         found.append(_resample(keys, at, cell, score, weights))
     return found
@@ -102,12 +112,15 @@ _PAIR = ["model", "method", "language", "event", "statistic"]
 
 # %% ../../nbs/inference/00_paired.ipynb #5c74f5fe
 def _paired(keys):
-    "Row numbers of each treated row and its baseline: keys of the treated row with columns a (treated) and b (baseline)"
+    """Row numbers of each treated row and its baseline: keys of the treated row with columns a
+    (treated) and b (baseline)"""
     numbered = keys.assign(row=np.arange(len(keys)))
     none = numbered.intermediate.astype(str) == NONE
-    treated, base = numbered[~none].rename(columns={"row": "a"}), numbered[none].rename(columns={"row": "b"})
+    treated, base = (numbered[~none].rename(columns={"row": "a"}),
+                     numbered[none].rename(columns={"row": "b"}))
     columns = [*_PAIR, "b", "fingerprint"]
-    seeded = treated.merge(base[base.seed.notna()][[*columns, "seed"]], on=[*_PAIR, "seed"], suffixes=("", "_base"))
+    seeded = treated.merge(base[base.seed.notna()][[*columns, "seed"]], on=[*_PAIR, "seed"],
+                           suffixes=("", "_base"))
     unseeded = treated.merge(base[base.seed.isna()][columns], on=_PAIR, suffixes=("", "_base"))
     return pd.concat([seeded, unseeded], ignore_index=True)
 
@@ -115,30 +128,38 @@ def _paired(keys):
 _LOST = ["intermediate", "target", "seed", "language", "examples", "reason"]
 
 def _reasons(keys, pairs):
-    "Drop pairs that cannot be averaged; returns those kept, and a table of what was dropped and why"
-    lost, group, columns = [], ["model", "method", "intermediate", "event", "statistic"], ["intermediate", "seed", "language"]
+    """Drop pairs that cannot be averaged; returns those kept, and a table of what was dropped and
+    why"""
+    lost, group, columns = ([], ["model", "method", "intermediate", "event", "statistic"],
+                            ["intermediate", "seed", "language"])
     def drop(frame, reason):
-        if len(frame): lost.append(frame[[*columns, "examples"]].astype({"intermediate": str, "language": str}).assign(reason=reason))
+        if len(frame):
+            lost.append(frame[[*columns, "examples"]].astype({"intermediate": str, "language": str})
+                        .assign(reason=reason))
     treated = keys[keys.intermediate.astype(str) != NONE]
     drop(treated[~treated.index.isin(pairs.a)], "no baseline for this seed and language")
     base = keys[keys.intermediate.astype(str) == NONE]
     for arm in treated.intermediate.astype(str).unique():
         used = pairs.b[pairs.intermediate.astype(str) == arm]
-        drop(base[~base.index.isin(used)].assign(intermediate=arm), "no model with intermediate training for this seed and language")
+        drop(base[~base.index.isin(used)].assign(intermediate=arm),
+             "no model with intermediate training for this seed and language")
     other = (pairs.fingerprint != pairs.fingerprint_base) & (pairs.event.astype(str) != "entity")
     drop(pairs[other], "the two models saw different examples")
     pairs = pairs[~other]
     seeds = pairs.groupby([*group, "language"], observed=True).seed.transform("nunique")
     short = seeds < pairs.groupby(group, observed=True).seed.transform("nunique")
     drop(pairs[short], "other languages have more seeds")
-    if not lost: return pairs[~short].reset_index(drop=True), pd.DataFrame(columns=_LOST[:1] + _LOST[2:])
-    return pairs[~short].reset_index(drop=True), pd.concat(lost).groupby([*columns, "reason"], dropna=False, sort=False).examples.max().reset_index()
+    if not lost:
+        return pairs[~short].reset_index(drop=True), pd.DataFrame(columns=_LOST[:1] + _LOST[2:])
+    return pairs[~short].reset_index(drop=True), pd.concat(lost).groupby(
+        [*columns, "reason"], dropna=False, sort=False).examples.max().reset_index()
 
 # %% ../../nbs/inference/00_paired.ipynb #e3f1ccaf
 def _average(group, matrix):
     "Mean of the rows of `matrix` in each group"
     size = np.bincount(group)
-    mean = csr_array((1 / size[group], (group, np.arange(len(group)))), shape=(len(size), len(group)))
+    mean = csr_array((1 / size[group], (group, np.arange(len(group)))),
+                     shape=(len(size), len(group)))
     return mean @ matrix
 
 # %% ../../nbs/inference/00_paired.ipynb #be6e646e
@@ -153,9 +174,11 @@ def _rows(keys, values, draws):
 
 # %% ../../nbs/inference/00_paired.ipynb #4f2402c1
 def _seeds(pairs, group):
-    "For each pair, the seeds its cells are averaged over, such as '0, 1'; all languages of a cell have the same"
+    """For each pair, the seeds its cells are averaged over, such as '0, 1'; all languages of a cell
+    have the same"""
     number, _ = cells(pairs, group)
-    names = [", ".join(map(str, sorted(seeds.dropna().unique()))) for _, seeds in pairs.seed.groupby(number)]
+    names = [", ".join(map(str, sorted(seeds.dropna().unique())))
+             for _, seeds in pairs.seed.groupby(number)]
     return np.array(names, object)[number]
 
 # %% ../../nbs/inference/00_paired.ipynb #eb28c0ae
@@ -164,62 +187,79 @@ def _summarise(pairs, values, draws):
     group = ["model", "method", "intermediate", "event", "statistic", "language"]
     number, keys = cells(pairs, group)
     first = np.unique(number, return_index=True)[1]
-    keys = keys.assign(languages=1, examples=pairs.examples.to_numpy()[first], seeds=_seeds(pairs, group[:-1])[first])
+    keys = keys.assign(languages=1, examples=pairs.examples.to_numpy()[first],
+                       seeds=_seeds(pairs, group[:-1])[first])
     values, draws = _average(number, values), _average(number, draws)
     rows = [_rows(keys, values, draws)]
     away = (keys.language.astype(str) != "en").to_numpy()
     if away.any():
         number, mean = cells(keys[away], group[:-1])
         chosen = keys[away].groupby(number)
-        mean = mean.assign(language=OTHERS, languages=chosen.size().to_numpy(), examples=chosen.examples.sum().to_numpy(),
+        mean = mean.assign(language=OTHERS, languages=chosen.size().to_numpy(),
+                           examples=chosen.examples.sum().to_numpy(),
                            seeds=chosen.seeds.first().to_numpy())
         rows.append(_rows(mean, _average(number, values[away]), _average(number, draws[away])))
     return pd.concat([r.astype({"language": str}) for r in rows], ignore_index=True)
 
-# %% ../../nbs/inference/00_paired.ipynb #82e4932e
+# %% ../../nbs/inference/00_paired.ipynb #c54094cd
 def _seen(events):
-    "Numbers of the examples, in order, by (model, method, arm, seed, language), seed −1 where there is none, and their names; nothing is known of entities"
+    """Numbers of the examples, in order, by (model, method, arm, seed, language), seed −1 where
+    there is none, and their names; nothing is known of entities"""
     rows = events[events.event.astype(str) != "entity"]
     example, names = pd.factorize(rows.example)
     cell, table = cells(rows, ("model", "method", "intermediate", "seed", "language"))
     pair = np.unique(cell.astype(np.int64) * max(len(names), 1) + example)
-    parts = np.split(pair % max(len(names), 1), np.searchsorted(pair, np.arange(1, len(table)) * max(len(names), 1)))
-    table = table.assign(seed=table.seed.astype("Int64").fillna(-1).astype(int)).astype({c: str for c in table if c != "seed"})
+    parts = np.split(pair % max(len(names), 1),
+                     np.searchsorted(pair, np.arange(1, len(table)) * max(len(names), 1)))
+    table = table.assign(seed=table.seed.astype("Int64").fillna(-1).astype(int)).astype(
+        {c: str for c in table if c != "seed"})
     return dict(zip(table.itertuples(index=False, name=None), parts)), np.asarray(names.astype(str))
 
+# %% ../../nbs/inference/00_paired.ipynb #19739713
 def _unshared(events):
-    "{arm: {(model, method, seed, language): examples that the arm or its baseline alone saw}}; `_reasons` has cells without a common one"
+    """{arm: {(model, method, seed, language): examples that the arm or its baseline alone saw}};
+    `_reasons` has cells without a common one"""
     (seen, names), found, nothing = _seen(events), {}, np.zeros(0, int)
     for (model, method, arm, seed, language), mine in seen.items():
         at = next((s for s in (seed, -1) if (model, method, NONE, s, language) in seen), None)
         base = seen.get((model, method, NONE, at, language), nothing)
-        if arm == NONE or np.array_equal(mine, base) or not len(np.intersect1d(mine, base)): continue
+        if arm == NONE or np.array_equal(mine, base) or not len(np.intersect1d(mine, base)):
+            continue
         lost = found.setdefault(arm, {}).setdefault((model, method, at, language), set())
-        lost.update(names[np.setxor1d(mine, base)]) # a baseline without a seed loses what any seed lacks
-    return {arm: {(m, d, s, c): x for (m, d, a, s, c) in seen if a == arm for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
-                 | {key: x for key, x in lost.items() if key[2] == -1} for arm, lost in found.items()}
+        # a baseline without a seed loses what any seed lacks
+        lost.update(names[np.setxor1d(mine, base)])
+    return {arm: {(m, d, s, c): x for (m, d, a, s, c) in seen if a == arm
+                  for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
+            | {key: x for key, x in lost.items() if key[2] == -1} for arm, lost in found.items()}
 
+# %% ../../nbs/inference/00_paired.ipynb #82e4932e
 def _without(table, unshared):
     "Rows of events or scores but those of examples that are not shared"
     seed = table.seed.astype("Int64").fillna(-1).astype(int)
-    keys = zip(table.model.astype(str), table.method.astype(str), seed, table.language.astype(str), table.example.astype(str))
+    keys = zip(table.model.astype(str), table.method.astype(str), seed, table.language.astype(str),
+               table.example.astype(str))
     return table[[key[-1] not in unshared.get(key[:-1], ()) for key in keys]].reset_index(drop=True)
 
 # %% ../../nbs/inference/00_paired.ipynb #f8056c3c
 def _target_change(events, parts, task, draws, seed):
-    "Change and dropped cells of one target task; an arm that saw other examples than its baseline is compared on those that both have"
+    """Change and dropped cells of one target task; an arm that saw other examples than its baseline
+    is compared on those that both have"""
     odd = _unshared(events)
-    def of(table, arms): return table[table.intermediate.astype(str).isin(arms)].reset_index(drop=True)
+    def of(table, arms):
+        return table[table.intermediate.astype(str).isin(arms)].reset_index(drop=True)
     even = [a for a in events.intermediate.astype(str).unique() if a not in odd]
     groups = [(of(events, even), of(parts, even), even, {})] if len(even) > 1 or not odd else []
-    groups += [(_without(of(events, [NONE, arm]), lost), _without(of(parts, [NONE, arm]), lost), [arm], lost) for arm, lost in odd.items()]
+    groups += [(_without(of(events, [NONE, arm]), lost), _without(of(parts, [NONE, arm]), lost),
+                [arm], lost) for arm, lost in odd.items()]
     tables, dropped = [], []
     for mine, scored, arms, lost in groups:
         change, gone = _same_examples(mine, scored, task, draws, seed)
         tables.append(change.assign(unpaired=sum(len(x) for key, x in lost.items() if key[2] >= 0)))
-        rest = [dict(intermediate=arms[0], seed=s, language=c, examples=len(x), reason=ONE_SIDED) for (_, _, s, c), x in lost.items() if s >= 0]
+        rest = [dict(intermediate=arms[0], seed=s, language=c, examples=len(x), reason=ONE_SIDED)
+                for (_, _, s, c), x in lost.items() if s >= 0]
         dropped += [gone, pd.DataFrame(rest).assign(target=task.name)]
-    return pd.concat(tables, ignore_index=True), pd.concat([d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)
+    return pd.concat(tables, ignore_index=True), pd.concat(
+        [d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)
 
 # %% ../../nbs/inference/00_paired.ipynb #df5377fa
 ONE_SIDED = "examples that one of the two models saw, left out"
@@ -229,9 +269,11 @@ def _same_examples(events, parts, task, draws, seed):
     blocks = [(task.name, events, parts)] if task.parallel else [
         (task.name + str(language), part, parts[parts.language == language])
         for language, part in events.groupby("language", observed=True)]
-    found = [row for name, part, own in blocks for row in _block(part, own, task, draws, crc32(name.encode()) + seed)]
+    found = [row for name, part, own in blocks
+             for row in _block(part, own, task, draws, crc32(name.encode()) + seed)]
     keys = pd.concat([k for k, _, _ in found], ignore_index=True)
-    values, drawn = np.concatenate([v for _, v, _ in found]), np.concatenate([d for _, _, d in found], axis=1).T
+    values, drawn = (np.concatenate([v for _, v, _ in found]),
+                     np.concatenate([d for _, _, d in found], axis=1).T)
     pairs, dropped = _reasons(keys, _paired(keys))
     if pairs.empty: return pd.DataFrame(), dropped.assign(target=task.name)
     both = np.column_stack([values[pairs.b], values[pairs.a]])
@@ -239,8 +281,9 @@ def _same_examples(events, parts, task, draws, seed):
     return change.assign(target=task.name), dropped.assign(target=task.name)
 
 # %% ../../nbs/inference/00_paired.ipynb #8d948c27
-CHANGE = ("model", "method", "intermediate", "target", "event", "language", "statistic", "without", "after",
-          "change", "low", "high", "standard_error", "p", "examples", "languages", "seeds", "conditional_on", "unpaired")
+CHANGE = ("model", "method", "intermediate", "target", "event", "language", "statistic", "without",
+          "after", "change", "low", "high", "standard_error", "p", "examples", "languages", "seeds",
+          "conditional_on", "unpaired")
 
 # %% ../../nbs/inference/00_paired.ipynb #ca3dce37
 def paired_change(
@@ -248,8 +291,10 @@ def paired_change(
     draws: int = 1000,    # Resamples of the examples
     seed: int = 0,        # Of the resamples
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
-) -> tuple[pd.DataFrame, pd.DataFrame]: # Changes with columns `CHANGE`; and what was dropped: arm, target, seed, language, examples, reason
-    "Change of every statistic from without to with intermediate training, with 95 % intervals that resample examples, given the seeds"
+) -> tuple[pd.DataFrame, pd.DataFrame]: # Columns `CHANGE`; what was dropped
+    """Change of every statistic from without to with intermediate training, with 95 % intervals
+    that resample examples, given the seeds; and what was dropped: arm, target, seed, language,
+    examples, reason"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     scores = example_scores(events, tasks)
     changes, dropped = [], []
@@ -259,11 +304,16 @@ def paired_change(
         changes.append(change)
         dropped.append(lost)
     table = pd.concat(changes, ignore_index=True)
-    if len(table): table = table.dropna(subset="change").reset_index(drop=True) # such as a posterior error of entities
-    dropped = pd.concat([d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)[_LOST]
+    if len(table):
+        # such as a posterior error of entities
+        table = table.dropna(subset="change").reset_index(drop=True)
+    dropped = pd.concat([d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)],
+                        ignore_index=True)[_LOST]
     if table.empty: return pd.DataFrame(columns=list(CHANGE)), dropped
-    with np.errstate(invalid="ignore", divide="ignore"): p = 2 * norm.sf(np.abs(table.change / table.standard_error))
-    return table.assign(p=p, conditional_on="these seeds: " + table.seeds.replace("", "none"))[list(CHANGE)], dropped
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = 2 * norm.sf(np.abs(table.change / table.standard_error))
+    return (table.assign(p=p, conditional_on="these seeds: " + table.seeds.replace("", "none"))
+            [list(CHANGE)], dropped)
 
 # %% ../../nbs/inference/00_paired.ipynb #0bfc367b
 def holm_values(
@@ -278,7 +328,7 @@ def holm_values(
 # %% ../../nbs/inference/00_paired.ipynb #c0c0eed1
 def holm(
     change: pd.DataFrame, # Rows of `paired_change`; all rows of one statistic are one family
-) -> pd.Series: # p-values in [0, 1] corrected for the number of rows with one; NaN where there is none
+) -> pd.Series: # In [0, 1], corrected for the number of rows that have a p-value; NaN without one
     "Holm's correction within each statistic"
     corrected = pd.Series(np.nan, index=change.index)
     for _, p in change.p.dropna().groupby(change.statistic):

@@ -17,16 +17,19 @@ from .seeds import over_seeds
 # %% ../../nbs/inference/03_power.ipynb #3ce6f258
 def spreads(
     values: np.ndarray, # (seeds, 1 + blocks), as `over_seeds` takes them
-) -> dict[str, float]: # seeds, value, between_seeds (σ), upper (σ's one-sided 80 % limit), examples (ε)
-    "What a study says of how much seeds and examples matter; `XitcalError` with one seed"
+) -> dict[str, float]: # seeds, value, between_seeds (σ), upper, examples (ε)
+    """What a study says of how much seeds and examples matter, with σ's one-sided 80 % upper limit;
+    `XitcalError` with one seed"""
     values = np.asarray(values, float)
     seeds, blocks = len(values), values.shape[-1] - 1
-    if seeds < 2: raise XitcalError("One seed does not tell how much seeds differ; run at least two.")
+    if seeds < 2:
+        raise XitcalError("One seed does not tell how much seeds differ; run at least two.")
     mean = values.mean(0)
     examples = np.sqrt((blocks - 1) / blocks * ((mean[1:] - mean[1:].mean()) ** 2).sum())
     sigma = values[:, 0].std(ddof=1)
     return dict(seeds=seeds, value=float(mean[0]), between_seeds=float(sigma),
-                upper=float(sigma * np.sqrt((seeds - 1) / chi2.ppf(.2, seeds - 1))), examples=float(examples))
+                upper=float(sigma * np.sqrt((seeds - 1) / chi2.ppf(.2, seeds - 1))),
+                examples=float(examples))
 
 # %% ../../nbs/inference/03_power.ipynb #ca6f012a
 def power(
@@ -37,12 +40,15 @@ def power(
     draws: int = 40_000,  # Studies drawn
 ) -> float: # In [0, 1]
     "Share of studies whose 95 % interval over seeds and examples excludes 0"
-    if seeds < 2: raise XitcalError(f"The power of {seeds} seed{'s' * (seeds != 1)} over seeds is not defined; plan at least two.")
+    if seeds < 2:
+        raise XitcalError(f"The power of {seeds} seed{'s' * (seeds != 1)} over seeds is not "
+                          "defined; plan at least two.")
     rng = np.random.default_rng(0)
     spread = between_seeds ** 2 / seeds * rng.chisquare(seeds - 1, draws) / (seeds - 1)
     doubt = examples ** 2 * rng.chisquare(BLOCKS - 1, draws) / (BLOCKS - 1)
     seen = effect + np.sqrt(between_seeds ** 2 / seeds + examples ** 2) * rng.normal(size=draws)
-    return float((np.abs(seen) > np.sqrt(t.isf(.025, seeds - 1) ** 2 * spread + t.isf(.025, BLOCKS - 1) ** 2 * doubt)).mean())
+    return float((np.abs(seen) > np.sqrt(t.isf(.025, seeds - 1) ** 2 * spread
+                                         + t.isf(.025, BLOCKS - 1) ** 2 * doubt)).mean())
 
 # %% ../../nbs/inference/03_power.ipynb #7217da3e
 MOST_SEEDS = 100
@@ -53,13 +59,14 @@ def seeds_needed(
     between_seeds: float, # Standard deviation between seeds
     examples: float,      # Standard error over examples
     wanted: float = .8,   # Power
-) -> int|None: # Seeds, at least 2; None where `MOST_SEEDS` are not enough: then examples are what lacks
+) -> int|None: # At least 2; None where `MOST_SEEDS` are not enough: then examples are what lacks
     "Smallest number of seeds that finds an effect with the power wanted"
     if power(effect, MOST_SEEDS, between_seeds, examples) < wanted: return None
     low, high = 1, MOST_SEEDS # power grows with seeds: low is not enough, high is
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if middle > 1 and power(effect, middle, between_seeds, examples) >= wanted else (middle, high)
+        low, high = ((low, middle) if middle > 1 and power(effect, middle, between_seeds, examples)
+                     >= wanted else (middle, high))
     return high
 
 # %% ../../nbs/inference/03_power.ipynb #d8c90de1
@@ -73,18 +80,22 @@ def detectable(
     low, high = 0., 40 * (between_seeds + examples) + 1e-12
     for _ in range(30):
         middle = (low + high) / 2
-        low, high = (low, middle) if power(middle, seeds, between_seeds, examples, 10_000) >= wanted else (middle, high)
+        low, high = ((low, middle) if power(middle, seeds, between_seeds, examples, 10_000)
+                     >= wanted else (middle, high))
     return high
 
 # %% ../../nbs/inference/03_power.ipynb #adf19232
 def power_table(
     effects: dict[str, np.ndarray], # By name: (seeds, 1 + blocks), as `over_seeds` takes them
     planned: tuple[int, ...] = (3, 5, 10), # Numbers of seeds
-) -> pd.DataFrame: # A row an effect: spreads, seeds needed for an effect as large as was seen (at σ and at its upper limit), what planned seeds find
-    "How many seeds each effect needs, missing where `MOST_SEEDS` are not enough, and what planned numbers of seeds would find"
+) -> pd.DataFrame: # A row an effect: spreads, seeds needed, what planned seeds find
+    """How many seeds an effect as large as each that was seen needs (at σ and at its upper limit),
+    missing where `MOST_SEEDS` are not enough, and what planned numbers of seeds would find"""
     rows, counts = {}, {"seeds needed": "between_seeds", "seeds needed, σ at its limit": "upper"}
     for name, values in effects.items():
         s = spreads(values)
-        needed = {words: seeds_needed(abs(s["value"]), s[sigma], s["examples"]) for words, sigma in counts.items()}
-        rows[name] = s | needed | {f"found with {n} seeds": detectable(n, s["between_seeds"], s["examples"]) for n in planned}
+        needed = {words: seeds_needed(abs(s["value"]), s[sigma], s["examples"])
+                  for words, sigma in counts.items()}
+        rows[name] = s | needed | {f"found with {n} seeds": detectable(
+            n, s["between_seeds"], s["examples"]) for n in planned}
     return pd.DataFrame(rows).T.astype(float).astype(dict.fromkeys((*counts, "seeds"), "Int64"))

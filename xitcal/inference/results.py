@@ -27,15 +27,17 @@ from .seeds import Sums, arm_means, in_language, over_seeds, statistic, sums_of
 from ..predictions.events import headline_events
 
 # %% ../../nbs/inference/04_results.ipynb #42bc38ef
-KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "event", "setting") # categories in every table
+# categories in every table
+KEYS_OF_RESULTS = ("model", "method", "intermediate", "target", "language", "event", "setting")
 
 # %% ../../nbs/inference/04_results.ipynb #fa48b343
 def write_results(
-    tables: dict[str, pd.DataFrame], # Tables "blocks", "cells", "bins", "english" and "runs" with a column `setting`, of one seed
+    tables: dict[str, pd.DataFrame], # "blocks", "cells", "bins", "english" and "runs" of one seed
     about: dict,      # Record: seed, command, settings and more (xitcal.study.summarise)
     folder: str|Path, # Where to
 ) -> None:
-    "Write the files of one seed; the record last, so that a seed without one is not whole"
+    """Write the files of one seed, whose tables have a column `setting`; the record last, so that a
+    seed without one is not whole"""
     folder, seed = Path(folder), about["seed"]
     folder.mkdir(parents=True, exist_ok=True)
     for kind, table in tables.items(): write_sums(table, folder / f"seed-{seed}-{kind}.parquet")
@@ -51,8 +53,8 @@ def _together(tables):
     return joined.assign(**{c: union_categoricals([t[c] for t in tables]) for c in shared})
 
 # %% ../../nbs/inference/04_results.ipynb #492fc881
-_ABSENT = dict(english="This study has no scores on English validation rows, so no task can be chosen by them; "
-                       "run it with --calibration-rows above 0.")
+_ABSENT = dict(english="This study has no scores on English validation rows, so no task can be "
+               "chosen by them; run it with --calibration-rows above 0.")
 
 def read_seeds(
     folder: str|Path,     # Folder of results
@@ -60,13 +62,18 @@ def read_seeds(
     setting: str = "full", # Name of a setting
 ) -> pd.DataFrame: # Rows of all seeds that are there
     "Compact results of one setting; `XitcalError` when no seed has been run"
-    paths = sorted(p.with_name(f"{p.stem}-{kind}.parquet") for p in Path(folder).glob("seed-*.json")) # the json is written last
+    paths = sorted(p.with_name(f"{p.stem}-{kind}.parquet")
+                   for p in Path(folder).glob("seed-*.json")) # the json is written last
     if paths and not any(map(Path.exists, paths)):
-        raise XitcalError(_ABSENT.get(kind, f"These results were made without the table {kind!r}; make them again."))
-    tables = [t[t.setting == setting].drop(columns="setting") for t in map(pd.read_parquet, filter(Path.exists, paths))]
-    if not any(map(len, tables)): raise XitcalError(f"There are no results of the setting {setting!r} in {str(folder)!r}.")
+        raise XitcalError(_ABSENT.get(
+            kind, f"These results were made without the table {kind!r}; make them again."))
+    tables = [t[t.setting == setting].drop(columns="setting")
+              for t in map(pd.read_parquet, filter(Path.exists, paths))]
+    if not any(map(len, tables)):
+        raise XitcalError(f"There are no results of the setting {setting!r} in {str(folder)!r}.")
     table = current_names(_together([t for t in tables if len(t)]))
-    return table.assign(**{c: table[c].cat.remove_unused_categories() for c in table.select_dtypes("category")})
+    return table.assign(**{c: table[c].cat.remove_unused_categories()
+                           for c in table.select_dtypes("category")})
 
 # %% ../../nbs/inference/04_results.ipynb #e18d3fd1
 @dataclass
@@ -79,7 +86,7 @@ class Results:
     planned: set[tuple[str, str]] # (arm, target) that belong to the study
     folder: Path            # Where they were read
     setting: str = "full"   # Which of the folder's settings this is
-    runs: pd.DataFrame|None = None # Which runs are degenerate, as `judge_runs` gives them; None where the results do not say
+    runs: pd.DataFrame|None = None # Degenerate or not (`judge_runs`); None where nothing says so
     @property
     def trained(self) -> list[str]:
         "Targets that have a phase 3"
@@ -90,21 +97,24 @@ def _read_runs(folder, setting):
     "Judged runs of a setting; None unless every seed has them"
     seeds = [p.stem for p in folder.glob("seed-*.json")]
     if not all((folder / f"{s}-runs.parquet").exists() for s in seeds): return None
-    return read_seeds(folder, "runs", setting).drop_duplicates(["intermediate", "target", "seed"], ignore_index=True)
+    return read_seeds(folder, "runs", setting).drop_duplicates(["intermediate", "target", "seed"],
+                                                               ignore_index=True)
 
 def read_results(
-    folder: str|Path|None = None, # Folder of results; None for the environment's XITCAL_FULL, else the committed full study
+    folder: str|Path|None = None, # Of results; None: XITCAL_FULL, else the committed full study
     setting: str = "full",        # Name of a setting
 ) -> Results:
     "Read one setting; `XitcalError` when it is not there or has no baseline"
     folder = Path(folder or os.environ.get("XITCAL_FULL") or "../../../studies/full")
     about = [json.loads(p.read_text()) for p in sorted(folder.glob("seed-*.json"))]
-    blocks, about = read_seeds(folder, "blocks", setting), [a for a in about if setting in a["settings"]]
+    blocks, about = (read_seeds(folder, "blocks", setting),
+                     [a for a in about if setting in a["settings"]])
     suite = find_suite(about[0]["settings"][setting]["suite"])
     sums = sums_of(blocks, suite.tasks)
     there = {(a, t) for a, t in zip(blocks.intermediate.astype(str), blocks.target.astype(str))}
     planned = {(a, t) for r in about for a, t in r.get("planned", {}).get(setting, [])}
-    return Results(sums, suite.tasks, suite.name, about, planned | there, folder, setting, _read_runs(folder, setting))
+    return Results(sums, suite.tasks, suite.name, about, planned | there, folder, setting,
+                   _read_runs(folder, setting))
 
 # %% ../../nbs/inference/04_results.ipynb #5e761916
 def is_whole(sums, arm, target):
@@ -120,10 +130,12 @@ def whole_targets(
     trained: bool = True, # Whether to leave out targets without a phase 3
 ) -> list[str]: # Names
     "Targets whose baseline is whole"
-    return [t for t in (results.trained if trained else results.sums.targets) if is_whole(results.sums, NONE, t)]
+    return [t for t in (results.trained if trained else results.sums.targets)
+            if is_whole(results.sums, NONE, t)]
 
 # %% ../../nbs/inference/04_results.ipynb #ce1c8509
-def _is_single(arm): return ":" not in arm and len(tasks_of(arm)) == 1 and arm not in (NONE, MULTI, OWN, MASKED.name)
+def _is_single(arm):
+    return ":" not in arm and len(tasks_of(arm)) == 1 and arm not in (NONE, MULTI, OWN, MASKED.name)
 
 def whole_arms(
     results: Results,     # From `read_results`
@@ -139,22 +151,27 @@ def whole_arms(
 def _nothing_to_compare(results):
     "Why a study has nothing that a page could compare, and what to do"
     if results and set(results.sums.languages) <= {"en"}:
-        return "This page is about languages other than English, and this study has none; add one, for example sw, to --language."
+        return ("This page is about languages other than English, and this study has none; add "
+                "one, for example sw, to --language.")
     if results and not results.trained:
         titles = ", ".join(TARGETS[t].title for t in results.sums.targets)
-        return f"This page is about targets that are fine-tuned, and this study has only {titles}; add such a target, for example xnli, to --target."
-    if results and not any(_is_single(a) for a in {*results.sums.arms, *(a for a, _ in results.planned)}):
-        return ("This page compares single intermediate tasks with no intermediate task, and this study has no single one; "
-                "add one, for example mnli, to --intermediate.")
-    return "No condition has all targets, seeds and languages of the baseline; let the study run to its end."
+        return ("This page is about targets that are fine-tuned, and this study has only "
+                f"{titles}; add such a target, for example xnli, to --target.")
+    if results and not any(_is_single(a)
+                           for a in {*results.sums.arms, *(a for a, _ in results.planned)}):
+        return ("This page compares single intermediate tasks with no intermediate task, and this "
+                "study has no single one; add one, for example mnli, to --intermediate.")
+    return ("No condition has all targets, seeds and languages of the baseline; let the study run "
+            "to its end.")
 
 # %% ../../nbs/inference/04_results.ipynb #7d7a5d3f
 def require_any(
     arms: list[str], # From `whole_arms`
-    results: Results|None = None, # What they were chosen from, so that the sentence says what is missing; None where nobody knows
+    results: Results|None = None, # What they were chosen from, for the sentence; None: nobody knows
 ) -> list[str]: # The same
     "Refuse a page that has nothing to compare"
-    if not arms or (results and set(results.sums.languages) <= {"en"}): raise XitcalError(_nothing_to_compare(results))
+    if not arms or (results and set(results.sums.languages) <= {"en"}):
+        raise XitcalError(_nothing_to_compare(results))
     return arms
 
 # %% ../../nbs/inference/04_results.ipynb #87d7caa4
@@ -166,7 +183,8 @@ def mean_change(
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> np.ndarray: # (seeds, 1 + blocks), for `over_seeds`; NaN where an arm lacks something
     "Change of a statistic, mean over arms and targets"
-    found = arm_means(results.sums, name, whole_targets(results) if targets is None else targets, language)
+    found = arm_means(results.sums, name,
+                      whole_targets(results) if targets is None else targets, language)
     return found[[results.sums.arms.index(a) for a in require_any(arms)]].mean(0)
 
 # %% ../../nbs/inference/04_results.ipynb #51bfd704
@@ -178,18 +196,20 @@ def level_without(
 ) -> np.ndarray: # (seeds, 1 + blocks)
     "Value of a statistic without intermediate training, mean over targets"
     sums, targets = results.sums, whole_targets(results) if targets is None else targets
-    found = in_language(language, statistic(sums, name)[sums.arms.index(NONE)][None], sums.languages)[0]
+    found = in_language(language, statistic(sums, name)[sums.arms.index(NONE)][None],
+                        sums.languages)[0]
     return found[:, [sums.targets.index(t) for t in targets]].mean(1)
 
 # %% ../../nbs/inference/04_results.ipynb #6f52f9ce
 def other_encoders(
     results: Results, # From `read_results`
-) -> dict[str, Results]: # By what a sentence calls the encoder; only those whose seeds these results have
+) -> dict[str, Results]: # By what sentences call the encoder; those whose seeds these results have
     "Full fine-tuning of other encoders than that of `results`"
     names = dict.fromkeys(s for a in results.about for s in a["settings"] if s.endswith(" full"))
     found = {name.removesuffix(" full"): read_results(results.folder, name) for name in names}
     beside = results.folder.parent / "second"
-    if not found and any(beside.glob("seed-*.json")): found = {"a second encoder": read_results(beside)}
+    if not found and any(beside.glob("seed-*.json")):
+        found = {"a second encoder": read_results(beside)}
     return {name: r for name, r in found.items() if set(r.sums.seeds) <= set(results.sums.seeds)}
 
 # %% ../../nbs/inference/04_results.ipynb #7979df7c
@@ -197,25 +217,34 @@ def both_encoders(
     results: Results, # Of the first encoder
     other: Results,   # Of another one
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-) -> tuple: # Conditions and targets (lists of names); levels of the baseline and changes (pairs of (seeds, 1 + blocks): of the first and the other)
-    "A statistic in the languages but English on the arms, targets and seeds that both encoders have; no arms and NaN where none is whole in both"
+) -> tuple: # Conditions and targets (lists of names); levels of the baseline and changes
+    """A statistic in the languages but English on the arms, targets and seeds that both encoders
+    have, as pairs of (seeds, 1 + blocks), of the first and the other; no arms and NaN where none is
+    whole in both"""
     targets = [t for t in whole_targets(other) if t in whole_targets(results)]
-    arms = [a for a in whole_arms(other, targets=targets) if a in whole_arms(results, targets=targets)]
-    nothing, at = np.full((len(other.sums.seeds), 2), np.nan), [results.sums.seeds.index(s) for s in other.sums.seeds]
+    arms = [a for a in whole_arms(other, targets=targets)
+            if a in whole_arms(results, targets=targets)]
+    nothing, at = (np.full((len(other.sums.seeds), 2), np.nan),
+                   [results.sums.seeds.index(s) for s in other.sums.seeds])
     if not arms: return [], targets, (nothing, nothing), (nothing, nothing)
-    level, change = (make(results, *rest)[at] for make, rest in ((level_without, (name, targets)), (mean_change, (name, arms, targets))))
-    return arms, targets, (level, level_without(other, name, targets)), (change, mean_change(other, name, arms, targets))
+    level, change = (make(results, *rest)[at] for make, rest in (
+        (level_without, (name, targets)), (mean_change, (name, arms, targets))))
+    return (arms, targets, (level, level_without(other, name, targets)),
+            (change, mean_change(other, name, arms, targets)))
 
 # %% ../../nbs/inference/04_results.ipynb #f543b245
 def change_rows(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    parts: dict[str, tuple[list[str], list[str]]], # What each row is called, and its conditions and targets
+    parts: dict[str, tuple[list[str], list[str]]], # By what a row is called: conditions and targets
     scale: float = 100, # What numbers are multiplied by; 100 for percentage points
 ) -> pd.DataFrame: # name, value, low, high; a part without any condition is left out
-    "Change of a statistic in the languages but English, mean over the arms and targets of each part, with 95 % intervals"
-    found = {words: over_seeds(mean_change(results, name, arms, targets)) for words, (arms, targets) in parts.items() if arms and targets}
-    return pd.DataFrame([dict(name=words) | {k: scale * float(v[k]) for k in ("value", "low", "high")} for words, v in found.items()])
+    """Change of a statistic in the languages but English, mean over the arms and targets of each
+    part, with 95 % intervals"""
+    found = {words: over_seeds(mean_change(results, name, arms, targets))
+             for words, (arms, targets) in parts.items() if arms and targets}
+    return pd.DataFrame([dict(name=words) | {
+        k: scale * float(v[k]) for k in ("value", "low", "high")} for words, v in found.items()])
 
 # %% ../../nbs/inference/04_results.ipynb #a3d3390d
 def pooled_bins(
@@ -223,25 +252,32 @@ def pooled_bins(
     arms: list[str],  # Kinds of phase 2 that are drawn as one
     called: str,      # What they are called
     targets: list[str]|None = None, # None for `whole_targets`
-) -> pd.DataFrame: # intermediate ("none" and `called`), target, language ("others": all but English), event, bin, low, high, n, confidence, accuracy
-    "Bins of confidence of the event that stands for each target, over all seeds"
+) -> pd.DataFrame: # intermediate, target, language, event, bin, low, high, n, confidence, accuracy
+    """Bins of confidence of the event that stands for each target, over all seeds; intermediate is
+    "none" or `called`, language "others": all but English"""
     bins = read_seeds(results.folder, "bins", results.setting)
-    bins = bins[bins.intermediate.isin([NONE, *arms]) & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))]
+    bins = bins[bins.intermediate.isin([NONE, *arms])
+                & (bins.seed.isna() | bins.seed.isin(results.sums.seeds))]
     bins = bins.astype({k: str for k in ("intermediate", "target", "language", "event")})
     bins = bins[bins.target.isin(whole_targets(results) if targets is None else targets)]
     bins = headline_events(bins, results.tasks)
-    bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called), confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)
+    bins = bins.assign(intermediate=np.where(bins.intermediate == NONE, NONE, called),
+                       confidence=bins.confidence * bins.n, accuracy=bins.accuracy * bins.n)
     bins = pd.concat([bins, bins[bins.language != "en"].assign(language=OTHERS)])
-    sums = bins.groupby(["intermediate", "target", "language", "event", "bin"], sort=False)[["n", "confidence", "accuracy"]].sum().reset_index()
-    return sums.assign(confidence=sums.confidence / sums.n, accuracy=sums.accuracy / sums.n, low=sums.bin / BINS, high=(sums.bin + 1) / BINS)
+    sums = bins.groupby(["intermediate", "target", "language", "event", "bin"],
+                        sort=False)[["n", "confidence", "accuracy"]].sum().reset_index()
+    return sums.assign(confidence=sums.confidence / sums.n, accuracy=sums.accuracy / sums.n,
+                       low=sums.bin / BINS, high=(sums.bin + 1) / BINS)
 
 # %% ../../nbs/inference/04_results.ipynb #e8a155f7
 def text_shares(
     results: Results, # From `read_results`
 ) -> dict[str, float]: # By language code, in (0, 1]; empty where it is not recorded
-    "Share of each language among the tokens that the suite's encoder was pretrained on, all stages together"
+    """Share of each language among the tokens that the suite's encoder was pretrained on, all
+    stages together"""
     path = Path(find_suite(results.suite).encoder()) / "pretraining.json"
     if not path.exists(): return {} # an encoder from the hub says nothing of it
     last = json.loads(path.read_text())
-    tokens = pd.DataFrame([n for stage in (last, *last["earlier_stages"]) for n in stage["tokens_by_language"].values()]).sum()
+    tokens = pd.DataFrame([n for stage in (last, *last["earlier_stages"])
+                           for n in stage["tokens_by_language"].values()]).sum()
     return (tokens / tokens.sum()).to_dict()

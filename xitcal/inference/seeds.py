@@ -24,7 +24,7 @@ from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
 # %% ../../nbs/inference/02_seeds.ipynb #45beeb50
 def half_width(
     level: float|np.ndarray, # Share that the interval leaves out
-    doubt: list[tuple[np.ndarray, int]], # Variances of an estimate, each with its degrees of freedom
+    doubt: list[tuple[np.ndarray, int]], # Variances of an estimate, with their degrees of freedom
 ) -> np.ndarray: # Half of the interval's width
     "Half-width of an interval in which each variance keeps its own t-quantile"
     return np.sqrt(sum(t.isf(level / 2, df) ** 2 * variance for variance, df in doubt))
@@ -38,23 +38,27 @@ def p_value(
     "The level at which the half-width of the interval is `size`"
     variances, freedom = zip(*doubt)
     size, *variances = np.broadcast_arrays(np.asarray(size, float), *variances)
-    def excess(log_level, size, *variances): return half_width(np.exp(log_level), list(zip(variances, freedom))) - size
+    def excess(log_level, size, *variances):
+        return half_width(np.exp(log_level), list(zip(variances, freedom))) - size
     lowest = np.full(size.shape, np.log(smallest))
     found = np.exp(find_root(excess, (lowest, np.zeros(size.shape)), args=(size, *variances)).x)
     return np.where(size == 0, 1., np.where(excess(lowest, size, *variances) < 0, smallest, found))
 
 # %% ../../nbs/inference/02_seeds.ipynb #1875b997
 def over_seeds(
-    values: np.ndarray, # (seeds, ..., 1 + blocks): each seed's number from all blocks, then without each of them
-) -> dict[str, np.ndarray]: # (...) each: value, standard_error, low, high, p (two-sided, against 0; not below 1e-16)
-    "Mean over seeds with a 95 % interval over seeds and examples; over examples alone when there is one seed"
+    values: np.ndarray, # (seeds, ..., 1 + blocks): of each seed from all blocks, then without each
+) -> dict[str, np.ndarray]: # (...) each: value, standard_error, low, high, p (not below 1e-16)
+    """Mean over seeds with a 95 % interval over seeds and examples, and its two-sided p against 0;
+    over examples alone when there is one seed"""
     seeds, blocks = len(values), values.shape[-1] - 1
     mean = values.mean(0)
-    examples = (blocks - 1) / blocks * ((mean[..., 1:] - mean[..., 1:].mean(-1, keepdims=True)) ** 2).sum(-1)
+    examples = ((blocks - 1) / blocks
+                * ((mean[..., 1:] - mean[..., 1:].mean(-1, keepdims=True)) ** 2).sum(-1))
     spread = values[..., 0].var(0, ddof=1) / seeds if seeds > 1 else np.zeros_like(examples)
     doubt = [(spread, max(seeds - 1, 1)), (examples, blocks - 1)]
     width = half_width(.05, doubt)
-    return dict(value=mean[..., 0], standard_error=np.sqrt(spread + examples), low=mean[..., 0] - width, high=mean[..., 0] + width,
+    return dict(value=mean[..., 0], standard_error=np.sqrt(spread + examples),
+                low=mean[..., 0] - width, high=mean[..., 0] + width,
                 p=p_value(np.abs(mean[..., 0]), doubt))
 
 # %% ../../nbs/inference/02_seeds.ipynb #a9671641
@@ -63,15 +67,17 @@ UNPAIRED = ("intermediate", "seed", "target", "language", "blocks", "examples", 
 @dataclass
 class Sums:
     "Sums of a study by arm, seed, target and language"
-    values: dict[str, np.ndarray] # By column, (arms, seeds, targets, languages, 1 + blocks); NaN where there is nothing
+    values: dict[str, np.ndarray] # By column; (arms, seeds, targets, languages, 1 + blocks), or NaN
     arms: list[str]               # Names of phase 2, `none` first
     seeds: list[int]              # In rising order
     targets: list[str]            # Names
     languages: list[str]          # Codes, "en" first
-    unpaired: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(UNPAIRED))) # What was left out since two models saw different examples
+    unpaired: pd.DataFrame = field( # What was left out since two models saw different examples
+        default_factory=lambda: pd.DataFrame(columns=list(UNPAIRED)))
 
 # %% ../../nbs/inference/02_seeds.ipynb #219d7246
-def _order(names, first): return [n for n in first if n in names] + sorted(n for n in names if n not in first)
+def _order(names, first):
+    return [n for n in first if n in names] + sorted(n for n in names if n not in first)
 
 # %% ../../nbs/inference/02_seeds.ipynb #5717b8c0
 def _pair_up(values, names, seeds):
@@ -87,63 +93,81 @@ def _pair_up(values, names, seeds):
     rows, counted = [], np.fmax(np.nan_to_num(examples), np.nan_to_num(examples[:1]))
     for place in np.argwhere(differ.any(-1)):
         arm, seed, target, language = place
-        lost = counted[tuple(place)][differ[tuple(place)]] if not most[tuple(place)] else counted[tuple(place)]
-        rows.append((names["intermediate"][arm], seeds[seed], names["target"][target], names["language"][language], int(differ[tuple(place)].sum()),
-                     int(lost.sum()), "the condition" if most[tuple(place)] else "these blocks, of all conditions"))
+        lost = (counted[tuple(place)][differ[tuple(place)]] if not most[tuple(place)]
+                else counted[tuple(place)])
+        rows.append((names["intermediate"][arm], seeds[seed], names["target"][target],
+                     names["language"][language], int(differ[tuple(place)].sum()), int(lost.sum()),
+                     "the condition" if most[tuple(place)] else "these blocks, of all conditions"))
     return pd.DataFrame(rows, columns=list(UNPAIRED))
 
 # %% ../../nbs/inference/02_seeds.ipynb #8d798d04
 def sums_of(
-    blocks: pd.DataFrame, # From `block_table`, of one model, method and setting; of one seed or several
+    blocks: pd.DataFrame, # From `block_table`: of one model, method and setting, of any seeds
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> Sums:
-    "Arrange the sums of a study; an arm without intermediate training and without a seed serves every seed"
+    """Arrange the sums of a study; an arm without intermediate training and without a seed serves
+    every seed"""
     rows = headline_events(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
     text = lambda column, first: _order(set(rows[column].astype(str)), first)
-    seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0] # a store of retrieval without intermediate training alone has none
-    names = dict(intermediate=text("intermediate", (NONE, *INTERMEDIATES)), target=text("target", tuple(TARGETS)), language=text("language", ("en",)))
-    if NONE not in names["intermediate"]: raise XitcalError("There is no baseline to compare with; run one with `--intermediate none`.")
+    # a store of retrieval without intermediate training alone has none
+    seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0]
+    names = dict(intermediate=text("intermediate", (NONE, *INTERMEDIATES)),
+                 target=text("target", tuple(TARGETS)), language=text("language", ("en",)))
+    if NONE not in names["intermediate"]:
+        raise XitcalError("There is no baseline to compare with; run one with "
+                          "`--intermediate none`.")
     at = [pd.Index(n).get_indexer(rows[c].astype(str)) for c, n in names.items()]
     place = pd.Index(seeds).get_indexer(rows.seed.astype("float").fillna(seeds[0] if seeds else 0))
-    shape = (len(names["intermediate"]), len(seeds), len(names["target"]), len(names["language"]), BLOCKS)
+    shape = (len(names["intermediate"]), len(seeds), len(names["target"]),
+             len(names["language"]), BLOCKS)
     values = {}
-    for column in rows.columns.difference(["model", "method", "intermediate", "target", "seed", "language", "event", "block"]):
+    for column in rows.columns.difference(["model", "method", "intermediate", "target", "seed",
+                                           "language", "event", "block"]):
         full = np.full(shape, np.nan)
-        full[at[0], place, at[1], at[2], rows.block.to_numpy()] = rows[column].astype(float).to_numpy()
+        full[at[0], place, at[1], at[2], rows.block.to_numpy()] = rows[column].astype(
+            float).to_numpy()
         values[column] = full
     _share_unseeded(values, rows, at, seeds)
     unpaired = _pair_up(values, names, seeds)
-    return Sums({k: _without_each(v) for k, v in values.items()}, names["intermediate"], seeds, names["target"], names["language"], unpaired)
+    return Sums({k: _without_each(v) for k, v in values.items()}, names["intermediate"], seeds,
+                names["target"], names["language"], unpaired)
 
 # %% ../../nbs/inference/02_seeds.ipynb #001c6de4
 def _share_unseeded(values, rows, at, seeds):
     "Copy cells without a seed to every seed"
     cells = np.unique(np.column_stack([a[rows.seed.isna().to_numpy()] for a in at]), axis=0)
     for v in values.values():
-        for arm, target, language in cells: v[arm, :, target, language] = v[arm, 0, target, language]
+        for arm, target, language in cells:
+            v[arm, :, target, language] = v[arm, 0, target, language]
 
 def _without_each(sums):
-    "Sum over all blocks, then over all but each; a block without examples adds nothing, a cell without blocks is NaN"
+    """Sum over all blocks, then over all but each; a block without examples adds nothing, a cell
+    without blocks is NaN"""
     known_ = ~np.isnan(sums).all(-1, keepdims=True)
     total = np.where(known_, np.nansum(sums, -1, keepdims=True), np.nan)
     return np.concatenate([total, total - np.nan_to_num(sums)], -1)
 
 # %% ../../nbs/inference/02_seeds.ipynb #554c53f6
 STATISTICS = {
-    "score": ("top", "bottom"), "accuracy": ("correct", "n"), "confidence": ("confidence", "n"), "signed_ce": ("signed_ce", "n"),
+    "score": ("top", "bottom"), "accuracy": ("correct", "n"),
+    "confidence": ("confidence", "n"), "signed_ce": ("signed_ce", "n"),
     "above_99": ("above_99", "n"), "nll": ("nll", "with_nll"), "brier": ("brier", "n"),
     "nll_confidence": ("nll_confidence", "n"), "brier_confidence": ("brier_confidence", "n"),
     "nll_calibration": ("nll_calibration", "n"), "brier_calibration": ("brier_calibration", "n"),
     "nll_refinement": ("nll_refinement", "n"), "brier_refinement": ("brier_refinement", "n"),
-    "nll_calibration_true": ("nll_calibration_true", "n"), "brier_calibration_true": ("brier_calibration_true", "n"),
-    "posterior_error": ("posterior_error", "n"), "confidence_when_wrong": ("wrong_confidence", "wrong"),
+    "nll_calibration_true": ("nll_calibration_true", "n"),
+    "brier_calibration_true": ("brier_calibration_true", "n"),
+    "posterior_error": ("posterior_error", "n"),
+    "confidence_when_wrong": ("wrong_confidence", "wrong"),
     "confidence_when_right": ("right_confidence", "correct"),
 }
 
 # %% ../../nbs/inference/02_seeds.ipynb #198d5ec1
 _MADE = { # differences of two sums
-    "signed_ce": ("confidence", "correct"), "wrong": ("n", "correct"), "right_confidence": ("confidence", "wrong_confidence"),
-    "nll_refinement": ("nll_confidence", "nll_calibration"), "brier_refinement": ("brier_confidence", "brier_calibration"),
+    "signed_ce": ("confidence", "correct"), "wrong": ("n", "correct"),
+    "right_confidence": ("confidence", "wrong_confidence"),
+    "nll_refinement": ("nll_confidence", "nll_calibration"),
+    "brier_refinement": ("brier_confidence", "brier_calibration"),
 }
 
 # %% ../../nbs/inference/02_seeds.ipynb #1c5d53f3
@@ -152,7 +176,8 @@ def statistic(
     name: str,  # One of `STATISTICS`
 ) -> np.ndarray: # (arms, seeds, targets, languages, 1 + blocks); NaN where there is nothing
     "Value of a statistic everywhere"
-    def column(c): return sums.values[_MADE[c][0]] - sums.values[_MADE[c][1]] if c in _MADE else sums.values[c]
+    def column(c):
+        return sums.values[_MADE[c][0]] - sums.values[_MADE[c][1]] if c in _MADE else sums.values[c]
     top, bottom = (column(c) for c in STATISTICS[check_name(name, STATISTICS, "statistic")])
     with np.errstate(divide="ignore", invalid="ignore"): return top / bottom
 
@@ -170,10 +195,13 @@ def others(
     values: np.ndarray, # (..., languages, 1 + blocks)
     languages: list[str], # Codes in their order
 ) -> np.ndarray: # (..., 1 + blocks)
-    "Plain mean over the languages but English that a target has anywhere; NaN where one of them is missing"
+    """Plain mean over the languages but English that a target has anywhere; NaN where one of them
+    is missing"""
     away = values[..., [c != "en" for c in languages], :]
-    there = ~np.isnan(away[..., 0]).all((0, 1), keepdims=True) # (1, 1, targets, languages): whether any arm or seed has it
-    with np.errstate(invalid="ignore"): return np.where(there[..., None], away, 0).sum(-2) / there.sum(-1)[..., None]
+    # (1, 1, targets, languages): whether any arm or seed has it
+    there = ~np.isnan(away[..., 0]).all((0, 1), keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.where(there[..., None], away, 0).sum(-2) / there.sum(-1)[..., None]
 
 # %% ../../nbs/inference/02_seeds.ipynb #2ee4699c
 def in_language(
@@ -184,7 +212,8 @@ def in_language(
     "One language, or the mean of all but English; `XitcalError` for a language that is not there"
     if language == OTHERS: return others(values, languages)
     if language not in languages:
-        raise XitcalError(f"Language {language!r} is not among these results ({', '.join(languages)}); add it to the study's languages.")
+        raise XitcalError(f"Language {language!r} is not among these results "
+                          f"({', '.join(languages)}); add it to the study's languages.")
     return values[..., languages.index(language), :]
 
 # %% ../../nbs/inference/02_seeds.ipynb #6682f820
@@ -195,22 +224,30 @@ def corrected_for_many(table):
 
 # %% ../../nbs/inference/02_seeds.ipynb #07a745d7
 def over_seeds_there(delta, base, seeds):
-    "`over_seeds` of each cell over the seeds it has: (seeds, cells, 1 + blocks) of changes, (seeds, cells) of the baseline; a table with the seeds' names"
+    """`over_seeds` of each cell over the seeds it has: (seeds, cells, 1 + blocks) of changes,
+    (seeds, cells) of the baseline; a table with the seeds' names"""
     there = ~np.isnan(delta).any(-1)
     found = over_seeds(delta)
     for cell in np.flatnonzero(there.any(0) & ~there.all(0)):
         for k, v in over_seeds(delta[there[:, cell], cell]).items(): found[k][cell] = v
-    def names(chosen): return [", ".join(str(s) for s, there_ in zip(seeds, column) if there_) for column in chosen.T]
+    def names(chosen):
+        return [", ".join(str(s) for s, there_ in zip(seeds, column) if there_)
+                for column in chosen.T]
     without = np.where(there, base, 0).sum(0) / np.maximum(there.sum(0), 1)
     change = found.pop("value")
-    return pd.DataFrame(dict(without=without, change=change, **found)), dict(seeds=names(there), missing_seeds=names(~there))
+    return (pd.DataFrame(dict(without=without, change=change, **found)),
+            dict(seeds=names(there), missing_seeds=names(~there)))
 
 def _left_out(sums, frame):
-    "Examples left out as unpaired for each row's arm, target and language (or all but English), over seeds"
+    """Examples left out as unpaired for each row's arm, target and language (or all but English),
+    over seeds"""
     lost, english = sums.unpaired, sums.unpaired.language == "en"
     def count(row):
-        where = (lost.target == row.target) & (english if row.language == "en" else ~english if row.language == OTHERS else lost.language == row.language)
-        mine = where & ((lost.intermediate == row.intermediate) | (lost.left_out != "the condition")) if "intermediate" in frame else where
+        where = (lost.target == row.target) & (english if row.language == "en" else ~english
+                                               if row.language == OTHERS
+                                               else lost.language == row.language)
+        mine = where & ((lost.intermediate == row.intermediate)
+                        | (lost.left_out != "the condition")) if "intermediate" in frame else where
         return int(lost.examples[mine].sum())
     return [count(row) for row in frame.itertuples()] if len(lost) else [0] * len(frame)
 
@@ -218,17 +255,25 @@ def _left_out(sums, frame):
 def change_over_seeds(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
-) -> pd.DataFrame: # intermediate, target, language ("others" or "en"), without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds, unpaired
-    "Change in the mean of the other languages and in English, for every arm and target; p_holm and q correct over all rows of a language"
+) -> pd.DataFrame: # intermediate, target, language, and these
+    """Change in the mean of the other languages ("others") and in English, for every arm and
+    target: without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds,
+    unpaired; p_holm and q correct over all rows of a language"""
     value, delta, rows = statistic(sums, name), changes(sums, name), []
     for language in (OTHERS, *(c for c in sums.languages if c == "en")):
-        mine = np.moveaxis(in_language(language, delta, sums.languages)[1:], 1, 0) # (seeds, arms, targets, 1 + blocks)
-        base = np.broadcast_to(in_language(language, value, sums.languages)[0, :, None, :, 0], mine.shape[:-1])
-        found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
-        keys = pd.DataFrame([dict(intermediate=arm, target=target, language=language) for arm in sums.arms[1:] for target in sums.targets])
-        rows.append(corrected_for_many(pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")))
+        # (seeds, arms, targets, 1 + blocks)
+        mine = np.moveaxis(in_language(language, delta, sums.languages)[1:], 1, 0)
+        base = np.broadcast_to(in_language(language, value, sums.languages)[0, :, None, :, 0],
+                               mine.shape[:-1])
+        found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]),
+                                        base.reshape(len(mine), -1), sums.seeds)
+        keys = pd.DataFrame([dict(intermediate=arm, target=target, language=language)
+                             for arm in sums.arms[1:] for target in sums.targets])
+        rows.append(corrected_for_many(pd.concat([keys, found], axis=1).assign(**seeds)
+                                       .dropna(subset="change")))
     table = pd.concat(rows, ignore_index=True)
-    return table[[c for c in table if c not in seeds] + list(seeds)].assign(unpaired=_left_out(sums, table))
+    return table[[c for c in table if c not in seeds] + list(seeds)].assign(
+        unpaired=_left_out(sums, table))
 
 # %% ../../nbs/inference/02_seeds.ipynb #39acf6b4
 def language_changes(
@@ -236,16 +281,23 @@ def language_changes(
     name: str,       # One of `STATISTICS`
     arms: list[str], # Names of phase 2 that are averaged over
     targets: list[str]|None = None, # Targets that are asked about; None for all
-) -> pd.DataFrame: # target, language, without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds, unpaired
-    "Mean change over arms in every language of the targets; p_holm and q correct over these rows, those of English apart"
+) -> pd.DataFrame: # target, language, and these
+    """Mean change over arms in every language of the targets: without, change, low, high,
+    standard_error, p, p_holm, q, seeds, missing_seeds, unpaired; p_holm and q correct over these
+    rows, those of English apart"""
     value, delta = statistic(sums, name), changes(sums, name)
-    mine, base = delta[[sums.arms.index(a) for a in arms]].mean(0), value[sums.arms.index(NONE), ..., 0]
-    found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]), base.reshape(len(mine), -1), sums.seeds)
-    keys = pd.DataFrame([dict(target=target, language=code) for target in sums.targets for code in sums.languages])
+    mine, base = (delta[[sums.arms.index(a) for a in arms]].mean(0),
+                  value[sums.arms.index(NONE), ..., 0])
+    found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]),
+                                    base.reshape(len(mine), -1), sums.seeds)
+    keys = pd.DataFrame([dict(target=target, language=code) for target in sums.targets
+                         for code in sums.languages])
     rows = pd.concat([keys, found], axis=1).assign(**seeds).dropna(subset="change")
     rows = rows[rows.target.isin(sums.targets if targets is None else targets)]
-    table = pd.concat([corrected_for_many(rows[(rows.language == "en") == english]) for english in (True, False)]).sort_index().reset_index(drop=True)
-    return table[[c for c in table if c not in seeds] + list(seeds)].assign(unpaired=_left_out(sums, table))
+    table = pd.concat([corrected_for_many(rows[(rows.language == "en") == english])
+                       for english in (True, False)]).sort_index().reset_index(drop=True)
+    return table[[c for c in table if c not in seeds] + list(seeds)].assign(
+        unpaired=_left_out(sums, table))
 
 
 
