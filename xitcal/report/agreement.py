@@ -22,7 +22,7 @@ from .result_sentences import interval_words
 # %% ../../nbs/report/07_agreement.ipynb #bbab518e
 def seeds_with(
     results: Results,   # From `read_results`
-    conditions: list[str], # Kinds of intermediate training; no intermediate task is always asked for
+    conditions: list[str], # Kinds of intermediate training; `NONE` is always asked for
     targets: list[str], # Names
 ) -> list[int]: # Seeds that have all of them, in rising order
     "Seeds in which every condition and target has decisions"
@@ -42,8 +42,8 @@ def narrowed(
     "The part of a study in which every seed is whole; `XitcalError` where no seed is"
     sums, seeds = results.sums, seeds_with(results, conditions, targets)
     if not seeds:
-        raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all of "
-                          f"{', '.join(targets)} yet; run these pieces first.")
+        raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all "
+                          f"of {', '.join(targets)} yet; run these pieces first.")
     arms = [NONE, *(a for a in sums.arms if a in conditions)]
     axes = (sums.arms, arms), (sums.seeds, seeds), (sums.targets, targets)
     chosen = np.ix_(*([names.index(n) for n in kept] for names, kept in axes))
@@ -67,7 +67,8 @@ def level_table(
     for target in results.sums.targets:
         for language, words in (("en", "English"), (OTHERS, "other languages")):
             rows[TARGETS[target].title, words] = {
-                called: round(scale * level_without(results, name, [target], language)[:, 0].mean(), digits)
+                called: round(scale * level_without(results, name, [target], language)[:, 0].mean(),
+                              digits)
                 for called, (name, scale, digits) in LEVELS.items()}
     return pd.DataFrame(rows).T.rename_axis(["target", ""])
 
@@ -80,13 +81,14 @@ CHANGES = {"over-confidence (points)": ("signed_ce", 100, 1),
 def changes_table(
     results: Results, # From `read_results` or `narrowed`
     language: str = OTHERS, # A code, or the mean of all languages but English
-) -> pd.DataFrame: # A row a condition and target, a column a number; the text is the change with its 95 % interval
+) -> pd.DataFrame: # A row a condition and target, a column a number: change with 95 % interval
     "Changes by each condition, over seeds and examples"
     rows = {}
     for arm in results.sums.arms[1:]:
         for target in results.sums.targets:
             rows[phase2_title(arm), TARGETS[target].title] = {
-                called: interval_words(mean_change(results, name, [arm], [target], language), scale, digits)
+                called: interval_words(mean_change(results, name, [arm], [target], language),
+                                       scale, digits)
                 for called, (name, scale, digits) in CHANGES.items()}
     return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
 
@@ -101,12 +103,15 @@ def _verdict(mine: dict, theirs: dict) -> str:
     return {(True, False): "real alone", (False, True): "suite alone"}.get(tuple(sure), "neither")
 
 # %% ../../nbs/report/07_agreement.ipynb #545f61f8
-def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float, language: str) -> dict:
+def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float,
+             language: str) -> dict:
     "One row of `agreement_table`"
-    found = [{k: scale * float(v) for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
+    found = [{k: scale * float(v)
+              for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
              for r in (real, embedded)]
     ends = ("", "value"), ("_low", "low"), ("_high", "high")
-    numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found) for end, key in ends}
+    numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found)
+               for end, key in ends}
     return dict(intermediate=pair[0], target=pair[1]) | numbers | dict(verdict=_verdict(*found))
 
 def agreement_table(
@@ -119,8 +124,10 @@ def agreement_table(
     "One change in both studies, for every pair of a condition and a target that both have"
     arms = [a for a in real.sums.arms[1:] if a in embedded.sums.arms]
     targets = [t for t in real.sums.targets if t in embedded.sums.targets]
-    if not arms or not targets: raise XitcalError("The two studies have no condition and target in common.")
-    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms for t in targets])
+    if not arms or not targets:
+        raise XitcalError("The two studies have no condition and target in common.")
+    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms
+                         for t in targets])
 
 # %% ../../nbs/report/07_agreement.ipynb #594385a9
 def agreement_words(
@@ -145,33 +152,43 @@ def agreement_sentence(
     def of(*names): return sum(int(count.get(n, 0)) for n in names)
     n, alone = len(table), of("real alone", "suite alone")
     pairs = f"{n} pair{'s' if n > 1 else ''} of a condition and a target"
-    return (f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of {pairs}.** "
-            f"Both show the same significant change in {of('agree')}, neither shows one in {of('neither')}, "
-            f"and in {alone} only one of them does.")
+    return (f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of "
+            f"{pairs}.** Both show the same significant change in {of('agree')}, neither shows one "
+            f"in {of('neither')}, and in {alone} only one of them does.")
 
-# %% ../../nbs/report/07_agreement.ipynb #b16d8e86
-def direction_words(found: dict) -> str:
+# %% ../../nbs/report/07_agreement.ipynb #a2ebe610
+def direction_words(
+    found: dict, # `low` and `high`, among others
+) -> str: # A verb
     "What an estimate with `low` and `high` says of a direction"
-    return "raises" if found["low"] > 0 else "lowers" if found["high"] < 0 else "does not significantly change"
+    return ("raises" if found["low"] > 0 else "lowers" if found["high"] < 0
+            else "does not significantly change")
 
+# %% ../../nbs/report/07_agreement.ipynb #f34d4e9c
 def _level_words(results: Results, targets: list[str]) -> str:
     "Over-confidence without an intermediate task"
-    other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean() for c in (OTHERS, "en"))
-    return f"where models without it are over-confident by {other:.1f} points (English: {english:.1f})"
+    other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean()
+                      for c in (OTHERS, "en"))
+    return (f"where models without it are over-confident by {other:.1f} points (English: "
+            f"{english:.1f})")
 
+# %% ../../nbs/report/07_agreement.ipynb #b16d8e86
 def finding_sentence(
     results: Results, # From `narrowed`
     arm: str,         # A condition
 ) -> str: # Markdown
-    "What a condition does to over-confidence, the calibration term and the score in the other languages"
+    """What a condition does to over-confidence, the calibration term and the score in the other
+    languages"""
     targets, seeds = results.sums.targets, len(results.sums.seeds)
     def change(name, language=OTHERS): return mean_change(results, name, [arm], targets, language)
     title, plural = phase2_title(arm), "s" if seeds > 1 else ""
     names = ", ".join(TARGETS[t].title for t in targets)
-    sure = "" if seeds > 2 else f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise."
+    sure = ("" if seeds > 2 else
+            f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise.")
     direction = direction_words(over_seeds(change("signed_ce")))
-    return (f"**{title[0].upper()}{title[1:]} before the target {direction} over-confidence in the other languages** "
-            f"({names}; {seeds} seed{plural}): {interval_words(change('signed_ce'))} points, "
-            f"{_level_words(results, targets)}. In English the change is {interval_words(change('signed_ce', 'en'))}. "
-            f"The calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} nats "
-            f"and the score by {interval_words(change('score'))} points.{sure}")
+    return (f"**{title[0].upper()}{title[1:]} before the target {direction} "
+            f"over-confidence in the other languages** ({names}; {seeds} seed{plural}): "
+            f"{interval_words(change('signed_ce'))} points, {_level_words(results, targets)}. "
+            f"In English the change is {interval_words(change('signed_ce', 'en'))}. The "
+            f"calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} "
+            f"nats and the score by {interval_words(change('score'))} points.{sure}")
