@@ -20,7 +20,7 @@ root = Path(__file__).parents[1]
 LONGEST = 30
 CLOSE = 3    # cells behind a definition in which its example stands
 WIDEST = 100 # characters of a line of code
-FINISHED = ("core", "data", "kinds", "training", "predictions", "tutorials", "report", "study") # rooms that keep to it
+FINISHED = ("core", "data", "kinds", "training", "predictions", "tutorials", "report", "study", "cli.ipynb") # rooms that keep to it
 KINDS = (ast.FunctionDef, ast.ClassDef)
 
 
