@@ -122,7 +122,7 @@ def write_report(
 ) -> Path: # The file
     """Run the results notebooks that answer the question on a store, or all of them, and write one
     page"""
-    # says in a sentence when there is no store; pages say what an empty one lacks
+    # this says in a sentence when there is no store; pages say what an empty one lacks
     store_results(store, progress)
     paths = results_notebooks(ANSWERS) if not every else results_notebooks()
     with ThreadPoolExecutor(os.cpu_count()) as pool: # each notebook runs in a process of its own

@@ -221,7 +221,7 @@ def fault_sentence(
 ) -> str: # Markdown; "" where nothing was faulty, unlabelled or put right
     """How many records of the sources were left out as faulty, had no label or were put right, and
     the first of the faulty ones"""
-    # which stores of earlier versions did not count
+    # stores of earlier versions did not count rows without a label
     blank = records.unlabelled.fillna(0).astype(int) if "unlabelled" in records else 0
     table, said = (records.assign(mended=[sum(r.values()) for r in records.repaired],
                                   unlabelled=blank), [])
@@ -243,7 +243,7 @@ def calibration_sentence(
     does not explain"""
     base = table[table.intermediate.astype(str) == NONE]
     if base.empty: return _NO_BASE
-    # whose level is that of a fixed temperature
+    # the level of retrieval is that of a fixed temperature
     level = base[base.event.astype(str) != EVENT["retrieval"]]
     apart, base = 0 < len(level) < len(base), level if len(level) else base
     gap = summarise(base, ["signed_ce"]).signed_ce.groupby("where", sort=False).mean()
