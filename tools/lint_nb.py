@@ -20,8 +20,8 @@ root = Path(__file__).parents[1]
 LONGEST = 30
 CLOSE = 3    # cells behind a definition in which its example stands
 WIDEST = 100 # characters of a line of code
-FINISHED = ("core", "data", "kinds", "training", "predictions", "calibration", "inference",
-            "tutorials") # rooms that keep to it
+FINISHED = ("core", "data", "kinds", "training", "predictions", "calibration", "inference", "study",
+            "report", "cli.ipynb", "tutorials") # rooms that keep to it
 KINDS = (ast.FunctionDef, ast.ClassDef)
 
 

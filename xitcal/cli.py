@@ -21,50 +21,81 @@ from .core.errors import XitcalError, check_name
 
 # %% ../nbs/cli.ipynb #3da98d85
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="What does English intermediate-task training do to the calibration of zero-shot cross-lingual predictions?",
-                  epilog="Start with `xitcal plan`, then `xitcal run --store study`, then `xitcal report --store study`. "
-                         "A run that was interrupted goes on when it is called again.")
+                  help="What does English intermediate-task training do to the calibration of "
+                       "zero-shot cross-lingual predictions?",
+                  epilog="Start with `xitcal plan`, then `xitcal run --store study`, then `xitcal "
+                         "report --store study`. A run that was interrupted goes on when it is "
+                         "called again.")
 
 # %% ../nbs/cli.ipynb #d0b72c3a
 def _names(which: str):
     "Tab completion for comma-separated task names"
     def complete(incomplete: str):
         from xitcal.data.tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS
-        names = list(LANGUAGES) if which == "language" else list(TARGETS) if which == "target" else [NONE, MULTI, OWN, MASKED.name, *INTERMEDIATES]
+        names = (list(LANGUAGES) if which == "language" else list(TARGETS) if which == "target"
+                 else [NONE, MULTI, OWN, MASKED.name, *INTERMEDIATES])
         done, _, last = incomplete.rpartition(",")
         return [(done + "," if done else "") + n for n in names if n.startswith(last)]
     return complete
 
 # %% ../nbs/cli.ipynb #ccb9cd87
-_Suite = Annotated[str|None, typer.Option(help="Where tasks and rows come from: embedded, or xtreme (the real data).")]
-_Data = Annotated[Path|None, typer.Option(help="Folder of your own data files; what is not there comes from the hub. Also XITCAL_DATA.")]
-_Revision = Annotated[str|None, typer.Option(help="Revisions of hub repositories of data, ID=COMMIT, comma-separated. Default: those that xitcal names. "
-                                                  "Also XITCAL_REVISIONS.")]
-_Model = Annotated[str|None, typer.Option(help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
-_Intermediate = Annotated[str|None, typer.Option(help="Intermediate tasks (phase 2): names, `none`, `multi` (all at once), `own` (the target's data), `mlm`; "
-                                                 "variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
-                                                 autocompletion=_names("intermediate"))]
-_Target = Annotated[str|None, typer.Option(help="Target fine-tuning (phase 3) and evaluation: task names, comma-separated.", autocompletion=_names("target"))]
-_Language = Annotated[str|None, typer.Option(help="Evaluation languages: codes or names, comma-separated. Default: all.",
-                                             autocompletion=_names("language"))]
+_Suite = Annotated[str|None, typer.Option(
+    help="Where tasks and rows come from: embedded, or xtreme (the real data).")]
+_Data = Annotated[Path|None, typer.Option(
+    help="Folder of your own data files; what is not there comes from the hub. Also XITCAL_DATA.")]
+_Revision = Annotated[str|None, typer.Option(
+    help="Revisions of hub repositories of data, ID=COMMIT, comma-separated. Default: those that "
+    "xitcal names. Also XITCAL_REVISIONS.")]
+_Model = Annotated[str|None, typer.Option(
+    help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
+_Intermediate = Annotated[str|None, typer.Option(
+    help="Intermediate tasks (phase 2): names, `none`, `multi` (all at once), `own` (the target's "
+    "data), `mlm`; variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
+    autocompletion=_names("intermediate"))]
+_Target = Annotated[str|None, typer.Option(
+    help="Target fine-tuning (phase 3) and evaluation: task names, comma-separated.",
+    autocompletion=_names("target"))]
+_Language = Annotated[str|None, typer.Option(
+    help="Evaluation languages: codes or names, comma-separated. Default: all.",
+    autocompletion=_names("language"))]
 _Seeds = Annotated[str|None, typer.Option(help="Seeds: 0,1,2 or 0-4.")]
 _Method = Annotated[str|None, typer.Option(help="full, lora, or both with a comma.")]
-_Rate = Annotated[str|None, typer.Option(help="Learning rates of both phases, comma-separated: each is a part of the grid. Default: each recipe's own.")]
-_Recipes = Annotated[str|None, typer.Option(help="Whose recipes: phang, xtreme or xitcal. Default: the suite's.")]
-_Smoothing = Annotated[float|None, typer.Option(help="Label smoothing of both phases. Default: each recipe's own.")]
+
+# %% ../nbs/cli.ipynb #aa4e7437
+_Rate = Annotated[str|None, typer.Option(
+    help="Learning rates of both phases, comma-separated: each is a part of the grid. Default: "
+    "each recipe's own.")]
+_Recipes = Annotated[str|None, typer.Option(
+    help="Whose recipes: phang, xtreme or xitcal. Default: the suite's.")]
+_Smoothing = Annotated[float|None, typer.Option(
+    help="Label smoothing of both phases. Default: each recipe's own.")]
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
-_Modules = Annotated[str|None, typer.Option(help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: queries and values.")]
-_Without = Annotated[str|None, typer.Option(help="Pairs of target and language to leave out, comma-separated, such as panx:th.")]
-_Average = Annotated[int|None, typer.Option(help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
-_Passes = Annotated[int|None, typer.Option(help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass without.")]
-_Sampling = Annotated[str|None, typer.Option(help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
-_Phase2 = Annotated[str|None, typer.Option(help="Most training rows of intermediate training, or all.")]
-_Phase3 = Annotated[str|None, typer.Option(help="Most training rows of target fine-tuning, or all.")]
+_Modules = Annotated[str|None, typer.Option(
+    help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: "
+    "queries and values.")]
+_Without = Annotated[str|None, typer.Option(
+    help="Pairs of target and language to leave out, comma-separated, such as panx:th.")]
+_Average = Annotated[int|None, typer.Option(
+    help="Checkpoints of each training whose mean is its model. Default: 0, the best or last one.")]
+_Passes = Annotated[int|None, typer.Option(
+    help="Predict by the mean of so many passes with dropout (MC dropout). Default: 0, one pass "
+    "without.")]
+_Sampling = Annotated[str|None, typer.Option(
+    help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
+
+# %% ../nbs/cli.ipynb #7e4fb3ce
+_Phase2 = Annotated[str|None, typer.Option(
+    help="Most training rows of intermediate training, or all.")]
+_Phase3 = Annotated[str|None, typer.Option(
+    help="Most training rows of target fine-tuning, or all.")]
 _Test = Annotated[str|None, typer.Option(help="Most evaluation rows a language, or all.")]
-_Kept = Annotated[str|None, typer.Option(help="Most English rows predicted for recalibration, or all.")]
+_Kept = Annotated[str|None, typer.Option(
+    help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
-_Own = Annotated[str|None, typer.Option(help="TOML files of intermediate tasks of your own, comma-separated.")]
-_Config = Annotated[Path|None, typer.Option(help="TOML file with these options (names with _ for -); the command line wins.")]
+_Own = Annotated[str|None, typer.Option(
+    help="TOML files of intermediate tasks of your own, comma-separated.")]
+_Config = Annotated[Path|None, typer.Option(
+    help="TOML file with these options (names with _ for -); the command line wins.")]
 _Store = Annotated[Path, typer.Option(help="Folder that holds the study.")]
 
 # %% ../nbs/cli.ipynb #b89b26b3
@@ -76,42 +107,59 @@ def seed_list(
     for part in str(text).split(","):
         first, _, last = part.strip().partition("-")
         try: seeds += range(int(first), int(last or first) + 1)
-        except ValueError: raise XitcalError(f"{part.strip()!r} is no seed; write --seeds 0,1,2 or --seeds 0-4.") from None
+        except ValueError:
+            raise XitcalError(f"{part.strip()!r} is no seed; "
+                              "write --seeds 0,1,2 or --seeds 0-4.") from None
     return tuple(dict.fromkeys(seeds))
 
 # %% ../nbs/cli.ipynb #484a8931
 def _rates(values) -> tuple[float, ...]:
     "Learning rates from text or numbers"
     try: return tuple(dict.fromkeys(float(v) for v in values))
-    except ValueError as error: raise XitcalError(f"A learning rate is no number ({error}); write --learning-rate 5e-6,1e-5.") from None
+    except ValueError as error:
+        raise XitcalError(f"A learning rate is no number ({error}); "
+                          "write --learning-rate 5e-6,1e-5.") from None
 
 def _row_limit(value, option: str) -> int|None:
     "A number of rows; None for all"
     if str(value) == "all": return None
     try: return int(value)
-    except ValueError: raise XitcalError(f"--{option.replace('_', '-')} is a whole number or all, not {value!r}.") from None
+    except ValueError:
+        raise XitcalError(f"--{option.replace('_', '-')} is a whole number or all, "
+                          f"not {value!r}.") from None
 
 # %% ../nbs/cli.ipynb #f6c3f8b7
-_FIELDS = dict(suite="suite", model="models", intermediate="intermediates", target="targets", language="languages", seeds="seeds",
-               method="methods", learning_rate="learning_rates", intermediate_rows="intermediate_rows", target_rows="target_rows",
-               test_rows="test_rows", calibration_rows="calibration_rows", recipes="recipes", label_smoothing="label_smoothing", average="average",
-               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank", lora_targets="lora_targets", without="without", precision="precision")
-_STUDY = ("config", *_FIELDS, "task_file", "data", "revision") # options of `plan` and `run` that make a study
+_FIELDS = dict(suite="suite", model="models", intermediate="intermediates",
+               target="targets", language="languages", seeds="seeds",
+               method="methods", learning_rate="learning_rates",
+               intermediate_rows="intermediate_rows", target_rows="target_rows",
+               test_rows="test_rows", calibration_rows="calibration_rows",
+               recipes="recipes", label_smoothing="label_smoothing", average="average",
+               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank",
+               lora_targets="lora_targets", without="without", precision="precision")
+# options of `plan` and `run` that make a study
+_STUDY = ("config", *_FIELDS, "task_file", "data", "revision")
 
 # %% ../nbs/cli.ipynb #21b31d7c
 def read_config(
     path: Path|None, # TOML file
 ) -> dict: # Options by name
-    "Options from a file; `XitcalError` for a file that cannot be read or an option that does not exist"
+    """Options from a file; `XitcalError` for a file that cannot be read or an option that does not
+    exist"""
     if path is None: return {}
     try: options = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error: raise XitcalError(f"The configuration {str(path)!r} cannot be read ({error.strerror}).") from None
-    except tomllib.TOMLDecodeError as error: raise XitcalError(f"The configuration {str(path)!r} is no TOML: {error}.") from None
-    return {check_name(name.replace("-", "_"), [*_STUDY[1:]], f"option in {path}"): value for name, value in options.items()}
+    except OSError as error:
+        raise XitcalError(f"The configuration {str(path)!r} cannot be read "
+                          f"({error.strerror}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise XitcalError(f"The configuration {str(path)!r} is no TOML: {error}.") from None
+    return {check_name(name.replace("-", "_"), [*_STUDY[1:]], f"option in {path}"): value
+            for name, value in options.items()}
 
 # %% ../nbs/cli.ipynb #c960900c
 def _set_data(folder, revisions=None):
-    "Tell this process and those it starts where the user's data are, and which revisions of the hub's"
+    """Tell this process and those it starts where the user's data are, and which revisions of the
+    hub's"""
     if folder: os.environ["XITCAL_DATA"] = str(Path(folder).resolve())
     if revisions: os.environ["XITCAL_REVISIONS"] = ",".join(_items(revisions))
 
@@ -121,10 +169,12 @@ def _without_absent(study):
     from xitcal.data.suites import absent_tasks, find_suite
     from xitcal.data.tasks import tasks_of
     absent = absent_tasks(find_suite(study.suite))
-    gone = {name: absent[part] for name in study.intermediates for part in tasks_of(name.partition(":")[0]) if part in absent}
+    gone = {name: absent[part] for name in study.intermediates
+            for part in tasks_of(name.partition(":")[0]) if part in absent}
     left = tuple(name for name in study.intermediates if name not in gone)
     if gone and not left: raise XitcalError(next(iter(gone.values())))
-    for name, sentence in gone.items(): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
+    for name, sentence in gone.items():
+        typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return replace(study, intermediates=left)
 
 # %% ../nbs/cli.ipynb #1513aa7c
@@ -133,7 +183,8 @@ def _without_headless(study):
     from xitcal.study.runner import fit_heads
     left, told = fit_heads(study)
     gone = [name for name in study.intermediates if name not in left.intermediates]
-    for name, sentence in zip(gone, told): typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
+    for name, sentence in zip(gone, told):
+        typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return left
 
 # %% ../nbs/cli.ipynb #f9982e64
@@ -145,26 +196,34 @@ def _tell_multi(study):
     for name in study.intermediates:
         if gone := missing_tasks(name, find_suite(study.suite)):
             there = f"{len(INTERMEDIATES) - len(gone)} of its {len(INTERMEDIATES)} tasks"
-            typer.echo(f"xitcal: {name} is trained on {there}, without {', '.join(gone)}, whose data are not on this machine ("
-                       f"`xitcal data check --task {gone[0]}` says how to get them).", err=True)
+            typer.echo(f"xitcal: {name} is trained on {there}, without {', '.join(gone)}, whose "
+                       f"data are not on this machine (`xitcal data check --task {gone[0]}` says "
+                       "how to get them).", err=True)
     return study
 
 # %% ../nbs/cli.ipynb #c5123e5e
 def _tell_languages(study, named):
-    "The study without targets that have none of the languages, unless targets were named; say what each target lacks"
+    """The study without targets that have none of the languages, unless targets were named; say
+    what each target lacks"""
     from xitcal.data.suites import find_suite
     tasks = find_suite(study.suite).tasks
-    empty = [t for t in study.targets if study.languages and not set(study.languages) & set(tasks[t].languages)]
+    empty = [t for t in study.targets
+             if study.languages and not set(study.languages) & set(tasks[t].languages)]
     if empty and (named or len(empty) == len(study.targets)):
         has = tasks[empty[0]]
-        raise XitcalError(f"{has.title} has none of the languages {', '.join(study.languages)}; leave it out of --target, or add one of "
-                          f"its own: {', '.join(has.languages)}.")
+        raise XitcalError(f"{has.title} has none of the languages {', '.join(study.languages)}; "
+                          "leave it out of --target, or add one of its own: "
+                          f"{', '.join(has.languages)}.")
     for t in empty:
-        typer.echo(f"xitcal: {tasks[t].title} has none of the languages {', '.join(study.languages)}; the study goes on without {t}.", err=True)
+        typer.echo(f"xitcal: {tasks[t].title} has none of the languages "
+                   f"{', '.join(study.languages)}; the study goes on without {t}.", err=True)
     study = replace(study, targets=tuple(t for t in study.targets if t not in empty))
-    gaps = {tasks[t].title: [c for c in study.languages or () if c not in tasks[t].languages] for t in study.targets}
+    gaps = {tasks[t].title: [c for c in study.languages or () if c not in tasks[t].languages]
+            for t in study.targets}
     said = "; ".join(f"{title} has no {', '.join(codes)}" for title, codes in gaps.items() if codes)
-    if said: typer.echo(f"xitcal: {said}; the study goes on with the languages that each target has.", err=True)
+    if said:
+        typer.echo(f"xitcal: {said}; the study goes on with the languages that each target has.",
+                   err=True)
     return study
 
 # %% ../nbs/cli.ipynb #73126a2c
@@ -181,12 +240,15 @@ def make_study(
     chosen = {_FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
-    if "learning_rates" in chosen: chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
+    if "learning_rates" in chosen:
+        chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
     for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
-    if chosen.get("languages") is not None: chosen["languages"] = tuple(languages(_items(chosen["languages"])))
-    study = check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)), **chosen)))
+    if chosen.get("languages") is not None:
+        chosen["languages"] = tuple(languages(_items(chosen["languages"])))
+    study = check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)),
+                                                **chosen)))
     return _tell_multi(_tell_languages(study, "targets" in chosen))
 
 # %% ../nbs/cli.ipynb #23ff883e
@@ -197,29 +259,38 @@ def _items(value) -> list:
 
 # %% ../nbs/cli.ipynb #487754dc
 @app.command()
-def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embedded", data: _Data = None):
+def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embedded",
+          data: _Data = None):
     "List the tasks of a suite: kind, languages, training data, recipe."
     from xitcal.data.suites import find_suite
     _set_data(data)
     from xitcal.data.tasks import TARGETS
     found = find_suite(suite).tasks
-    typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} {'metric':<9} recipe")
+    typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} "
+               f"{'metric':<9} recipe")
     for task in found.values():
         role, r = ("target" if task.name in TARGETS else "intermediate"), task.recipe
-        trained = f"{r.epochs:g} epochs, batch {r.batch_size}, rate {r.learning_rate:g}, {r.max_length} tokens [{r.source}]"
-        typer.echo(f"{task.name:<14} {role:<13} {task.kind:<15} {len(task.languages):>9}  {task.trained_on or 'never trained':<14} "
-                   f"{task.metric:<9} {'' if task.test_only else trained}".rstrip())
+        trained = (f"{r.epochs:g} epochs, batch {r.batch_size}, rate {r.learning_rate:g}, "
+                   f"{r.max_length} tokens [{r.source}]")
+        typer.echo(f"{task.name:<14} {role:<13} {task.kind:<15} {len(task.languages):>9}  "
+                   f"{task.trained_on or 'never trained':<14} {task.metric:<9} "
+                   f"{'' if task.test_only else trained}".rstrip())
 
 # %% ../nbs/cli.ipynb #37d12cbe
 @app.command()
-def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None, target: _Target = None,
-         language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-         recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
-         task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
-         flops: Annotated[float|None, typer.Option(help="Operations a second of the machine.")] = None,
-         workers: Annotated[int|None, typer.Option(help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
+def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
+         target: _Target = None, language: _Language = None, seeds: _Seeds = None,
+         method: _Method = None, learning_rate: _Rate = None,
+         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None,
+         test_rows: _Test = None, calibration_rows: _Kept = None, recipes: _Recipes = None,
+         label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
+         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None,
+         without: _Without = None, precision: _Precision = None, task_file: _Own = None,
+         data: _Data = None, revision: _Revision = None, config: _Config = None,
+         flops: Annotated[float|None, typer.Option(
+             help="Operations a second of the machine.")] = None,
+         workers: Annotated[int|None, typer.Option(
+             help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
     "Show the recipes and stages of a study and what they cost; runs nothing."
     study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
     from xitcal.study.plan_text import cost_text
@@ -229,77 +300,113 @@ def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate
     stages = make_plan(_without_headless(study))
     typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
 
+# %% ../nbs/cli.ipynb #208cc1ef
+_Tracker = Annotated[str|None, typer.Option(
+    help="Accelerate tracker for losses, such as tensorboard.")]
+_Compile = Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")]
+_Drop = Annotated[bool, typer.Option(
+    "--drop-weights",
+    help="Delete a model's weights once every stage that starts from it is done.")]
+_Budget = Annotated[int, typer.Option(
+    help="Most tokens in a training's micro-batch; a smaller number needs less memory.")]
+_Save = Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")]
+
 # %% ../nbs/cli.ipynb #d5cb1009
 @app.command()
-def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
-        target: _Target = None, language: _Language = None, seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-        intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
-        task_file: _Own = None, data: _Data = None, revision: _Revision = None, config: _Config = None,
+def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None,
+        intermediate: _Intermediate = None, target: _Target = None, language: _Language = None,
+        seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
+        intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None,
+        test_rows: _Test = None, calibration_rows: _Kept = None, recipes: _Recipes = None,
+        label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
+        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None,
+        without: _Without = None, precision: _Precision = None, task_file: _Own = None,
+        data: _Data = None, revision: _Revision = None, config: _Config = None,
         workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
-        tracker: Annotated[str|None, typer.Option(help="Accelerate tracker for losses, such as tensorboard.")] = None,
-        compile: Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")] = False,
-        drop_weights: Annotated[bool, typer.Option("--drop-weights", help="Delete a model's weights once every stage that starts from it is done.")] = False,
-        budget: Annotated[int, typer.Option(help="Most tokens in a training's micro-batch; a smaller number needs less memory.")] = 4096,
-        save_seconds: Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")] = 60.):
+        tracker: _Tracker = None, compile: _Compile = False, drop_weights: _Drop = False,
+        budget: _Budget = 4096, save_seconds: _Save = 60.):
     "Run a study, or what is missing of it; call it again after any interruption."
     study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
-    options = Options(save_seconds=save_seconds, tracker=tracker, compile=compile, drop_weights=drop_weights, budget=budget)
+    options = Options(save_seconds=save_seconds, tracker=tracker, compile=compile,
+                      drop_weights=drop_weights, budget=budget)
     done = run_study(_without_headless(study), store, workers, options)
-    typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in {store}. Next: xitcal report --store {store}")
+    typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in "
+               f"{store}. Next: xitcal report --store {store}")
 
 # %% ../nbs/cli.ipynb #d43fa650
 @app.command()
 def report(store: _Store = Path("study"),
            out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-           every: Annotated[bool, typer.Option("--all", help="Also the pages on recalibration, thresholds, and how far the answer can be trusted.")] = False):
-    "Run the results notebooks that answer the question on a store and write one self-contained page."
+           every: Annotated[bool, typer.Option(
+               "--all", help="Also the pages on recalibration, thresholds, and how far the answer "
+               "can be trusted.")] = False):
+    """Run the results notebooks that answer the question on a store and write one self-contained
+    page."""
     from xitcal.report.html import write_report
     typer.echo(f"Report: {write_report(store, out, every=every)}")
 
 # %% ../nbs/cli.ipynb #1236742d
 @app.command()
-def predictions(out: Annotated[Path, typer.Option(help="Parquet file to write, or CSV by its ending.")], store: _Store = Path("study"),
+def predictions(out: Annotated[Path, typer.Option(
+                    help="Parquet file to write, or CSV by its ending.")],
+                store: _Store = Path("study"),
                 split: Annotated[str, typer.Option(help="test, calibration or all.")] = "test"):
     "Write the predictions of a store to one file."
     import pyarrow.parquet as pq
     from xitcal.core.errors import disk_errors
     from xitcal.study.ledger import load_predictions
-    table = load_predictions(store, split=None if check_name(split, ("test", "calibration", "all"), "split") == "all" else split)
+    table = load_predictions(
+        store, split=None if check_name(split, ("test", "calibration", "all"), "split") == "all"
+        else split)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".csv": table.to_pandas().to_csv(out, index=False)
         else: pq.write_table(table, out, compression="zstd")
     typer.echo(f"{len(table):,} events in {out}")
 
+# %% ../nbs/cli.ipynb #b5ce9d88
+_File = Annotated[Path, typer.Argument(
+    help="Parquet, CSV or JSON Lines: logits or probs with label, or confidence with correct; "
+    "example, language, seed where known.")]
+_By = Annotated[str|None, typer.Option(
+    help="Columns that tell groups apart, comma-separated. Default: language, where there is "
+    "one.")]
+_Tidy = Annotated[Path|None, typer.Option(
+    help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")]
+_Baseline = Annotated[Path|None, typer.Option(
+    help="Predictions of another system on the same examples, to be compared with.")]
+_Fast = Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")]
+_Everything = Annotated[bool, typer.Option(
+    "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
+    "of NLL and Brier, AUROC, AURC, p of the test of calibration.")]
+
 # %% ../nbs/cli.ipynb #9100b612
 @app.command("calibrate")
-def calibrate_file(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines: logits or probs with label, or confidence with "
-                                                        "correct; example, language, seed where known.")],
-              by: Annotated[str|None, typer.Option(help="Columns that tell groups apart, comma-separated. Default: language, where there is one.")] = None,
-              out: Annotated[Path|None, typer.Option(help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")] = None,
-              baseline: Annotated[Path|None, typer.Option(help="Predictions of another system on the same examples, to be compared with.")] = None,
-              fast: Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")] = False,
-              everything: Annotated[bool, typer.Option("--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, "
-                                                                     "terms of NLL and Brier, AUROC, AURC, p of the test of calibration.")] = False):
-    "How calibrated are these predictions? Estimates with intervals and expected values, and paired changes against a baseline."
-    from xitcal.calibration.calibrate import NOTES, calibrate, compare, degenerate_note, judge_groups, readable
+def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Baseline = None,
+                   fast: _Fast = False, everything: _Everything = False):
+    """How calibrated are these predictions? Estimates with intervals and expected values, and
+    paired changes against a baseline."""
+    from xitcal.calibration.calibrate import (NOTES, calibrate, compare, degenerate_note,
+                                              judge_groups, readable)
     from xitcal.calibration.prediction_files import check_out, read_file, write_estimates
     from xitcal.core.errors import disk_errors
     check_out(out)
     groups = None if by is None else [c.strip() for c in by.split(",") if c.strip()]
     table, other = read_file(file), None if baseline is None else read_file(baseline)
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
-    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name), everything)
+    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name),
+                                                 everything)
     typer.echo(f"{readable(found).to_string()}\n\n{NOTES['all' if everything else 'six']}")
     for one, path in ((table, file), (other, baseline)):
-        if one is not None and (told := degenerate_note(judge_groups(one, groups, path.name), path.name)): typer.echo(f"\n{told}")
+        if one is not None and (
+                told := degenerate_note(judge_groups(one, groups, path.name), path.name)):
+            typer.echo(f"\n{told}")
     if changes is not None:
         shown, unpaired = readable(changes), changes.unpaired.iloc[0]
-        typer.echo(f"\nChange against {baseline.name},{'' if 'p' in shown else ' * p < .05,'} {unpaired:,} decisions without a partner left out:")
+        typer.echo(f"\nChange against {baseline.name},{'' if 'p' in shown else ' * p < .05,'} "
+                   f"{unpaired:,} decisions without a partner left out:")
         typer.echo(shown.to_string())
     if out is None: return
     with disk_errors(out.parent):
@@ -309,8 +416,10 @@ def calibrate_file(file: Annotated[Path, typer.Argument(help="Parquet, CSV or JS
 
 # %% ../nbs/cli.ipynb #82dedc50
 @app.command("convert")
-def convert_weights(model: Annotated[str, typer.Argument(help="Folder or Hugging Face id of a model whose weights are pytorch_model.bin.")],
-            out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")]):
+def convert_weights(model: Annotated[str, typer.Argument(
+                        help="Folder or Hugging Face id of a model whose weights are "
+                        "pytorch_model.bin.")],
+                    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")]):
     "Make safetensors of a model's pytorch_model.bin without running anything that it holds."
     from xitcal.training.convert import convert
     typer.echo(f"Safetensors in {convert(model, out)}. Next: xitcal run --model {out}")
@@ -321,53 +430,75 @@ app.add_typer(data_app, name="data")
 
 # %% ../nbs/cli.ipynb #a3f60b81
 @data_app.command()
-def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtreme", data: _Data = None,
-          task: Annotated[str|None, typer.Option(help="Task names, comma-separated. Default: all.")] = None, language: _Language = None,
-          revision: _Revision = None,
-          split: Annotated[str|None, typer.Option(help="train, validation, calibration, test; comma-separated. Default: all.")] = None,
+def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtreme",
+          data: _Data = None,
+          task: Annotated[str|None, typer.Option(
+              help="Task names, comma-separated. Default: all.")] = None,
+          language: _Language = None, revision: _Revision = None,
+          split: Annotated[str|None, typer.Option(
+              help="train, validation, calibration, test; comma-separated. Default: all.")] = None,
           rows: Annotated[int, typer.Option(help="Most rows of each.")] = 100):
-    "Load rows of every source and say what was found; exit code 1 for a problem. Downloads what a study would, into the hub's cache."
+    """Load rows of every source and say what was found; exit code 1 for a problem. Downloads what a
+    study would, into the hub's cache."""
     from xitcal.data.rows import SPLITS
     from xitcal.data.suites import find_suite
     from xitcal.data.xtreme.suite import check_data
     _set_data(data, revision)
     splits = [check_name(s, SPLITS, "split") for s in _items(split)] if split else SPLITS
     table = check_data(find_suite(suite), task, language, splits, rows)
-    if not len(table): raise XitcalError("There is nothing to check: none of these tasks has one of these languages or splits.")
+    if not len(table):
+        raise XitcalError("There is nothing to check: "
+                          "none of these tasks has one of these languages or splits.")
     typer.echo(table.drop(columns=["remark", "fault", "problem"]).to_string(index=False))
-    for row in table[table["remark"] != ""].itertuples(): typer.echo(f"\nTask {row.task}, language {row.language}, {row.split}: {row.remark}.")
+    for row in table[table["remark"] != ""].itertuples():
+        typer.echo(f"\nTask {row.task}, language {row.language}, {row.split}: {row.remark}.")
     for row in table[(table["fault"] != "") & (table["problem"] == "")].itertuples():
         typer.echo(f"\nLeft out as faulty ({row.left_out}), the first: {row.fault}.")
     problems = table[table["problem"] != ""]
     for sentence in problems["problem"]: typer.echo(f"\n{sentence}")
-    typer.echo(f"\n{(table['found'] == 'yes').sum()} of {len(table)} found, {len(table) - len(problems)} of them without a problem.")
+    typer.echo(f"\n{(table['found'] == 'yes').sum()} of {len(table)} found, "
+               f"{len(table) - len(problems)} of them without a problem.")
     if (problems["language"] != "").any(): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #6fe964a4
 @app.command()
-def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, new or empty.")], store: _Store = Path("study"),
+def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, new or empty.")],
+           store: _Store = Path("study"),
            format: Annotated[str, typer.Option(help="Layout of the folder: xtreme.")] = "xtreme",
-           labels: Annotated[Path|None, typer.Option(help="Folder for the right labels in the same layout, new or empty.")] = None,
-           model: Annotated[str|None, typer.Option(help="Which model, if the store has several.")] = None,
+           labels: Annotated[Path|None, typer.Option(
+               help="Folder for the right labels in the same layout, new or empty.")] = None,
+           model: Annotated[str|None, typer.Option(
+               help="Which model, if the store has several.")] = None,
            method: Annotated[str|None, typer.Option(help="Which method: full or lora.")] = None,
-           intermediate: Annotated[str|None, typer.Option(help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
+           intermediate: Annotated[str|None, typer.Option(
+               help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
            seed: Annotated[int|None, typer.Option(help="Which seed.")] = None):
     "Write one model's predictions as a submission: a folder a task, a file a language."
     from xitcal.study.export import EXPORTS
     write = EXPORTS[check_name(format, EXPORTS, "format")]
-    written, missing = write(store, out, labels, model=model, method=method, intermediate=intermediate, seed=seed)
-    typer.echo(written.groupby("target", sort=False).agg(languages=("language", "size"), examples=("examples", "sum")).reset_index().to_string(index=False))
+    written, missing = write(store, out, labels, model=model, method=method,
+                             intermediate=intermediate, seed=seed)
+    typer.echo(written.groupby("target", sort=False)
+               .agg(languages=("language", "size"), examples=("examples", "sum"))
+               .reset_index().to_string(index=False))
     if missing: typer.echo(f"Not there yet, so not written: {', '.join(missing)}.")
-    scored = f"xitcal score --predictions {out} --labels {labels} --all-languages" if labels else "xitcal score"
+    scored = (f"xitcal score --predictions {out} --labels {labels} --all-languages" if labels
+              else "xitcal score")
     typer.echo(f"{len(written)} files in {out}. Next: {scored}")
 
 # %% ../nbs/cli.ipynb #d36e883c
 @app.command()
-def score(predictions: Annotated[Path, typer.Option(help="Folder with one folder a task, in it test-<language>.tsv or .json.")],
+def score(predictions: Annotated[Path, typer.Option(
+              help="Folder with one folder a task, in it test-<language>.tsv or .json.")],
           labels: Annotated[Path, typer.Option(help="Folder with the labels in the same layout.")],
-          out: Annotated[Path|None, typer.Option(help="JSON file to write, as XTREME's evaluate.py does.")] = None,
-          all_languages: Annotated[bool, typer.Option("--all-languages", help="The languages of the files in place of those of XTREME's list.")] = False,
-          partial: Annotated[bool, typer.Option("--partial", help="Score what is there where a file is missing; its averages are left out.")] = False):
+          out: Annotated[Path|None, typer.Option(
+              help="JSON file to write, as XTREME's evaluate.py does.")] = None,
+          all_languages: Annotated[bool, typer.Option(
+              "--all-languages",
+              help="The languages of the files in place of those of XTREME's list.")] = False,
+          partial: Annotated[bool, typer.Option(
+              "--partial", help="Score what is there where a file is missing; its averages are "
+              "left out.")] = False):
     "Score predictions in XTREME's layout, with the same figures as XTREME's evaluation."
     from xitcal.study.submission import evaluation_text, score_submission, write_evaluation
     scores = score_submission(predictions, labels, all_languages, partial)

@@ -12,27 +12,39 @@ import pandas as pd
 ESTIMATE_COLUMNS = ("estimate", "value", "low", "high", "expected", "n", "examples", "why")
 
 ESTIMATES = {
-    "score": "score", "accuracy": "accuracy", "confidence": "mean confidence", "above_99": "share of confidence above .99",
-    "confidence_when_right": "confidence of right decisions", "confidence_when_wrong": "confidence of wrong decisions",
-    "signed_ce": "signed calibration error", "debiased_ce": "debiased calibration error", "smooth_ece": "smooth ECE",
-    "ece_10": "ECE-10", "ece_15": "ECE-15", "ece_15_excess": "ECE-15 minus its expected value", "ece_15_mass": "equal-mass ECE-15", "mce_15": "MCE-15",
-    "mce_15_mass": "equal-mass MCE-15", "classwise_ece_15": "class-wise ECE-15",
-    "debiased_square_15": "debiased squared error, 15 bins", "debiased_root_15": "debiased error, 15 bins",
-    "true_ce": "true calibration error", "posterior_error": "posterior error", "nll": "NLL", "brier": "Brier score",
-    "nll_confidence": "NLL of (confidence, correct)", "brier_confidence": "Brier score of (confidence, correct)",
+    "score": "score", "accuracy": "accuracy", "confidence": "mean confidence",
+    "above_99": "share of confidence above .99",
+    "confidence_when_right": "confidence of right decisions",
+    "confidence_when_wrong": "confidence of wrong decisions",
+    "signed_ce": "signed calibration error", "debiased_ce": "debiased calibration error",
+    "smooth_ece": "smooth ECE", "ece_10": "ECE-10", "ece_15": "ECE-15",
+    "ece_15_excess": "ECE-15 minus its expected value", "ece_15_mass": "equal-mass ECE-15",
+    "mce_15": "MCE-15", "mce_15_mass": "equal-mass MCE-15",
+    "classwise_ece_15": "class-wise ECE-15",
+    "debiased_square_15": "debiased squared error, 15 bins",
+    "debiased_root_15": "debiased error, 15 bins", "true_ce": "true calibration error",
+    "posterior_error": "posterior error", "nll": "NLL", "brier": "Brier score",
+    "nll_confidence": "NLL of (confidence, correct)",
+    "brier_confidence": "Brier score of (confidence, correct)",
     "nll_calibration": "calibration term of NLL", "nll_refinement": "refinement term of NLL",
-    "brier_calibration": "calibration term of Brier", "brier_refinement": "refinement term of Brier",
-    "nll_calibration_true": "calibration term of NLL, posterior", "brier_calibration_true": "calibration term of Brier, posterior",
-    "auroc": "AUROC of correctness", "ranking_error": "1 − AUROC of correctness", "aurc": "AURC", "excess_aurc": "excess AURC",
-    "calibration_p": "p of the test of calibration", "unlisted": "share of right decisions not listed",
+    "brier_calibration": "calibration term of Brier",
+    "brier_refinement": "refinement term of Brier",
+    "nll_calibration_true": "calibration term of NLL, posterior",
+    "brier_calibration_true": "calibration term of Brier, posterior",
+    "auroc": "AUROC of correctness", "ranking_error": "1 − AUROC of correctness", "aurc": "AURC",
+    "excess_aurc": "excess AURC", "calibration_p": "p of the test of calibration",
+    "unlisted": "share of right decisions not listed",
 }
 
 # %% ../../nbs/core/04_estimates.ipynb #19622991
 OLD_NAMES = {
-    "gap": "signed_ce", "signed_gap": "signed_ce", "mean_confidence": "confidence", "share_above_99": "above_99", "debiased_rms_ce": "debiased_ce",
-    "ece": "ece_15", "ece_null": "ece_15_expected", "ece_null_95": "ece_15_expected_95", "null_floor": "expected",
-    "ece_mass": "ece_15_mass", "ece_mass_15": "ece_15_mass", "mce": "mce_15", "mce_mass_15": "mce_15_mass", "classwise_ece": "classwise_ece_15",
-    "ce_square": "debiased_square_15", "ce": "debiased_root_15", "without_phase_2": "without", "with_phase_2": "after",
+    "gap": "signed_ce", "signed_gap": "signed_ce", "mean_confidence": "confidence",
+    "share_above_99": "above_99", "debiased_rms_ce": "debiased_ce", "ece": "ece_15",
+    "ece_null": "ece_15_expected", "ece_null_95": "ece_15_expected_95", "null_floor": "expected",
+    "ece_mass": "ece_15_mass", "ece_mass_15": "ece_15_mass", "mce": "mce_15",
+    "mce_mass_15": "mce_15_mass", "classwise_ece": "classwise_ece_15",
+    "ce_square": "debiased_square_15", "ce": "debiased_root_15", "without_phase_2": "without",
+    "with_phase_2": "after",
 }
 
 # %% ../../nbs/core/04_estimates.ipynb #3f5872a8
@@ -40,16 +52,18 @@ def current_names(
     table: pd.DataFrame, # A table of any version, such as a committed one
 ) -> pd.DataFrame: # The same numbers
     "The table with today's names, in its columns and in the column that names estimates"
-    named = {c: table[c].astype(str).replace(OLD_NAMES) for c in ("estimate", "statistic") if c in table}
+    columns = [c for c in ("estimate", "statistic") if c in table]
+    named = {c: table[c].astype(str).replace(OLD_NAMES) for c in columns}
     return table.assign(**named).rename(columns=OLD_NAMES)
 
 # %% ../../nbs/core/04_estimates.ipynb #0c3470c3
 def in_words(
-    name: str, # One of `ESTIMATES`, with `_expected` or `_expected_95` behind it where it is that of calibrated models, or any other column
+    name: str, # One of `ESTIMATES`, or any other column
     unit: bool = False, # Whether NLL says that it is in nats
 ) -> str:
-    "What people read in place of a name"
+    """What people read in place of a name; `_expected` or `_expected_95` behind it stands for the
+    mean or 95 % quantile of calibrated models"""
     base, expected, rest = name.partition("_expected")
     if base not in ESTIMATES: return name.replace("_", " ")
-    behind = "" if not expected else " under calibration, 95 % quantile" if rest else ", expected under calibration"
-    return ESTIMATES[base] + " (nats)" * (unit and base.startswith("nll")) + behind
+    under = " under calibration, 95 % quantile" if rest else ", expected under calibration"
+    return ESTIMATES[base] + " (nats)" * (unit and base.startswith("nll")) + under * bool(expected)

@@ -280,7 +280,7 @@ def headline_events(
     table: pd.DataFrame, # With columns target and event
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's
 ) -> pd.DataFrame: # The rows of one event a target
-    "Rows of the event that figures show: entities for PAN-X, words for UD-POS, and the only one elsewhere"
+    "Rows of the event that figures show: PAN-X's entities, UD-POS's words, else the only one"
     tasks = TARGETS if tasks is None else tasks
     wanted = {target: shown_event(task) for target, task in tasks.items()}
     return table[table.target.astype(str).map(wanted) == table.event.astype(str)]

@@ -6,7 +6,7 @@
 __all__ = ['LEVELS', 'CHANGES', 'seeds_with', 'narrowed', 'level_table', 'changes_table', 'agreement_table', 'agreement_words',
            'agreement_sentence', 'direction_words', 'finding_sentence', 'temperature_table', 'temperature_sentence']
 
-# %% ../../nbs/report/07_agreement.ipynb #6112475f
+# %% ../../nbs/report/07_agreement.ipynb #3983af84
 from dataclasses import replace
 
 import numpy as np
@@ -19,10 +19,10 @@ from ..inference.results import Results, level_without, mean_change
 from ..inference.seeds import over_seeds
 from .result_sentences import interval_words
 
-# %% ../../nbs/report/07_agreement.ipynb #046d94cb
+# %% ../../nbs/report/07_agreement.ipynb #bbab518e
 def seeds_with(
     results: Results,   # From `read_results`
-    conditions: list[str], # Kinds of intermediate training; no intermediate task is always asked for
+    conditions: list[str], # Kinds of intermediate training; `NONE` is always asked for
     targets: list[str], # Names
 ) -> list[int]: # Seeds that have all of them, in rising order
     "Seeds in which every condition and target has decisions"
@@ -33,7 +33,7 @@ def seeds_with(
     there = (sums.values["n"][..., 0][arms][:, :, places] > 0).any(-1).all((0, 2))
     return [seed for seed, whole in zip(sums.seeds, there) if whole]
 
-# %% ../../nbs/report/07_agreement.ipynb #d3679ca2
+# %% ../../nbs/report/07_agreement.ipynb #a05bb861
 def narrowed(
     results: Results,   # From `read_results`
     conditions: list[str], # Kinds of intermediate training that are kept beside none
@@ -42,8 +42,8 @@ def narrowed(
     "The part of a study in which every seed is whole; `XitcalError` where no seed is"
     sums, seeds = results.sums, seeds_with(results, conditions, targets)
     if not seeds:
-        raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all of "
-                          f"{', '.join(targets)} yet; run these pieces first.")
+        raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all "
+                          f"of {', '.join(targets)} yet; run these pieces first.")
     arms = [NONE, *(a for a in sums.arms if a in conditions)]
     axes = (sums.arms, arms), (sums.seeds, seeds), (sums.targets, targets)
     chosen = np.ix_(*([names.index(n) for n in kept] for names, kept in axes))
@@ -54,7 +54,7 @@ def narrowed(
     planned = {(a, t) for a, t in results.planned if a in arms and t in targets}
     return replace(results, sums=part, runs=runs, planned=planned)
 
-# %% ../../nbs/report/07_agreement.ipynb #69353fd0
+# %% ../../nbs/report/07_agreement.ipynb #79f241e3
 LEVELS = {"score": ("score", 100, 1), "mean confidence": ("confidence", 100, 1),
           "over-confidence (points)": ("signed_ce", 100, 1),
           "calibration term of NLL (nats)": ("nll_calibration", 1, 3)}
@@ -67,11 +67,12 @@ def level_table(
     for target in results.sums.targets:
         for language, words in (("en", "English"), (OTHERS, "other languages")):
             rows[TARGETS[target].title, words] = {
-                called: round(scale * level_without(results, name, [target], language)[:, 0].mean(), digits)
+                called: round(scale * level_without(results, name, [target], language)[:, 0].mean(),
+                              digits)
                 for called, (name, scale, digits) in LEVELS.items()}
     return pd.DataFrame(rows).T.rename_axis(["target", ""])
 
-# %% ../../nbs/report/07_agreement.ipynb #c138c1d4
+# %% ../../nbs/report/07_agreement.ipynb #2d0c0a33
 CHANGES = {"over-confidence (points)": ("signed_ce", 100, 1),
            "calibration term of NLL (nats)": ("nll_calibration", 1, 3),
            "refinement term of NLL (nats)": ("nll_refinement", 1, 3),
@@ -80,17 +81,18 @@ CHANGES = {"over-confidence (points)": ("signed_ce", 100, 1),
 def changes_table(
     results: Results, # From `read_results` or `narrowed`
     language: str = OTHERS, # A code, or the mean of all languages but English
-) -> pd.DataFrame: # A row a condition and target, a column a number; the text is the change with its 95 % interval
+) -> pd.DataFrame: # A row a condition and target, a column a number: change with 95 % interval
     "Changes by each condition, over seeds and examples"
     rows = {}
     for arm in results.sums.arms[1:]:
         for target in results.sums.targets:
             rows[phase2_title(arm), TARGETS[target].title] = {
-                called: interval_words(mean_change(results, name, [arm], [target], language), scale, digits)
+                called: interval_words(mean_change(results, name, [arm], [target], language),
+                                       scale, digits)
                 for called, (name, scale, digits) in CHANGES.items()}
     return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
 
-# %% ../../nbs/report/07_agreement.ipynb #92b241de
+# %% ../../nbs/report/07_agreement.ipynb #b6e09419
 def _verdict(mine: dict, theirs: dict) -> str:
     "One of the five verdicts from two estimates with `value`, `low` and `high`"
     sure = [e["low"] > 0 or e["high"] < 0 for e in (mine, theirs)]
@@ -100,13 +102,16 @@ def _verdict(mine: dict, theirs: dict) -> str:
     if apart: return "disagree"
     return {(True, False): "real alone", (False, True): "suite alone"}.get(tuple(sure), "neither")
 
-# %% ../../nbs/report/07_agreement.ipynb #9b8ed545
-def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float, language: str) -> dict:
+# %% ../../nbs/report/07_agreement.ipynb #545f61f8
+def _in_both(real: Results, embedded: Results, pair: tuple[str, str], name: str, scale: float,
+             language: str) -> dict:
     "One row of `agreement_table`"
-    found = [{k: scale * float(v) for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
+    found = [{k: scale * float(v)
+              for k, v in over_seeds(mean_change(r, name, *([n] for n in pair), language)).items()}
              for r in (real, embedded)]
     ends = ("", "value"), ("_low", "low"), ("_high", "high")
-    numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found) for end, key in ends}
+    numbers = {f"{who}{end}": f[key] for who, f in zip(("real", "suite"), found)
+               for end, key in ends}
     return dict(intermediate=pair[0], target=pair[1]) | numbers | dict(verdict=_verdict(*found))
 
 def agreement_table(
@@ -119,10 +124,12 @@ def agreement_table(
     "One change in both studies, for every pair of a condition and a target that both have"
     arms = [a for a in real.sums.arms[1:] if a in embedded.sums.arms]
     targets = [t for t in real.sums.targets if t in embedded.sums.targets]
-    if not arms or not targets: raise XitcalError("The two studies have no condition and target in common.")
-    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms for t in targets])
+    if not arms or not targets:
+        raise XitcalError("The two studies have no condition and target in common.")
+    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms
+                         for t in targets])
 
-# %% ../../nbs/report/07_agreement.ipynb #08a1655f
+# %% ../../nbs/report/07_agreement.ipynb #594385a9
 def agreement_words(
     table: pd.DataFrame, # From `agreement_table`
 ) -> pd.DataFrame: # For people: titles, intervals as text
@@ -135,7 +142,7 @@ def agreement_words(
                          "real language": said("real"), "embedded suite": said("suite"),
                          "verdict": table.verdict})
 
-# %% ../../nbs/report/07_agreement.ipynb #0acddae3
+# %% ../../nbs/report/07_agreement.ipynb #fcdf6310
 def agreement_sentence(
     table: pd.DataFrame, # From `agreement_table`
     what: str = "over-confidence", # What changes
@@ -145,38 +152,48 @@ def agreement_sentence(
     def of(*names): return sum(int(count.get(n, 0)) for n in names)
     n, alone = len(table), of("real alone", "suite alone")
     pairs = f"{n} pair{'s' if n > 1 else ''} of a condition and a target"
-    return (f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of {pairs}.** "
-            f"Both show the same significant change in {of('agree')}, neither shows one in {of('neither')}, "
-            f"and in {alone} only one of them does.")
+    return (f"**Real language contradicts the embedded suite about {what} in {of('disagree')} of "
+            f"{pairs}.** Both show the same significant change in {of('agree')}, neither shows one "
+            f"in {of('neither')}, and in {alone} only one of them does.")
 
-# %% ../../nbs/report/07_agreement.ipynb #51caa2b1
-def direction_words(found: dict) -> str:
+# %% ../../nbs/report/07_agreement.ipynb #a2ebe610
+def direction_words(
+    found: dict, # `low` and `high`, among others
+) -> str: # A verb
     "What an estimate with `low` and `high` says of a direction"
-    return "raises" if found["low"] > 0 else "lowers" if found["high"] < 0 else "does not significantly change"
+    return ("raises" if found["low"] > 0 else "lowers" if found["high"] < 0
+            else "does not significantly change")
 
+# %% ../../nbs/report/07_agreement.ipynb #f34d4e9c
 def _level_words(results: Results, targets: list[str]) -> str:
     "Over-confidence without an intermediate task"
-    other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean() for c in (OTHERS, "en"))
-    return f"where models without it are over-confident by {other:.1f} points (English: {english:.1f})"
+    other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean()
+                      for c in (OTHERS, "en"))
+    return (f"where models without it are over-confident by {other:.1f} points (English: "
+            f"{english:.1f})")
 
+# %% ../../nbs/report/07_agreement.ipynb #b16d8e86
 def finding_sentence(
     results: Results, # From `narrowed`
     arm: str,         # A condition
 ) -> str: # Markdown
-    "What a condition does to over-confidence, the calibration term and the score in the other languages"
+    """What a condition does to over-confidence, the calibration term and the score in the other
+    languages"""
     targets, seeds = results.sums.targets, len(results.sums.seeds)
     def change(name, language=OTHERS): return mean_change(results, name, [arm], targets, language)
     title, plural = phase2_title(arm), "s" if seeds > 1 else ""
     names = ", ".join(TARGETS[t].title for t in targets)
-    sure = "" if seeds > 2 else f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise."
+    sure = ("" if seeds > 2 else
+            f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise.")
     direction = direction_words(over_seeds(change("signed_ce")))
-    return (f"**{title[0].upper()}{title[1:]} before the target {direction} over-confidence in the other languages** "
-            f"({names}; {seeds} seed{plural}): {interval_words(change('signed_ce'))} points, "
-            f"{_level_words(results, targets)}. In English the change is {interval_words(change('signed_ce', 'en'))}. "
-            f"The calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} nats "
-            f"and the score by {interval_words(change('score'))} points.{sure}")
+    return (f"**{title[0].upper()}{title[1:]} before the target {direction} "
+            f"over-confidence in the other languages** ({names}; {seeds} seed{plural}): "
+            f"{interval_words(change('signed_ce'))} points, {_level_words(results, targets)}. "
+            f"In English the change is {interval_words(change('signed_ce', 'en'))}. The "
+            f"calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} "
+            f"nats and the score by {interval_words(change('score'))} points.{sure}")
 
-# %% ../../nbs/report/07_agreement.ipynb #0d50d100
+# %% ../../nbs/report/07_agreement.ipynb #35ea85d6
 def temperature_table(
     table: pd.DataFrame, # Committed by scripts/real_recalibration.py
 ) -> pd.DataFrame: # A row a target and condition, a column a number; mean of the other languages
@@ -186,21 +203,27 @@ def temperature_table(
     for key, part in mine.groupby(["target", "intermediate"], sort=False):
         value = part.set_index("quantity")
         gap, after, gain = (value.loc[name] for name in ("gap_before", "gap", "gain"))
+        interval = f"[{100 * after.low:.1f}, {100 * after.high:.1f}]"
         rows[TARGETS[key[0]].title, phase2_title(key[1])] = {
             "over-confidence before (points)": f"{100 * gap.value:.1f}",
-            "after (points)": f"{100 * after.value:.1f} [{100 * after.low:.1f}, {100 * after.high:.1f}]",
+            "after (points)": f"{100 * after.value:.1f} {interval}",
             "NLL taken away (nats)": f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"}
-    return pd.DataFrame(rows).T.rename_axis(["target", "intermediate training"]).sort_index()
+    named = pd.DataFrame(rows).T.rename_axis(["target", "intermediate training"])
+    return named.sort_index()
 
-# %% ../../nbs/report/07_agreement.ipynb #05da9f0f
+# %% ../../nbs/report/07_agreement.ipynb #ab6f59ff
 def temperature_sentence(
     table: pd.DataFrame, # Committed by scripts/real_recalibration.py
 ) -> str: # Markdown
-    "On how many targets an English temperature lowers or raises the NLL of the other languages, without an intermediate task"
-    mine = table[(table.what == "level") & (table.language == OTHERS) & (table.intermediate == NONE)]
-    gain = mine[mine.quantity == "gain"].set_index("target")
-    gap, after = (100 * mine[mine.quantity == q].set_index("target").value for q in ("gap_before", "gap"))
-    def said(t): return f"{TARGETS[t].title} (NLL {-gain.value[t]:+.3f} nats, over-confidence {gap[t]:.1f} → {after[t]:.1f} points)"
+    "Where an English temperature helps and harms other languages, without an intermediate task"
+    where = (table.what == "level") & (table.language == OTHERS) & (table.intermediate == NONE)
+    number = {q: part.set_index("target") for q, part in table[where].groupby("quantity")}
+    gain = number["gain"]
+    gap, after = (100 * number[q].value for q in ("gap_before", "gap"))
+    def said(t):
+        return (f"{TARGETS[t].title} (NLL {-gain.value[t]:+.3f} nats, over-confidence "
+                f"{gap[t]:.1f} → {after[t]:.1f} points)")
     sides = {"helps": gain.index[gain.low > 0], "harms": gain.index[gain.high < 0]}
-    found = [f"{word} on {', '.join(map(said, names))}" for word, names in sides.items() if len(names)]
-    return f"**In the other languages a temperature fitted on English {' and '.join(found) or 'changes no NLL significantly'}.**"
+    found = [f"{w} on {', '.join(map(said, names))}" for w, names in sides.items() if len(names)]
+    return ("**In the other languages a temperature fitted on English "
+            f"{' and '.join(found) or 'changes no NLL significantly'}.**")

@@ -21,7 +21,9 @@ from ..data.tasks import TARGETS, phase2_title
 from ..inference.hypotheses import COMPARED, INFERENCES, QUESTIONS
 from ..inference.language_features import COVARIATES
 from ..core.schema import OTHERS
-from .figures import arm_look, arms, draw_languages, draw_reliability, figure_legend, hide_unused_panels, language_words, require_rows, styled, target_title
+from .figures import (arm_look, arms, draw_languages, draw_reliability, figure_legend,
+                                   hide_unused_panels, language_words, require_rows, styled,
+                                   target_title)
 
 # %% ../../nbs/report/01_change_figures.ipynb #cacec884
 @styled
@@ -29,19 +31,31 @@ def change_figure(
     change: pd.DataFrame, # `paired_change`, one event a target
     statistic: str = "signed_ce", # Column `statistic` of it
 ) -> Figure: # A panel a target, a row a language
-    "Change from without to with intermediate training in every language, with 95 % intervals over examples, given the seeds"
+    """Change from without to with intermediate training in every language, with 95 % intervals over
+    examples, given the seeds"""
     part = require_rows(change[change.statistic == statistic], "changes")
     targets = [t for t in TARGETS if t in set(part.target)]
     rows = part.groupby("target").language.nunique().max()
-    figure, axes = plt.subplots(1, len(targets), figsize=(2.1 * len(targets) + .3, .155 * rows + 1.3), squeeze=False)
+    figure, axes = plt.subplots(1, len(targets),
+                                figsize=(2.1 * len(targets) + .3, .155 * rows + 1.3), squeeze=False)
     for axis, target in zip(axes[0], targets):
         mine = part[part.target == target]
-        rest = mine[~mine.language.isin(["en", OTHERS])].groupby("language").change.mean().sort_values().index
-        draw_languages(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest), "change")
+        rest = (mine[~mine.language.isin(["en", OTHERS])].groupby("language").change.mean()
+                .sort_values().index)
+        draw_languages(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)]
+                       + list(rest), "change")
         axis.set_title(target_title(target))
     figure.suptitle(f"Change of {in_words(statistic, unit=True)}", x=0.01, ha="left", fontsize=10)
     figure_legend(figure, axes[0, 0])
     return figure
+
+# %% ../../nbs/report/01_change_figures.ipynb #876ea72b
+def _grid_title(statistic, language, scale):
+    "What changed, in what unit, and where"
+    times = {1: "", 100: " (percentage points)"}.get(scale, f" (× {scale:g})")
+    if any(w in in_words(statistic, unit=True) for w in ("nats", "Brier")) and scale == 100:
+        times = " × 100"
+    return f"Change of {in_words(statistic, unit=True)}{times}, {language_words(language)}"
 
 # %% ../../nbs/report/01_change_figures.ipynb #8a863eb4
 @styled
@@ -49,26 +63,29 @@ def grid_figure(
     change: pd.DataFrame, # `paired_change`, one event a target
     statistic: str = "signed_ce", # Column `statistic` of it
     language: str = OTHERS, # Language, "en", or `OTHERS` for the mean over all but English
-    scale: float = 100,     # What the numbers are multiplied by; 100 for percentage points (for NLL and Brier: × 100)
+    scale: float = 100, # Numbers are multiplied by it; 100: percentage points (NLL, Brier: × 100)
 ) -> Figure: # Intermediate × target
-    "Heat map of the change; bold where the interval, given the seeds and not corrected for many tests, excludes 0"
-    part = require_rows(change[(change.statistic == statistic) & (change.language == language)], "changes")
+    """Heat map of the change; bold where the interval, given the seeds and not corrected for many
+    tests, excludes 0"""
+    part = require_rows(change[(change.statistic == statistic) & (change.language == language)],
+                        "changes")
     targets = [t for t in TARGETS if t in set(part.target)]
-    wide = lambda column: part.pivot_table(index="intermediate", columns="target", values=column, observed=True).reindex(
-        index=arms(part), columns=targets)
-    value, clear = wide("change") * scale, (wide("low") > 0) | (wide("high") < 0) if part.low.notna().any() else None
+    wide = lambda column: part.pivot_table(index="intermediate", columns="target", values=column,
+                                           observed=True).reindex(index=arms(part), columns=targets)
+    value, clear = (wide("change") * scale,
+                    (wide("low") > 0) | (wide("high") < 0) if part.low.notna().any() else None)
     figure, axis = plt.subplots(figsize=(1.05 * len(targets) + 2, .42 * len(value) + 1.1))
     limit = max(np.nanmax(np.abs(value.to_numpy())), 1e-9)
-    sns.heatmap(value, ax=axis, cmap="vlag", vmin=-limit, vmax=limit, center=0, annot=True, fmt="+.1f" if scale >= 100 else "+.2f", linewidths=2,
+    sns.heatmap(value, ax=axis, cmap="vlag", vmin=-limit, vmax=limit, center=0,
+                annot=True, fmt="+.1f" if scale >= 100 else "+.2f", linewidths=2,
                 cbar=False, annot_kws=dict(fontsize=9))
-    for text, bold in zip(axis.texts, np.ravel(clear)[~np.isnan(np.ravel(value))] if clear is not None else []):
+    for text, bold in zip(axis.texts,
+                          np.ravel(clear)[~np.isnan(np.ravel(value))] if clear is not None else []):
         text.set_fontweight("bold" if bold else "normal")
     axis.set_xticklabels([target_title(t) for t in targets], rotation=0)
     axis.set_yticklabels([arm_look(a)["label"] for a in value.index], rotation=0)
     axis.set(xlabel="", ylabel="")
-    times = {1: "", 100: " (percentage points)"}.get(scale, f" (× {scale:g})")
-    if any(w in in_words(statistic, unit=True) for w in ("nats", "Brier")) and scale == 100: times = " × 100"
-    axis.set_title(f"Change of {in_words(statistic, unit=True)}{times}, {language_words(language)}")
+    axis.set_title(_grid_title(statistic, language, scale))
     return figure
 
 # %% ../../nbs/report/01_change_figures.ipynb #97dbd7d1
@@ -81,13 +98,17 @@ def trade_figure(
     scale: float = 100,   # What the numbers are multiplied by
 ) -> Figure: # A panel a target, a point an intermediate task
     "Change of one statistic against the change of another"
-    part = require_rows(change[(change.language == language) & change.statistic.isin([x, y])], "changes")
-    wide = part.pivot_table(index=["intermediate", "target"], columns="statistic", values="change", observed=True) * scale
-    wide = require_rows(wide.reindex(columns=[x, y]).dropna().reset_index(), "changes of both statistics")
+    part = require_rows(change[(change.language == language) & change.statistic.isin([x, y])],
+                        "changes")
+    wide = part.pivot_table(index=["intermediate", "target"], columns="statistic", values="change",
+                            observed=True) * scale
+    wide = require_rows(wide.reindex(columns=[x, y]).dropna().reset_index(),
+                        "changes of both statistics")
     targets = [t for t in TARGETS if t in set(wide.target)]
     rows = -(-len(targets) // 4)
-    figure, axes = plt.subplots(rows, min(4, len(targets)), figsize=(2 * min(4, len(targets)) + .8, 2 * rows + .5), squeeze=False,
-                                sharex=True, sharey=True)
+    figure, axes = plt.subplots(rows, min(4, len(targets)),
+                                figsize=(2 * min(4, len(targets)) + .8, 2 * rows + .5),
+                                squeeze=False, sharex=True, sharey=True)
     for axis, target in zip(axes.flat, targets):
         for line in (axis.axhline, axis.axvline): line(0, color="0.7", linewidth=.8, zorder=0)
         for row in wide[wide.target == target].itertuples():
@@ -105,28 +126,35 @@ def _named_points(axis, part, x, y):
     axis.vlines(part[x], part.low, part.high, color="0.75", linewidth=.6, zorder=1)
     english = part.language == "en"
     for mine, colour, marker in ((part[~english], "#0173b2", "o"), (part[english], "#222222", "D")):
-        axis.scatter(mine[x], mine[y], 14, color=colour, marker=marker, linewidth=0, zorder=2, label="English" if marker == "D" else "other languages")
-    ends = {i for c in (x, y) for i in (part[c].idxmin(), part[c].idxmax())} | set(part.index[english])
+        axis.scatter(mine[x], mine[y], 14, color=colour, marker=marker, linewidth=0, zorder=2,
+                     label="English" if marker == "D" else "other languages")
+    ends = ({i for c in (x, y) for i in (part[c].idxmin(), part[c].idxmax())}
+            | set(part.index[english]))
     for row in part.loc[sorted(ends)].itertuples():
-        axis.annotate(row.language, (getattr(row, x), getattr(row, y)), xytext=(3, 3), textcoords="offset points", fontsize=7)
+        axis.annotate(row.language, (getattr(row, x), getattr(row, y)), xytext=(3, 3),
+                      textcoords="offset points", fontsize=7)
 
 # %% ../../nbs/report/01_change_figures.ipynb #48f42d1d
 @styled
 def language_figure(
-    table: pd.DataFrame, # target, language, without (accuracy), change, low, high; one row a target and language
+    table: pd.DataFrame, # target, language (a row each), without (accuracy), change, low, high
     statistic: str = "signed_ce", # What changed, one of `xitcal.core.estimates.ESTIMATES`
     scale: float = 100,  # What changes are multiplied by
 ) -> Figure: # A panel a target, a point a language
     "Change against the accuracy without intermediate training, with 95 % intervals"
-    part = require_rows(table.dropna(subset="change"), "changes").assign(**{c: lambda t, c=c: scale * t[c] for c in ("change", "low", "high")})
+    part = require_rows(table.dropna(subset="change"), "changes").assign(
+        **{c: lambda t, c=c: scale * t[c] for c in ("change", "low", "high")})
     targets = [t for t in TARGETS if t in set(part.target)]
     rows = -(-len(targets) // 4)
-    figure, axes = plt.subplots(rows, min(4, len(targets)), figsize=(2.2 * min(4, len(targets)) + .6, 2.2 * rows + .5), squeeze=False)
+    figure, axes = plt.subplots(rows, min(4, len(targets)),
+                                figsize=(2.2 * min(4, len(targets)) + .6, 2.2 * rows + .5),
+                                squeeze=False)
     for axis, target in zip(axes.flat, targets):
         _named_points(axis, part[part.target == target], "without", "change")
         axis.set_title(target_title(target), fontsize=8)
     hide_unused_panels(axes, len(targets), "accuracy without intermediate training")
-    figure.supylabel(f"change of {in_words(statistic, unit=True)}" + (" × 100" if scale == 100 else ""), fontsize=9)
+    figure.supylabel(f"change of {in_words(statistic, unit=True)}"
+                     + (" × 100" if scale == 100 else ""), fontsize=9)
     figure_legend(figure, axes[0, 0])
     return figure
 
@@ -138,14 +166,18 @@ def arms_figure(
 ) -> Figure: # A row an arm
     "Change of each arm with its 95 % interval"
     names = arms(require_rows(change, "changes"))
-    figure, axes = plt.subplots(1, len(statistics), figsize=(2.6 * len(statistics) + 2, .2 * len(names) + 1), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(statistics),
+                                figsize=(2.6 * len(statistics) + 2, .2 * len(names) + 1),
+                                squeeze=False, sharey=True)
     for axis, (statistic, scale) in zip(axes.flat, statistics.items()):
-        part = change[change.statistic == statistic].set_index("intermediate").reindex(names)[["change", "low", "high"]] * scale
+        part = (change[change.statistic == statistic].set_index("intermediate")
+                .reindex(names)[["change", "low", "high"]] * scale)
         axis.axvline(0, color="0.6", linewidth=.8)
         for i, row in enumerate(part.itertuples()):
             look = arm_look(row.Index)
             axis.plot([row.low, row.high], [i, i], color=look["color"], linewidth=1)
-            axis.plot(row.change, i, color=look["color"], marker=look["marker"], markerfacecolor="white" if ":" in row.Index else look["color"])
+            axis.plot(row.change, i, color=look["color"], marker=look["marker"],
+                      markerfacecolor="white" if ":" in row.Index else look["color"])
         axis.set_xlabel(f"{in_words(statistic, unit=True)}\n× {scale:g}", fontsize=8)
     axes[0, 0].set_yticks(range(len(names)), [phase2_title(n) for n in names], fontsize=7)
     axes[0, 0].invert_yaxis()
@@ -158,7 +190,8 @@ def ways_figure(
     statistics: dict[str, float], # A column of panels each, and what its numbers are multiplied by
 ) -> Figure: # A row of panels a target, in each a row a way and a point an arm
     "Levels of some statistics by way of training, with 95 % intervals"
-    targets, ways, names = [*dict.fromkeys(require_rows(levels, "levels").target)], [*dict.fromkeys(levels.way)], arms(levels)
+    targets, ways, names = ([*dict.fromkeys(require_rows(levels, "levels").target)],
+                            [*dict.fromkeys(levels.way)], arms(levels))
     shape = len(targets), len(statistics)
     size = 2.3 * shape[1] + 1.4, (.16 * len(ways) * len(names) + .5) * shape[0] + .5
     figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharex="col", sharey=True)
@@ -166,11 +199,14 @@ def ways_figure(
         statistic, scale = [*statistics.items()][j]
         part = levels[(levels.target == targets[i]) & (levels.statistic == statistic)]
         for row in part.itertuples():
-            look, y = arm_look(row.intermediate), ways.index(row.way) + .7 * ((names.index(row.intermediate) + .5) / len(names) - .5)
+            look, y = (arm_look(row.intermediate), ways.index(row.way)
+                       + .7 * ((names.index(row.intermediate) + .5) / len(names) - .5))
             axis.plot([scale * row.low, scale * row.high], [y, y], color=look["color"], linewidth=1)
-            axis.plot(scale * row.value, y, color=look["color"], marker=look["marker"], linestyle="", label=look["label"])
+            axis.plot(scale * row.value, y, color=look["color"], marker=look["marker"],
+                      linestyle="", label=look["label"])
         axis.set_title(target_title(targets[i]) if j == 0 else "")
-        if i == len(targets) - 1: axis.set_xlabel(f"{in_words(statistic, unit=True)}\n× {scale:g}", fontsize=8)
+        if i == len(targets) - 1:
+            axis.set_xlabel(f"{in_words(statistic, unit=True)}\n× {scale:g}", fontsize=8)
     axes[0, 0].set_yticks(range(len(ways)), ways)
     axes[0, 0].invert_yaxis()
     figure_legend(figure, axes[0, 0])
@@ -185,15 +221,19 @@ def headline_figure(
     language: str,        # Language of the second one
     event: str,           # Event of that target
 ) -> Figure: # Two reliability diagrams and the change of over-confidence
-    "Reliability in English and in `language`, beside the change of signed calibration error in all targets"
+    """Reliability in English and in `language`, beside the change of signed calibration error in
+    all targets"""
     figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.2), width_ratios=[1, 1, 1.25])
     for axis, code in zip(axes, ("en", language)):
-        draw_reliability(axis, bins[(bins.target == target) & (bins.language == code) & (bins.event == event)])
-        axis.set(title=f"{target_title(target)}, {language_words(code)}", ylabel="accuracy" if code == "en" else "")
+        draw_reliability(
+            axis, bins[(bins.target == target) & (bins.language == code) & (bins.event == event)])
+        axis.set(title=f"{target_title(target)}, {language_words(code)}",
+                 ylabel="accuracy" if code == "en" else "")
     part = change[(change.statistic == "signed_ce") & (change.language == OTHERS)]
     targets = [t for t in TARGETS if t in set(part.target)]
-    draw_languages(axes[2], part.assign(language=part.target, change=100 * part.change, low=100 * part.low, high=100 * part.high),
-            targets, "change")
+    draw_languages(axes[2], part.assign(language=part.target, change=100 * part.change,
+                                        low=100 * part.low, high=100 * part.high),
+                   targets, "change")
     axes[2].set_yticks(range(len(targets)), [target_title(t) for t in targets], fontsize=8)
     axes[2].set(title="Change of over-confidence", xlabel="percentage points, other languages")
     figure_legend(figure, axes[0])
@@ -209,7 +249,8 @@ def _sections(axis, rows):
         for row in part.itertuples():
             look = arm_look(row.arm)
             axis.plot([row.low, row.high], [y, y], color=look["color"], linewidth=1.2)
-            axis.plot(row.value, y, color=look["color"], marker=look["marker"], markersize=5, markerfacecolor="white" if ":" in row.arm else look["color"])
+            axis.plot(row.value, y, color=look["color"], marker=look["marker"], markersize=5,
+                      markerfacecolor="white" if ":" in row.arm else look["color"])
             ticks, y = [*ticks, (y, row.name, "normal")], y + 1
         y += .3
     axis.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)
@@ -220,12 +261,15 @@ def _sections(axis, rows):
 # %% ../../nbs/report/01_change_figures.ipynb #565c1593
 @styled
 def study_figure(
-    bins: pd.DataFrame, # `reliability_table` by intermediate and language, of one target and event; languages "en" and "others"
-    rows: pd.DataFrame, # section, name, arm (for `arm_look`; one with a colon is hollow), value, low, high (percentage points)
+    bins: pd.DataFrame, # `reliability_table` of one target and event by intermediate, language
+    rows: pd.DataFrame, # section, name, arm (for `arm_look`), value, low, high (percentage points)
     title: str,         # Name of the target in `bins`
 ) -> Figure: # Two reliability diagrams and the changes
-    "Reliability of one target in English and in the other languages, beside the change of signed calibration error in every part of a study"
-    figure, axes = plt.subplots(1, 3, figsize=(9.2, max(3.2, .165 * (len(rows) + rows.section.nunique()) + .9)), width_ratios=[1, 1, 1.15])
+    """Reliability of one target in English ("en") and in the other languages ("others"), beside the
+    change of signed calibration error in every part of a study; an arm with a colon is hollow"""
+    figure, axes = plt.subplots(
+        1, 3, figsize=(9.2, max(3.2, .165 * (len(rows) + rows.section.nunique()) + .9)),
+        width_ratios=[1, 1, 1.15])
     for axis, (code, words) in zip(axes, {"en": "English", OTHERS: "the other languages"}.items()):
         draw_reliability(axis, require_rows(bins[bins.language == code], "bins"))
         axis.set(title=f"{title}, {words}", ylabel="accuracy" if code == "en" else "")
@@ -244,19 +288,25 @@ def _slopes(axis, rows, order, scale, look):
     y = np.array([order[c] for c in rows.covariate]) + shift
     axis.hlines(y, scale * rows.low, scale * rows.high, color=colour, linewidth=.7)
     axis.hlines(y, scale * rows.low_these, scale * rows.high_these, color=colour, linewidth=2.2)
-    axis.plot(scale * rows.slope, y, marker, color=colour, markersize=4.5, label=f"{label} ({int(rows.n.max()) if len(rows) else 0} languages)")
+    axis.plot(scale * rows.slope, y, marker, color=colour, markersize=4.5,
+              label=f"{label} ({int(rows.n.max()) if len(rows) else 0} languages)")
 
 # %% ../../nbs/report/01_change_figures.ipynb #250a9076
 @styled
 def slopes_figure(
-    tables: dict[str, tuple[pd.DataFrame, pd.DataFrame, float]], # By outcome, in words: `one_at_a_time`, `together` (or None), and what to multiply by
+    tables: dict[str, tuple[pd.DataFrame, pd.DataFrame, float]], # By outcome, in words
 ) -> Figure: # A panel an outcome, a row a covariate
-    "Slopes on each covariate, alone and together, with both intervals"
-    tables = {k: (a.dropna(subset="low"), None if b is None else b.dropna(subset="low"), s) for k, (a, b, s) in tables.items()}
+    """Slopes on each covariate, alone and together, with both intervals; for each outcome
+    `one_at_a_time`, `together` (or None), and what to multiply by"""
+    tables = {k: (a.dropna(subset="low"), None if b is None else b.dropna(subset="low"), s)
+              for k, (a, b, s) in tables.items()}
     names = [c for c in COVARIATES if any(c in set(a.covariate) for a, _, _ in tables.values())]
-    if not names: raise XitcalError("There is nothing to draw: no covariate varies in enough languages.")
+    if not names:
+        raise XitcalError("There is nothing to draw: no covariate varies in enough languages.")
     order = {c: len(names) - i for i, c in enumerate(names)}
-    figure, axes = plt.subplots(1, len(tables), figsize=(1.75 * len(tables) + 2.2, .36 * len(names) + 1.3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(tables),
+                                figsize=(1.75 * len(tables) + 2.2, .36 * len(names) + 1.3),
+                                sharey=True, squeeze=False)
     for axis, (title, (alone, joint, scale)) in zip(axes[0], tables.items()):
         axis.axvline(0, color="0.6", linewidth=.8)
         for rows, look in zip((alone, joint), _LOOKS):
@@ -268,7 +318,8 @@ def slopes_figure(
     return figure
 
 # %% ../../nbs/report/01_change_figures.ipynb #22ad7a59
-_WAY_LOOKS = dict(zip(INFERENCES, (("o", "#0173b2", .21), ("s", "#de8f05", .07), ("^", "#029e73", -.07), ("D", "#cc78bc", -.21))))
+_WAY_LOOKS = dict(zip(INFERENCES, (("o", "#0173b2", .21), ("s", "#de8f05", .07),
+                                   ("^", "#029e73", -.07), ("D", "#cc78bc", -.21))))
 
 # %% ../../nbs/report/01_change_figures.ipynb #ff3270f1
 @styled
@@ -278,18 +329,25 @@ def choices_figure(
 ) -> Figure: # A panel a question, a row an estimator, a mark a way of inference
     "Estimates in half-widths of their intervals"
     if table.empty: raise XitcalError("There is nothing to draw: no question could be asked.")
-    questions, names = [q for q in QUESTIONS if q in set(table.question)], [e for e in COMPARED if e in set(table.estimate)]
+    questions, names = ([q for q in QUESTIONS if q in set(table.question)],
+                        [e for e in COMPARED if e in set(table.estimate)])
     place = {e: len(names) - i for i, e in enumerate(names)}
-    figure, axes = plt.subplots(1, len(questions), figsize=(1.35 * len(questions) + 2.6, .3 * len(names) + 1.4), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(questions),
+                                figsize=(1.35 * len(questions) + 2.6, .3 * len(names) + 1.4),
+                                sharey=True, squeeze=False)
     for axis, question in zip(axes[0], questions):
         axis.axvspan(-1, 1, color="0.93", linewidth=0)
         axis.axvline(0, color="0.6", linewidth=.8)
         for inference, (marker, colour, shift) in _WAY_LOOKS.items():
             rows = table[(table.question == question) & (table.inference == inference)]
             ratio = np.clip(rows.value / ((rows.high - rows.low) / 2), -reach, reach)
-            axis.plot(ratio, [place[e] + shift for e in rows.estimate], marker, color=colour, markersize=3.6, label=inference)
-        axis.set(xlim=(-reach - .6, reach + .6), title=f"{question} ({ {1: '> 0', -1: '< 0', 0: '≠ 0'}[QUESTIONS[question].sign] })")
+            axis.plot(ratio, [place[e] + shift for e in rows.estimate], marker, color=colour,
+                      markersize=3.6, label=inference)
+        axis.set(xlim=(-reach - .6, reach + .6),
+                 title=f"{question} ("
+                 f"{ {1: '> 0', -1: '< 0', 0: '≠ 0'}[QUESTIONS[question].sign] })")
     axes[0, 0].set_yticks([*place.values()], [in_words(e) for e in place])
-    figure.supxlabel("estimate ÷ half-width of its 95 % interval (grey: the interval holds 0; title: what was claimed)", fontsize=9)
+    figure.supxlabel("estimate ÷ half-width of its 95 % interval (grey: the interval holds 0; "
+                     "title: what was claimed)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure

@@ -26,10 +26,12 @@ from ..core.schema import OTHERS
 # %% ../../nbs/report/00_figures.ipynb #85881af7
 def figure_style() -> dict: # matplotlib settings
     "Type, lines and resolution of every figure"
-    return {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
-            "legend.fontsize": 8, "legend.frameon": False, "figure.dpi": 110, "savefig.dpi": 110, "axes.spines.top": False,
-            "axes.spines.right": False, "axes.linewidth": 0.7, "lines.linewidth": 1.2, "lines.markersize": 4,
-            "axes.titlelocation": "left", "figure.constrained_layout.use": True, "font.family": "DejaVu Sans"}
+    return {"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8,
+            "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False, "figure.dpi": 110,
+            "savefig.dpi": 110, "axes.spines.top": False, "axes.spines.right": False,
+            "axes.linewidth": 0.7, "lines.linewidth": 1.2, "lines.markersize": 4,
+            "axes.titlelocation": "left", "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans"}
 
 # %% ../../nbs/report/00_figures.ipynb #8ff273db
 def styled(
@@ -50,17 +52,20 @@ def arm_look(
     intermediate: str, # Intermediate task, or "none"
 ) -> dict: # color, marker and label for matplotlib
     "Colour, marker and name of one arm, the same in every figure"
-    if intermediate == NONE: return dict(color="#222222", marker="o", label="without intermediate training")
+    if intermediate == NONE:
+        return dict(color="#222222", marker="o", label="without intermediate training")
     base = intermediate.partition(":")[0]
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
-    colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1] # tasks that are often drawn together are far apart
+    # tasks that are often drawn together are far apart
+    colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1]
     colour = sns.color_palette("colorblind", 10)[colour[0]] if colour else "#a6226c"
     return dict(color=colour, marker="ps*DvX^Phd"[at], label=f"after {phase2_title(intermediate)}")
 
 # %% ../../nbs/report/00_figures.ipynb #342e72b4
 def language_words(code):
     "Name of a language for people"
-    return {OTHERS: "mean of the others"}.get(code) or (LANGUAGES[code].name if code in LANGUAGES else code)
+    return ({OTHERS: "mean of the others"}.get(code)
+            or (LANGUAGES[code].name if code in LANGUAGES else code))
 
 # %% ../../nbs/report/00_figures.ipynb #72ccc325
 def target_title(target):
@@ -81,14 +86,17 @@ def arms(
 # %% ../../nbs/report/00_figures.ipynb #6b3f47d4
 def require_rows(table, what):
     "Refuse to draw nothing"
-    if not len(table): raise XitcalError(f"There is nothing to draw: the table of {what} has no rows left.")
+    if not len(table):
+        raise XitcalError(f"There is nothing to draw: the table of {what} has no rows left.")
     return table
 
 # %% ../../nbs/report/00_figures.ipynb #f144cd3d
 def figure_legend(figure, *axes):
     "One legend under the figure for all that its panels show"
-    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(4, max(len(found), 1)))
+    found = {label: handle for axis in axes
+             for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(found.values(), found.keys(), loc="outside lower center",
+                  ncols=min(4, max(len(found), 1)))
 
 # %% ../../nbs/report/00_figures.ipynb #926b15ac
 def hide_unused_panels(axes, used, label):
@@ -114,42 +122,49 @@ def draw_languages(axis, part, order, column="value"):
 
 # %% ../../nbs/report/00_figures.ipynb #ab72de26
 def draw_reliability(axis, bins):
-    "One reliability diagram: a line an arm, points as large as their share of decisions, Wilson's 95 % interval as bars"
+    """One reliability diagram: a line an arm, points as large as their share of decisions, Wilson's
+    95 % interval as bars"""
     axis.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
     n = bins.groupby(bins.intermediate.astype(str)).n.sum()
     for arm in arms(bins):
-        part, look = bins[(bins.intermediate.astype(str) == arm) & (bins.n >= 10)].sort_values("confidence"), arm_look(arm)
+        part, look = (bins[(bins.intermediate.astype(str) == arm) & (bins.n >= 10)]
+                      .sort_values("confidence"), arm_look(arm))
         low, high = proportion_confint(part.accuracy * part.n, part.n, method="wilson")
         axis.vlines(part.confidence, low, high, color=look["color"], linewidth=0.6, alpha=0.5)
         axis.plot(part.confidence, part.accuracy, color=look["color"], linewidth=0.9)
-        axis.scatter(part.confidence, part.accuracy, 6 + 120 * part.n / n[arm], **look, linewidth=0, alpha=0.9)
+        axis.scatter(part.confidence, part.accuracy, 6 + 120 * part.n / n[arm], **look, linewidth=0,
+                     alpha=0.9)
     words = " / ".join(f"{n[arm]:,}" for arm in arms(bins)[:1 if n.nunique() == 1 else None])
     axis.text(0.03, 0.95, f"N = {words}", transform=axis.transAxes, fontsize=7)
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="mean confidence", xticks=[0, .5, 1], yticks=[0, .5, 1])
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="mean confidence", xticks=[0, .5, 1],
+             yticks=[0, .5, 1])
 
 # %% ../../nbs/report/00_figures.ipynb #8d221417
 def _panels(bins, targets, languages, event):
     "Rows of (title, bins) for a grid of targets × languages"
     require_rows(bins, "bins")
-    columns = languages if isinstance(languages, dict) else {target: list(languages) for target in targets}
+    columns = (languages if isinstance(languages, dict)
+               else {target: list(languages) for target in targets})
     def panel(target, language):
         part = bins[(bins.target == target) & (bins.language == language)]
-        return f"{target_title(target)}, {language_words(language)}", part[part.event == event[target]] if event else part
+        return (f"{target_title(target)}, {language_words(language)}",
+                part[part.event == event[target]] if event else part)
     return [[panel(target, language) for language in columns[target]] for target in targets]
 
 # %% ../../nbs/report/00_figures.ipynb #46aff9cf
 @styled
 def reliability_figure(
-    bins: pd.DataFrame, # `reliability_table` by intermediate, target, language and event; seeds may be pooled
+    bins: pd.DataFrame, # `reliability_table` by intermediate, target, language and event
     targets: Iterable[str], # Target tasks, a row each
-    languages: Iterable[str]|dict[str, list[str]], # Languages, a column each; or those of each target, equally many
+    languages: Iterable[str]|dict[str, list[str]], # A column each; or by target, equally many
     event: dict[str, str]|None = None, # Event of each target; None for the only one there
 ) -> Figure: # Grid of reliability diagrams
-    "Reliability diagrams of targets × languages, all arms in each; a panel without data stays empty and says so"
+    """Reliability diagrams of targets × languages, all arms in each; a panel without data stays
+    empty and says so; seeds may be pooled"""
     panels = _panels(bins, list(targets), languages, event)
     shape = len(panels), len(panels[0])
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1] + .5, 2.1 * shape[0] + .5), squeeze=False, sharex=True,
-                                sharey=True)
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1] + .5, 2.1 * shape[0] + .5),
+                                squeeze=False, sharex=True, sharey=True)
     for axis, (title, part) in zip(axes.flat, [panel for row in panels for panel in row]):
         if len(part): draw_reliability(axis, part)
         else: axis.text(.5, .5, "no rows", ha="center", color="0.5")
@@ -161,47 +176,57 @@ def reliability_figure(
 
 # %% ../../nbs/report/00_figures.ipynb #608697d4
 def _confidence_accuracy(axis, table):
-    "Languages of one target: accuracy and mean confidence, a line from without to with intermediate training"
+    """Languages of one target: accuracy and mean confidence, a line from without to with
+    intermediate training"""
     names = arms(table)
     wide = {arm: part.groupby("language", observed=True)[["accuracy", "confidence"]].mean()
             for arm, part in table.groupby(table.intermediate.astype(str))}
     axis.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
     for arm in names:
-        axis.scatter(wide[arm].accuracy, wide[arm].confidence, 12, **arm_look(arm), linewidth=0, alpha=0.8)
+        axis.scatter(wide[arm].accuracy, wide[arm].confidence, 12, **arm_look(arm), linewidth=0,
+                     alpha=0.8)
     last = wide[names[-1]]
     named = {"en", last.accuracy.idxmin(), last.accuracy.idxmax()} & set(last.index)
     for code in named:
         axis.annotate(code, last.loc[code], xytext=(4, 3), textcoords="offset points", fontsize=7)
     for arm in names[1:]:
         for code in wide[names[0]].index.intersection(wide[arm].index):
-            axis.plot(*np.array([wide[names[0]].loc[code], wide[arm].loc[code]]).T, color="0.8", linewidth=0.6, zorder=0)
+            axis.plot(*np.array([wide[names[0]].loc[code], wide[arm].loc[code]]).T, color="0.8",
+                      linewidth=0.6, zorder=0)
 
 # %% ../../nbs/report/00_figures.ipynb #3a942ab3
 @styled
 def confidence_accuracy_figure(
-    table: pd.DataFrame, # `estimate_table` (levels) by at least intermediate, target and language, one event a target
+    table: pd.DataFrame, # `estimate_table` (levels) by at least intermediate, target and language
 ) -> Figure: # A panel a target
-    "Mean confidence against accuracy of every language; the mean over seeds; above the diagonal is over-confidence"
-    targets = [t for t in TARGETS if t in set(require_rows(table, "calibration").target.astype(str))] or list(table.target.unique())
-    figure, axes = plt.subplots(1, len(targets), figsize=(1.95 * len(targets) + .5, 2.7), squeeze=False, sharey=True)
+    """Mean confidence against accuracy of every language; the mean over seeds; above the diagonal
+    is over-confidence; one event a target"""
+    targets = ([t for t in TARGETS
+                if t in set(require_rows(table, "calibration").target.astype(str))]
+               or list(table.target.unique()))
+    figure, axes = plt.subplots(1, len(targets), figsize=(1.95 * len(targets) + .5, 2.7),
+                                squeeze=False, sharey=True)
     for axis, target in zip(axes[0], targets):
         _confidence_accuracy(axis, table[table.target == target])
-        axis.set(title=target_title(target), xlabel="accuracy", xlim=(0, 1), ylim=(0, 1), xticks=[0, .5, 1], aspect="equal")
+        axis.set(title=target_title(target), xlabel="accuracy", xlim=(0, 1), ylim=(0, 1),
+                 xticks=[0, .5, 1], aspect="equal")
     axes[0, 0].set_ylabel("mean confidence")
     figure_legend(figure, axes[0, 0])
     return figure
 
 # %% ../../nbs/report/00_figures.ipynb #c3284589
 def _levels(axis, part, order):
-    "Scores of one target: a row a language, a point an arm, a tick where the posterior's best decision would be"
+    """Scores of one target: a row a language, a point an arm, a tick where the posterior's best
+    decision would be"""
     place = {language: i for i, language in enumerate(order)}
     for arm in arms(part):
         mine = part[part.intermediate.astype(str) == arm]
-        axis.scatter(mine.value, mine.language.astype(str).map(place), 12, **arm_look(arm), linewidth=0, alpha=0.9)
+        axis.scatter(mine.value, mine.language.astype(str).map(place), 12, **arm_look(arm),
+                     linewidth=0, alpha=0.9)
     bound = part.dropna(subset="bound")
     if len(bound):
-        axis.scatter(bound.bound, bound.language.astype(str).map(place), 40, color="0.5", marker="|", linewidth=1,
-                     label="most probable decision")
+        axis.scatter(bound.bound, bound.language.astype(str).map(place), 40, color="0.5",
+                     marker="|", linewidth=1, label="most probable decision")
     axis.set_yticks(range(len(order)), [language_words(language) for language in order], fontsize=7)
     axis.set(ylim=(len(order) - .4, -.6), xlim=(0, 1), xticks=[0, .5, 1])
 
@@ -211,11 +236,13 @@ def score_figure(
     scores: pd.DataFrame, # Headline rows of `score_table`
 ) -> Figure: # A panel a target, a row a language
     "Scores of every language, mean over seeds; best language on top, English first"
-    part = require_rows(scores, "scores").groupby(["target", "intermediate", "language"], observed=True)[["value", "bound"]].mean()
+    part = require_rows(scores, "scores").groupby(["target", "intermediate", "language"],
+                                                  observed=True)[["value", "bound"]].mean()
     part = part.reset_index().astype({"target": str, "language": str})
     targets = [t for t in TARGETS if t in set(part.target)]
     rows = part.groupby("target").language.nunique().max()
-    figure, axes = plt.subplots(1, len(targets), figsize=(2 * len(targets) + .3, .14 * rows + 1.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(targets), figsize=(2 * len(targets) + .3, .14 * rows + 1.2),
+                                squeeze=False)
     for axis, target in zip(axes[0], targets):
         mine = part[part.target == target]
         order = mine.groupby("language").value.mean().sort_values(ascending=False).index
@@ -229,17 +256,18 @@ def score_figure(
 def histogram_figure(
     bins: pd.DataFrame, # `reliability_table` by intermediate, target, language and event
     targets: Iterable[str], # A row each
-    languages: Iterable[str]|dict[str, list[str]], # A column each; or those of each target, equally many
+    languages: Iterable[str]|dict[str, list[str]], # A column each; or by target, equally many
     event: dict[str, str]|None = None, # Event of each target; None for the only one there
 ) -> Figure: # Grid of histograms
     "Share of decisions in each bin of confidence, all arms in each panel"
     panels = _panels(bins, list(targets), languages, event)
     shape = len(panels), len(panels[0])
-    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1] + .5, 1.4 * shape[0] + .6), squeeze=False, sharex=True,
-                                sharey="row")
+    figure, axes = plt.subplots(*shape, figsize=(1.9 * shape[1] + .5, 1.4 * shape[0] + .6),
+                                squeeze=False, sharex=True, sharey="row")
     for axis, (title, part) in zip(axes.flat, [panel for row in panels for panel in row]):
         for arm in arms(part):
-            mine, look = part[part.intermediate.astype(str) == arm].sort_values("low"), arm_look(arm)
+            mine, look = (part[part.intermediate.astype(str) == arm].sort_values("low"),
+                          arm_look(arm))
             axis.plot((mine.low + mine.high) / 2, mine.n / mine.n.sum(), **look, linewidth=1)
         axis.set(xlim=(0, 1), xticks=[0, .5, 1])
         axis.set_title(title, fontsize=8)

@@ -30,44 +30,57 @@ def results_notebooks(
     "The packaged notebooks that read a store or its compact results, in order"
     folder = Path(str(files("xitcal"))) / "assets" / "results"
     paths = [p for part in parts for p in sorted((folder / part).glob("*.ipynb"))]
-    return [p for p in paths if re.search(r"XITCAL_STORE|read_results\(", p.read_text(encoding="utf-8"))]
+    return [p for p in paths if re.search(r"XITCAL_STORE|read_results\(",
+                                          p.read_text(encoding="utf-8"))]
 
 # %% ../../nbs/report/06_html.ipynb #d54b61e3
 def _title(notebook):
     "First heading of a notebook"
-    return next((c.source.splitlines()[0] for c in notebook.cells if c.cell_type == "markdown" and c.source.startswith("# ")), "# Results")
+    return next((c.source.splitlines()[0] for c in notebook.cells
+                 if c.cell_type == "markdown" and c.source.startswith("# ")), "# Results")
 
 def _sentence(text):
     "The last line of a traceback without colours and without the name of the error"
-    return re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()[-1].removeprefix("XitcalError: ")
+    return (re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()[-1]
+            .removeprefix("XitcalError: "))
 
 # %% ../../nbs/report/06_html.ipynb #48e2fcab
 def run_notebook(
     path: Path,       # Notebook
     store: str|Path,  # Store it shall read
     results: str|Path|None = None, # Its compact results; None for the folder `results` in the store
-) -> nbformat.NotebookNode: # The notebook with its outputs; only title and reason where the store cannot answer its question
+) -> nbformat.NotebookNode: # With outputs; only title and reason where the store has no answer
     "Run a results notebook on a store"
     notebook, store = nbformat.read(path, as_version=4), Path(store).resolve()
-    env = dict(os.environ, XITCAL_STORE=str(store), XITCAL_FULL=str(Path(results or store / "results").resolve()),
-               TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found",
-               **thread_settings(1)) # as many pages side by side as there are cores
-    client = NotebookClient(notebook, timeout=1800, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=ERROR"])
+    # as many pages side by side as there are cores
+    env = dict(os.environ, XITCAL_STORE=str(store),
+               XITCAL_FULL=str(Path(results or store / "results").resolve()), TQDM_DISABLE="1",
+               TOKENIZERS_PARALLELISM="false", PYTHONWARNINGS="ignore:IProgress not found",
+               **thread_settings(1))
+    client = NotebookClient(notebook, timeout=1800, kernel_name="python3",
+                            extra_arguments=["--IPKernelApp.log_level=ERROR"])
     try: client.execute(cwd=str(path.parent), env=env)
     except CellExecutionError as error:
         if error.ename == "XitcalError":
-            return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{_title(notebook)}\n\n{_sentence(str(error))}")])
-        raise XitcalError(f"Results notebook {path.name} failed on the store {str(store)!r}: {_sentence(str(error))}") from error
+            return nbformat.v4.new_notebook(cells=[
+                nbformat.v4.new_markdown_cell(f"{_title(notebook)}\n\n{_sentence(str(error))}")])
+        raise XitcalError(f"Results notebook {path.name} failed on the store {str(store)!r}: "
+                          f"{_sentence(str(error))}") from error
     return notebook
 
 # %% ../../nbs/report/06_html.ipynb #fd9344eb
 _STYLE = """
-body{font:16px/1.55 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
-h1{font-size:1.7rem;margin-top:3rem;border-top:2px solid #ddd;padding-top:1.2rem} h2{font-size:1.25rem}
+body{font:16px/1.55 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;\
+color:#1b1b1b;background:#fff}
+h1{font-size:1.7rem;margin-top:3rem;border-top:2px solid #ddd;padding-top:1.2rem} \
+h2{font-size:1.25rem}
 nav a{margin-right:1rem} img{max-width:100%;height:auto} a{color:#0b5394}
-table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums} td,th{padding:.2rem .55rem;text-align:right}
-tbody tr:nth-child(odd){background:#f5f5f5} th{border-bottom:1px solid #999} blockquote{margin:0;color:#555}
-.jp-RenderedHTMLCommon,.output_html,.output_area{overflow-x:auto} pre{white-space:pre-wrap;font-size:.8rem}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums} \
+td,th{padding:.2rem .55rem;text-align:right}
+tbody tr:nth-child(odd){background:#f5f5f5} th{border-bottom:1px solid #999} \
+blockquote{margin:0;color:#555}
+.jp-RenderedHTMLCommon,.output_html,.output_area{overflow-x:auto} \
+pre{white-space:pre-wrap;font-size:.8rem}
 .anchor-link,.prompt,.jp-InputPrompt,.jp-OutputPrompt{display:none} details{margin:.6rem 0}
 """
 
@@ -76,7 +89,8 @@ def _body(notebook) -> str:
     "HTML of a notebook without its code"
     shown = nbformat.from_dict(notebook)
     shown.cells = [c for c in shown.cells if not c.source.lstrip().startswith("#| hide")]
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
+                            exclude_output_prompt=True)
     return exporter.from_notebook_node(shown)[0]
 
 # %% ../../nbs/report/06_html.ipynb #0c30e599
@@ -85,30 +99,39 @@ def page(
     sections: list[tuple[str, str]], # (name, HTML) of each notebook
 ) -> str: # A whole HTML page
     "Put the parts of a report together"
-    links = "".join(f'<a href="#{html.escape(n)}">{html.escape(n.split("_", 1)[-1].replace("_", " "))}</a>' for n, _ in sections)
+    links = "".join(
+        f'<a href="#{html.escape(n)}">{html.escape(n.split("_", 1)[-1].replace("_", " "))}</a>'
+        for n, _ in sections)
     parts = "".join(f'<section id="{html.escape(n)}">{body}</section>' for n, body in sections)
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><nav>{links}</nav>{parts}</body></html>\n")
+    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+            f"<body><nav>{links}</nav>{parts}</body></html>\n")
 
 # %% ../../nbs/report/06_html.ipynb #72805e94
-ANSWERS = ("default", "answer") # folders whose pages answer the question: scores, calibration, what changed, in which languages, and whether it is the task
+# folders whose pages answer the question: scores, calibration, what changed, in which languages,
+# and whether it is the task
+ANSWERS = ("default", "answer")
 
 # %% ../../nbs/report/06_html.ipynb #6893ed60
 def write_report(
     store: str|Path,        # Folder of the store
     out: str|Path,          # HTML file to write
     progress: bool = True,  # Whether to show a bar
-    every: bool = False,    # Whether to add what can be done with the answer, and how far it can be trusted
+    every: bool = False,    # Also what can be done with the answer, and how far to trust it
 ) -> Path: # The file
-    "Run the results notebooks that answer the question on a store, or all of them, and write one page"
-    store_results(store, progress) # says in a sentence when there is no store; pages say what an empty one lacks
+    """Run the results notebooks that answer the question on a store, or all of them, and write one
+    page"""
+    # this says in a sentence when there is no store; pages say what an empty one lacks
+    store_results(store, progress)
     paths = results_notebooks(ANSWERS) if not every else results_notebooks()
     with ThreadPoolExecutor(os.cpu_count()) as pool: # each notebook runs in a process of its own
-        done = tqdm(pool.map(lambda path: run_notebook(path, store), paths), "report", len(paths), unit="notebook",
-                    disable=None if progress else True)
+        done = tqdm(pool.map(lambda path: run_notebook(path, store), paths), "report", len(paths),
+                    unit="notebook", disable=None if progress else True)
         sections = [(path.stem, _body(notebook)) for path, notebook in zip(paths, done)]
     out = Path(out)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, lambda p: p.write_text(page(f"xitcal report on {Path(store).name}", sections), encoding="utf-8"))
+        write_atomic(out, lambda p: p.write_text(
+            page(f"xitcal report on {Path(store).name}", sections), encoding="utf-8"))
     return out

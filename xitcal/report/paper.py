@@ -26,9 +26,11 @@ from ..study.summarise import setting_names
 SIGNS = {"published": "", "by arithmetic": "°", "recalled": "?"}
 
 # %% ../../nbs/report/05_paper.ipynb #2924c3f6
-def paper_figures() -> pd.DataFrame: # table (level, change: development data; test), model, intermediate, target, metric, value, certainty, sign
-    "Figures of Phang et al. 2020 in points"
-    with (files("xitcal") / "assets" / "paper" / "phang2020.csv").open() as file: table = pd.read_csv(file, keep_default_na=False)
+def paper_figures() -> pd.DataFrame: # A figure a row
+    """Figures of Phang et al. 2020 in points: table (level, change: development data; test), model,
+    intermediate, target, metric, value, certainty, sign"""
+    with (files("xitcal") / "assets" / "paper" / "phang2020.csv").open() as file:
+        table = pd.read_csv(file, keep_default_na=False)
     return table.assign(sign=table.certainty.map(SIGNS))
 
 # %% ../../nbs/report/05_paper.ipynb #1c563f44
@@ -43,13 +45,15 @@ def stored_study(
     model, method = next(pair for pair, name in setting_names(cells).items() if name == "full")
     method, _, rate = method.partition("@")
     once = lambda column: tuple(dict.fromkeys(cells[column]))
-    grid = dict(models=("" if model == given["suite"] else model,), methods=(method,), learning_rates=(float(rate),) if rate else (),
-                intermediates=once("intermediate"), targets=once("target"), seeds=tuple(sorted(int(s) for s in cells.seed.dropna().unique())) or (0,))
+    grid = dict(models=("" if model == given["suite"] else model,),
+                methods=(method,), learning_rates=(float(rate),) if rate else (),
+                intermediates=once("intermediate"), targets=once("target"),
+                seeds=tuple(sorted(int(s) for s in cells.seed.dropna().unique())) or (0,))
     return Study(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}, **grid)
 
 # %% ../../nbs/report/05_paper.ipynb #485c7c24
-_OPTIONS = dict(models="model", intermediates="intermediate", targets="target", languages="language", methods="method",
-                learning_rates="learning-rate")
+_OPTIONS = dict(models="model", intermediates="intermediate", targets="target",
+                languages="language", methods="method", learning_rates="learning-rate")
 
 def _said(value) -> str:
     "A setting as the command line takes it"
@@ -62,7 +66,8 @@ def run_command(
     store: str|Path, # Where
 ) -> str: # To be typed as it is
     "The command that does a study; what its suite does anyway is left out"
-    usual, words = default_study(study.suite), ["xitcal", "run", "--store", str(store), "--suite", study.suite]
+    usual, words = (default_study(study.suite),
+                    ["xitcal", "run", "--store", str(store), "--suite", study.suite])
     for name in (f.name for f in fields(Study)):
         if name == "suite" or getattr(study, name) == getattr(usual, name): continue
         words += ["--" + _OPTIONS.get(name, name).replace("_", "-"), _said(getattr(study, name))]
@@ -72,9 +77,9 @@ def run_command(
 @dataclass(frozen=True)
 class Rest:
     "What a store lacks of the paper's grid"
-    plan: Plan                    # The whole grid under the store's settings, of the tasks whose data are on this machine
+    plan: Plan                    # The whole grid under the store's settings; tasks with data here
     pairs: list[tuple[str, str]]  # Phase 2 and target that lack a seed or all
-    absent: dict[str, str]        # Phases 2 among them whose data are missing, and where to get these
+    absent: dict[str, str]        # Phases 2 among them without data, and where to get these
     stages: frozenset[str]        # Stages that are still to be done
 
     @property
@@ -82,12 +87,14 @@ class Rest:
         "The smallest study that has all pairs whose data are there"
         wanted = [p for p in self.pairs if p[0] not in self.absent]
         kept = lambda having, side: tuple(n for n in having if n in {p[side] for p in wanted})
-        return replace(self.plan.study, intermediates=kept(self.plan.study.intermediates, 0), targets=kept(self.plan.study.targets, 1))
+        return replace(self.plan.study, intermediates=kept(self.plan.study.intermediates, 0),
+                       targets=kept(self.plan.study.targets, 1))
 
 # %% ../../nbs/report/05_paper.ipynb #8673d0ff
 def _keys(cells) -> set:
     "Cells as (phase 2, target, seed)"
-    return {(c.intermediate, c.target, None if pd.isna(c.seed) else int(c.seed)) for c in cells.itertuples()}
+    return {(c.intermediate, c.target, None if pd.isna(c.seed) else int(c.seed))
+            for c in cells.itertuples()}
 
 def _closure(plan: Plan, stages: set[str]) -> set[str]:
     "Stages and all that they start from"
@@ -105,15 +112,21 @@ def rest_of_grid(
     grid, mine = default_study("xtreme"), stored_study(store) if store else None
     if mine is None or mine.suite != grid.suite: mine, store = grid, None
     absent = absent_tasks(find_suite(grid.suite))
-    plan = make_plan(replace(mine, intermediates=tuple(i for i in grid.intermediates if i not in absent), targets=grid.targets))
+    plan = make_plan(replace(mine,
+                             intermediates=tuple(i for i in grid.intermediates if i not in absent),
+                             targets=grid.targets))
     cells = study_cells(store) if store else None
-    same = None if cells is None else cells[(cells.model == plan.cells[0].model) & (cells.method == plan.cells[0].method) & cells.done]
+    same = None if cells is None else cells[(cells.model == plan.cells[0].model)
+                                            & (cells.method == plan.cells[0].method) & cells.done]
     there = _keys(same) if store else set()
     open_ = [c for c in plan.cells if (c.intermediate, c.target, c.seed) not in there]
-    gone = [(i, t) for i in grid.intermediates if i in absent for t in grid.targets if not {(i, t, s) for s in mine.seeds} & there]
+    gone = [(i, t) for i in grid.intermediates if i in absent
+            for t in grid.targets if not {(i, t, s) for s in mine.seeds} & there]
     published = Store(store, create=False).published if store else lambda stage: False
-    stages = {s for s in _closure(plan, {c.stage for c in open_}) if plan.stages[s].phase != "pretrained" and not published(s)}
-    return Rest(plan, list(dict.fromkeys((c.intermediate, c.target) for c in open_)) + gone, {i: absent[i] for i, _ in gone}, frozenset(stages))
+    stages = {s for s in _closure(plan, {c.stage for c in open_})
+              if plan.stages[s].phase != "pretrained" and not published(s)}
+    return Rest(plan, list(dict.fromkeys((c.intermediate, c.target) for c in open_)) + gone,
+                {i: absent[i] for i, _ in gone}, frozenset(stages))
 
 # %% ../../nbs/report/05_paper.ipynb #aabe61a8
 def multi_words(
@@ -124,27 +137,35 @@ def multi_words(
     cells, place, found = study_cells(store).query("done"), Store(store, create=False), {}
     for cell in cells[cells.intermediate.str.split(":").str[0] == MULTI].itertuples():
         stage = cell.stage
-        while stage and not stage.startswith("intermediate-") and place.published(stage): stage = next(iter(place.manifest(stage).get("inputs", [])), None)
+        while stage and not stage.startswith("intermediate-") and place.published(stage):
+            stage = next(iter(place.manifest(stage).get("inputs", [])), None)
         if not stage or not place.published(stage): continue
         n = sum(t["name"] != MASKED.name for t in place.manifest(stage)["facts"]["tasks"])
-        if n < len(INTERMEDIATES): found[cell.intermediate] = f" (here {n} of {len(INTERMEDIATES)} tasks)"
+        if n < len(INTERMEDIATES):
+            found[cell.intermediate] = f" (here {n} of {len(INTERMEDIATES)} tasks)"
     return found
 
 # %% ../../nbs/report/05_paper.ipynb #a49aa097
 def rest_words(
     rest: Rest,                # From `rest_of_grid`
-    priced: bool = True,       # Whether to reckon tokens and hours, for which the encoder's configuration and a few rows of each task are loaded
+    priced: bool = True,       # Whether to reckon tokens and hours
     flops: float = GPU_FLOPS,  # Operations a second
 ) -> str: # Markdown; "" where nothing is to be done
-    "What the rest takes: stages, and tokens and hours where they can be reckoned"
+    """What the rest takes: stages, and tokens and hours where they can be reckoned, for which the
+    encoder's configuration and a few rows of each task are loaded"""
     phases = pd.Series([rest.plan.stages[s].phase for s in rest.stages]).value_counts()
     if not len(phases): return ""
     seeds = f"{len(rest.plan.study.seeds)} seed{'s' if len(rest.plan.study.seeds) > 1 else ''}"
-    part = "whole grid" if len(rest.stages) == sum(s.phase != "pretrained" for s in rest.plan.stages.values()) else "rest"
-    text = (f"The {part} with {seeds} is {phases.get('intermediate', 0)} intermediate trainings, {phases.get('target', 0)} of target fine-tuning and "
-            f"{phases.get('prediction', 0)} sets of predictions")
-    if not priced: return f"{text}; `xitcal plan --suite {rest.plan.study.suite}` reckons the time, for which it loads a few rows of each task."
+    part = ("whole grid" if len(rest.stages) == sum(s.phase != "pretrained"
+                                                    for s in rest.plan.stages.values()) else "rest")
+    text = (f"The {part} with {seeds} is {phases.get('intermediate', 0)} intermediate trainings, "
+            f"{phases.get('target', 0)} of target fine-tuning and {phases.get('prediction', 0)} "
+            "sets of predictions")
+    if not priced:
+        return (f"{text}; `xitcal plan --suite {rest.plan.study.suite}` reckons the time, for "
+                "which it loads a few rows of each task.")
     costs = estimate(rest.plan, flops, rest.stages)
     hours = costs.seconds.sum() / 3600
-    return (f"{text}: {costs.examples.sum():,} examples, {costs.tokens.sum():,} tokens, about {hours:,.1f} hours of one GPU at {flops:.0e} operations a "
-            "second (assumed, not measured), less where trainings stop early.")
+    return (f"{text}: {costs.examples.sum():,} examples, {costs.tokens.sum():,} tokens, about "
+            f"{hours:,.1f} hours of one GPU at {flops:.0e} operations a second (assumed, not "
+            "measured), less where trainings stop early.")

@@ -24,16 +24,20 @@ def languages_figure(
     table: pd.DataFrame, # target, intermediate, language, value, low, high; one row each
     words: str,          # What `value` is, with its unit
 ) -> Figure: # A panel a target, a row a language
-    "A quantity in every language with 95 % intervals: English on top, then the mean of the others, then each by its value"
+    """A quantity in every language with 95 % intervals: English on top, then the mean of the
+    others, then each by its value"""
     if table.empty: raise XitcalError("There is nothing to draw: no language has this quantity.")
     table = table.astype({"language": str})
     targets = [t for t in TARGETS if t in set(table.target)]
     rows = table.groupby("target", observed=True).language.nunique().max()
-    figure, axes = plt.subplots(1, len(targets), figsize=(2.1 * len(targets) + .3, .155 * rows + 1.3), squeeze=False)
+    figure, axes = plt.subplots(1, len(targets),
+                                figsize=(2.1 * len(targets) + .3, .155 * rows + 1.3), squeeze=False)
     for axis, target in zip(axes[0], targets):
         mine = table[table.target == target]
-        rest = mine[~mine.language.isin(["en", OTHERS])].groupby("language").value.mean().sort_values().index
-        draw_languages(axis, mine, [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest))
+        rest = (mine[~mine.language.isin(["en", OTHERS])].groupby("language").value.mean()
+                .sort_values().index)
+        draw_languages(axis, mine,
+                       [c for c in ("en", OTHERS) if c in set(mine.language)] + list(rest))
         axis.set_title(TARGETS[target].title)
     figure.suptitle(words, x=.01, ha="left", fontsize=10)
     figure_legend(figure, *axes[0])
@@ -42,7 +46,8 @@ def languages_figure(
 # %% ../../nbs/report/02_recalibration_figures.ipynb #f148e671
 def _regime_means(table):
     "Mean change of NLL over seeds, then over languages but English, by target, arm, regime and n"
-    mine = table[(table.estimate == "nll") & (table.language.astype(str) != "en")].astype({"target": str, "intermediate": str, "language": str, "regime": str})
+    mine = table[(table.estimate == "nll") & (table.language.astype(str) != "en")].astype(
+        {"target": str, "intermediate": str, "language": str, "regime": str})
     each = mine.groupby(["target", "intermediate", "language", "regime", "n"]).change.mean()
     return each.groupby(["target", "intermediate", "regime", "n"]).mean().reset_index()
 
@@ -53,28 +58,37 @@ def _regime_panel(axis, part, sizes):
     for arm in arms(part):
         mine, look = part[part.intermediate == arm], arm_look(arm)
         at = {regime: rows.set_index("n").change for regime, rows in mine.groupby("regime")}
-        own, plain = at.get("own, shrunken", pd.Series(dtype=float)), at.get("own", pd.Series(dtype=float))
+        own, plain = (at.get("own, shrunken", pd.Series(dtype=float)),
+                      at.get("own", pd.Series(dtype=float)))
         x, y = [place[n] for n in own.index], list(own)
         if "english" in at: x, y = [0, *x], [at["english"].iloc[0], *y]
         axis.plot(x, y, color=look["color"], marker=look["marker"], label=look["label"])
-        axis.scatter([place[n] for n in plain.index], plain, 16, facecolors="none", edgecolors=[look["color"]], marker=look["marker"])
-        if "pooled" in at: axis.scatter(len(sizes) + 1, at["pooled"].iloc[0], 16, **look if own.empty else {k: look[k] for k in ("color", "marker")})
-    axis.set_xticks(range(len(sizes) + 2), ["English", *map(str, sizes), "pooled"], rotation=45, fontsize=7)
+        axis.scatter([place[n] for n in plain.index], plain, 16, facecolors="none",
+                     edgecolors=[look["color"]], marker=look["marker"])
+        if "pooled" in at:
+            axis.scatter(len(sizes) + 1, at["pooled"].iloc[0], 16,
+                         **look if own.empty else {k: look[k] for k in ("color", "marker")})
+    axis.set_xticks(range(len(sizes) + 2), ["English", *map(str, sizes), "pooled"], rotation=45,
+                    fontsize=7)
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #71eb6e40
 @styled
 def regime_figure(
     table: pd.DataFrame, # The table of `recalibrate`
 ) -> Figure: # A panel a target
-    "Change of NLL by the labels used: filled and joined where English counts too, hollow with the language's own labels alone"
+    """Change of NLL by the labels used: filled and joined where English counts too, hollow with the
+    language's own labels alone"""
     means = _regime_means(table)
-    if means.empty: raise XitcalError("There is nothing to draw: no language but English was recalibrated.")
+    if means.empty:
+        raise XitcalError("There is nothing to draw: no language but English was recalibrated.")
     targets, sizes = [t for t in TARGETS if t in set(means.target)], sorted(set(means.n) - {0})
-    figure, axes = plt.subplots(1, len(targets), figsize=(2.1 * len(targets) + .3, 2.9), squeeze=False)
+    figure, axes = plt.subplots(1, len(targets), figsize=(2.1 * len(targets) + .3, 2.9),
+                                squeeze=False)
     for axis, target in zip(axes[0], targets):
         part = means[means.target == target]
         _regime_panel(axis, part, sizes)
-        inside = part.change[part.regime != "own"] # own labels alone can be far off; they do not set the scale
+        # own labels alone can be far off; they do not set the scale
+        inside = part.change[part.regime != "own"]
         low, high = min(inside.min(), 0), max(inside.max(), 0)
         axis.set_ylim(low - .12 * (high - low) - 1e-3, high + .25 * (high - low) + 1e-3)
         axis.set_title(TARGETS[target].title)
@@ -84,9 +98,12 @@ def regime_figure(
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #debcc139
 def _regime_name(regime, n):
-    return {"english": "English labels", "pooled": "other languages"}.get(regime) or f"{n} own{' + English' if 'shrunken' in regime else ''}"
+    return ({"english": "English labels", "pooled": "other languages"}.get(regime)
+            or f"{n} own{' + English' if 'shrunken' in regime else ''}")
 
-def _regimes_in_order(table): return [(r, n) for n, _, r in sorted(set(zip(table.n, table.regime.astype(str) != "english", table.regime.astype(str))))]
+def _regimes_in_order(table):
+    return [(r, n) for n, _, r in sorted(set(zip(table.n, table.regime.astype(str) != "english",
+                                                 table.regime.astype(str))))]
 
 def _families_panel(axis, part, order):
     "One target in one regime: a row a family, a point an arm"
@@ -101,30 +118,40 @@ def _families_panel(axis, part, order):
     axis.set_ylim(len(order) - .4, -.6)
     axis.xaxis.set_major_locator(MaxNLocator(3))
 
+# %% ../../nbs/report/02_recalibration_figures.ipynb #41739723
+def _name_row(axes, names, title):
+    "Names of recalibrators and of the target on the first panel of a row that is there"
+    first = next(axis for axis in axes if axis.get_visible())
+    first.set_yticks(range(len(names)), names, fontsize=7)
+    first.tick_params(labelleft=True)
+    first.set_ylabel(title)
+
 # %% ../../nbs/report/02_recalibration_figures.ipynb #cf6db736
 @styled
 def families_figure(
     table: pd.DataFrame, # From `family_means`
     words: str,          # What its values are, with their unit
 ) -> Figure: # A row a target, a column a regime
-    "What each family of recalibrators leaves in each regime, without and with intermediate training, with intervals over languages"
-    if table.empty: raise XitcalError("There is nothing to draw: no language but English was recalibrated.")
+    """What each family of recalibrators leaves in each regime, without and with intermediate
+    training, with intervals over languages"""
+    if table.empty:
+        raise XitcalError("There is nothing to draw: no language but English was recalibrated.")
     table = table.astype({"intermediate": str, "target": str})
     targets, regimes = [t for t in TARGETS if t in set(table.target)], _regimes_in_order(table)
-    order = {t: [r for r in RECALIBRATORS if r in set(table.recalibrator[table.target == t])] for t in targets}
+    order = {t: [r for r in RECALIBRATORS if r in set(table.recalibrator[table.target == t])]
+             for t in targets}
     heights = [len(order[t]) + 1 for t in targets]
-    figure, axes = plt.subplots(len(targets), len(regimes), figsize=(1.55 * len(regimes) + 1.1, .19 * sum(heights) + .5 * len(targets) + .9), squeeze=False,
-                                height_ratios=heights, sharex="row", sharey="row")
+    figure, axes = plt.subplots(len(targets), len(regimes),
+                                figsize=(1.55 * len(regimes) + 1.1,
+                                         .19 * sum(heights) + .5 * len(targets) + .9),
+                                squeeze=False, height_ratios=heights, sharex="row", sharey="row")
     for row, target in zip(axes, targets):
         for axis, (regime, n) in zip(row, regimes):
             part = table[(table.target == target) & (table.regime == regime) & (table.n == n)]
             if part.empty: axis.set_visible(False)
             else: _families_panel(axis, part, order[target])
             axis.set_title(_regime_name(regime, n), fontsize=8)
-        first = next(axis for axis in row if axis.get_visible())
-        first.set_yticks(range(len(order[target])), order[target], fontsize=7)
-        first.tick_params(labelleft=True)
-        first.set_ylabel(TARGETS[target].title)
+        _name_row(row, order[target], TARGETS[target].title)
     figure.suptitle(words, x=.01, ha="left", fontsize=10)
     figure_legend(figure, *axes.ravel())
     return figure
@@ -138,17 +165,21 @@ def coverage_figure(
     "Coverage against the size of the prediction sets, a point a language, English filled"
     if table.empty: raise XitcalError("There is nothing to draw: no prediction sets were made.")
     targets = [t for t in TARGETS if t in set(table.target.astype(str))]
-    figure, axes = plt.subplots(1, len(targets), figsize=(2.3 * len(targets) + .3, 2.9), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(1, len(targets), figsize=(2.3 * len(targets) + .3, 2.9),
+                                squeeze=False, sharey=True)
     for axis, target in zip(axes[0], targets):
         axis.axhline(promised, color="0.6", linewidth=.8)
         part = table[table.target.astype(str) == target]
         for arm in arms(part):
             look, mine = arm_look(arm), part[part.intermediate.astype(str) == arm]
-            axis.vlines(mine["size"], mine.low, mine.high, color=look["color"], linewidth=.5, alpha=.5)
+            axis.vlines(mine["size"], mine.low, mine.high, color=look["color"], linewidth=.5,
+                        alpha=.5)
             english = (mine.language.astype(str) == "en").to_numpy()
-            hollow = dict(facecolors="none", edgecolors=[look["color"]], marker=look["marker"], label=look["label"])
+            hollow = dict(facecolors="none", edgecolors=[look["color"]], marker=look["marker"],
+                          label=look["label"])
             axis.scatter(mine["size"][~english], mine.coverage[~english], 12, **hollow)
-            axis.scatter(mine["size"][english], mine.coverage[english], 28, color=look["color"], marker=look["marker"])
+            axis.scatter(mine["size"][english], mine.coverage[english], 28, color=look["color"],
+                         marker=look["marker"])
         axis.set_title(TARGETS[target].title)
         axis.set_xlabel("mean size of the set")
     axes[0, 0].set_ylabel("coverage")

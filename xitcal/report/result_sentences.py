@@ -31,40 +31,54 @@ def unpaired_words(
     lost = sums.unpaired
     if lost.empty: return ""
     def said(r):
-        return f"{r.intermediate} → {r.target} in {r.language}, seed {r.seed} ({r.examples} examples, {r.blocks} of {BLOCKS} blocks; left out: {r.left_out})"
+        return (f"{r.intermediate} → {r.target} in {r.language}, seed {r.seed} ({r.examples} "
+                f"examples, {r.blocks} of {BLOCKS} blocks; left out: {r.left_out})")
     where = "; ".join(said(r) for r in lost.head(5).itertuples())
     more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
-    return f"**Unpaired**: a condition and the baseline saw other examples, so **{int(lost.examples.sum())} examples** are left out: {where}{more}."
+    return ("**Unpaired**: a condition and the baseline saw other examples, so "
+            f"**{int(lost.examples.sum())} examples** are left out: {where}{more}.")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #75e5bd9c
 def missing_pairs_words(
     results: Results, # From `read_results`
 ) -> str: # Markdown; "" when all is there
-    "Name what belongs to the study and is not there, or lacks a seed or language, and the command that fills it; and examples that could not be paired"
-    lost, unpaired = sorted((a, t) for a, t in results.planned if not is_whole(results.sums, a, t)), unpaired_words(results.sums)
+    """Name what belongs to the study and is not there, or lacks a seed or language, and the command
+    that fills it; and examples that could not be paired"""
+    lost, unpaired = (sorted((a, t) for a, t in results.planned
+                             if not is_whole(results.sums, a, t)), unpaired_words(results.sums))
     if not lost: return unpaired
     by_arm = pd.DataFrame(lost, columns=["arm", "target"]).groupby("arm").target.agg(", ".join)
     command = results.about[0]["command"]
     unpaired = unpaired and f" {unpaired}"
-    return ("**Not whole yet** (absent, without a seed or language that others have, or without a single decision in one), and left out of every average: "
-            + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items()) + f". `{command}` with the study's options fills it.{unpaired}")
+    return ("**Not whole yet** (absent, without a seed or language that others have, "
+            "or without a single decision in one), and left out of every average: "
+            + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items())
+            + f". `{command}` with the study's options fills it.{unpaired}")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #bef9ab1c
 def seeds_words(
     results: Results, # From `read_results`
 ) -> str: # Markdown
-    "How many arms, targets, languages and seeds there are, what intervals are over, whose labels were used, which runs are degenerate, and what is missing"
+    """How many arms, targets, languages and seeds there are, what intervals are over, whose labels
+    were used, which runs are degenerate, and what is missing"""
     sums = results.sums
-    seeds = f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}" if sums.seeds else "no seeds"
-    text = f"{len(sums.arms)} conditions, {len(sums.targets)} targets, {len(sums.languages)} languages, {seeds}. "
+    seeds = (f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}"
+             if sums.seeds else "no seeds")
+    text = (f"{len(sums.arms)} conditions, {len(sums.targets)} targets, {len(sums.languages)} "
+            f"languages, {seeds}. ")
     text += ("Intervals are over seeds and examples." if len(sums.seeds) > 1 else
-             "One seed: every interval resamples examples alone, is **conditional on this seed**, and says nothing of the next.")
-    more = list(dict.fromkeys(s for a in results.about for s in a["settings"] if s != results.setting))
+             "One seed: every interval resamples examples alone, is **conditional on this seed**, "
+             "and says nothing of the next.")
+    more = list(dict.fromkeys(s for a in results.about
+                              for s in a["settings"] if s != results.setting))
     if more: text += f" Further settings here, each on its own: {', '.join(more)}."
-    tuned = tuned_words(tuple(pair) for a in results.about for pair in a.get("tuned", {}).get(results.setting, []))
+    tuned = tuned_words(tuple(pair) for a in results.about
+                        for pair in a.get("tuned", {}).get(results.setting, []))
     bad = "" if results.runs is None else degenerate_sentence(results.runs)
-    made = [{v for a in results.about for v in a.get(name, {}).get(results.setting, [])} for name in ("precision", "notes")]
-    return " ".join(filter(None, [text, encoder_sentence(*made), tuned, bad, missing_pairs_words(results)]))
+    made = [{v for a in results.about for v in a.get(name, {}).get(results.setting, [])}
+            for name in ("precision", "notes")]
+    return " ".join(filter(None, [text, encoder_sentence(*made), tuned, bad,
+                                  missing_pairs_words(results)]))
 
 # %% ../../nbs/report/04_result_sentences.ipynb #7da7c989
 def interval_words(
@@ -93,7 +107,8 @@ def pair_change(
     pairs: list[tuple[str, str]], # (arm, target), one at least
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> np.ndarray: # (seeds, 1 + blocks)
-    "Change of a statistic, mean over pairs of an arm and a target; that of `mean_change` where all pairs are there"
+    """Change of a statistic, mean over pairs of an arm and a target; that of `mean_change` where
+    all pairs are there"""
     return np.mean([mean_change(results, name, [a], [t], language) for a, t in pairs], axis=0)
 
 # %% ../../nbs/report/04_result_sentences.ipynb #a63ace9e
@@ -101,20 +116,31 @@ def without_degenerate(
     results: Results,   # From `read_results`
     arms: list[str],    # Names of phase 2 that the headline averages over
     targets: list[str], # Targets that it averages over
-    parts: dict[str, tuple], # What each number is called: name of the statistic, scale, digits, unit
+    parts: dict[str, tuple], # By what a number is called: statistic's name, scale, digits, unit
 ) -> str: # Markdown
     "A headline's changes in the languages but English with and without degenerate runs"
-    if results.runs is None: return "These results do not say which runs are degenerate: an earlier version made them."
+    if results.runs is None:
+        return "These results do not say which runs are degenerate: an earlier version made them."
     pairs = sound_pairs(results, arms, targets)
-    if len(pairs) == len(arms) * len(targets): return "No run of these is degenerate, so the numbers are the same without such runs."
-    left = f"Without degenerate runs {len(pairs)} of {len(arms) * len(targets)} pairs of an intermediate task and a target are left"
-    if not pairs: return f"**{left.replace('0 of', 'none of')}**, so nothing here is a finding about calibration."
-    def said(make): return ", ".join(f"{words} by {interval_words(make(name), *form)}{unit}" for words, (name, *form, unit) in parts.items())
+    if len(pairs) == len(arms) * len(targets):
+        return "No run of these is degenerate, so the numbers are the same without such runs."
+    left = (f"Without degenerate runs {len(pairs)} of {len(arms) * len(targets)} pairs of an "
+            "intermediate task and a target are left")
+    if not pairs:
+        return (f"**{left.replace('0 of', 'none of')}**, so nothing here is a finding "
+                "about calibration.")
+    def said(make):
+        return ", ".join(f"{words} by {interval_words(make(name), *form)}{unit}"
+                         for words, (name, *form, unit) in parts.items())
     level = [t for t in targets if (NONE, t) not in degenerate_pairs(results.runs)]
-    base = f" Over-confidence without intermediate training: {{}} points with and {{}} without degenerate runs, over {len(targets)} and {len(level)} targets."
-    levels = [f"{100 * level_without(results, 'signed_ce', names)[:, 0].mean():.1f}" for names in (targets, level)]
-    return (f"**{left}: there intermediate training moves {said(lambda name: pair_change(results, name, pairs))}.** "
-            f"With all runs it moves {said(lambda name: mean_change(results, name, arms, targets))}." + base.format(*levels) * (len(level) < len(targets)))
+    base = (f" Over-confidence without intermediate training: {{}} points with and {{}} without "
+            f"degenerate runs, over {len(targets)} and {len(level)} targets.")
+    levels = [f"{100 * level_without(results, 'signed_ce', names)[:, 0].mean():.1f}"
+              for names in (targets, level)]
+    return (f"**{left}: there intermediate training moves "
+            f"{said(lambda name: pair_change(results, name, pairs))}.** With all runs "
+            f"it moves {said(lambda name: mean_change(results, name, arms, targets))}."
+            + base.format(*levels) * (len(level) < len(targets)))
 
 # %% ../../nbs/report/04_result_sentences.ipynb #82aa832a
 def encoder_words(
@@ -122,23 +148,26 @@ def encoder_words(
     name: str,        # What the other one is called
     other: Results,   # Of the other one
 ) -> str: # Markdown
-    "What intermediate training does to over-confidence with another encoder, and with the first one on the same part of the study"
+    """What intermediate training does to over-confidence with another encoder, and with the first
+    one on the same part of the study"""
     arms, targets, _, (first, second) = both_encoders(results, other, "signed_ce")
     if not arms: return f"With {name} no condition is whole yet."
     nll = both_encoders(results, other, "nll_calibration")[-1]
-    there, here = (f"{interval_words(gap)} points (calibration term of NLL {interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
+    there, here = (f"{interval_words(gap)} points (calibration term of NLL "
+                   f"{interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
     sizes = {"intermediate task": len(arms), "target": len(targets), "seed": len(other.sums.seeds)}
     part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
     size = over_seeds(second)
     told = ", whose 95 % interval includes 0" if size["low"] < 0 < size["high"] else ""
-    return (f"With {name}, on {part}, intermediate training moves over-confidence in the other languages by **{here}**{told}; "
-            f"with the first encoder, on the same part, by {there}.")
+    return (f"With {name}, on {part}, intermediate training moves over-confidence in the other "
+            f"languages by **{here}**{told}; with the first encoder, on the same part, by {there}.")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #ff452f7d
 def _slope_words(row, scale, unit, digits):
     "One slope in words"
-    return (f"{COVARIATES[row.covariate]} {scale * row.slope:+.{digits}f} {unit} [{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}]"
-            f", ρ {row.rho:+.2f} [{row.rho_low:+.2f}, {row.rho_high:+.2f}]")
+    return (f"{COVARIATES[row.covariate]} {scale * row.slope:+.{digits}f} {unit} "
+            f"[{scale * row.low:+.{digits}f}, {scale * row.high:+.{digits}f}], ρ {row.rho:+.2f} "
+            f"[{row.rho_low:+.2f}, {row.rho_high:+.2f}]")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #5fb237cd
 def explained_words(
@@ -148,18 +177,25 @@ def explained_words(
     unit: str = "points",  # Of what comes out
     digits: int = 2,       # Behind the decimal point
 ) -> str: # Markdown
-    "Which covariates an outcome goes along with beyond chance, and which its order of languages follows in the seeds at hand"
+    """Which covariates an outcome goes along with beyond chance, and which its order of languages
+    follows in the seeds at hand"""
     tested = alone.dropna(subset="p")
     if tested.empty: return f"**{outcome}**: no covariate can be tested."
     sure = tested[tested.p_holm < .05].sort_values("p")
-    ranked = tested[(tested.p_holm >= .05) & ((tested.rho_low > 0) | (tested.rho_high < 0))].sort_values("rho", key=np.abs, ascending=False)
+    ranked = (tested[(tested.p_holm >= .05) & ((tested.rho_low > 0) | (tested.rho_high < 0))]
+              .sort_values("rho", key=np.abs, ascending=False))
     found = "; ".join(_slope_words(r, scale, unit, digits) for r in sure.itertuples())
-    text = f"**{outcome}** goes along with {found} (p < .05, Holm over {len(tested)} covariates)." if len(sure) else (
-        f"**{outcome}**: no slope is significant (Holm over {len(tested)}; smallest p {tested.p_holm.min():.2f}).")
+    text = (f"**{outcome}** goes along with {found} (p < .05, Holm over {len(tested)} covariates)."
+            if len(sure) else (f"**{outcome}**: no slope is significant (Holm over {len(tested)}; "
+                               f"smallest p {tested.p_holm.min():.2f})."))
     weak = [r for r in sure.itertuples() if r.least * r.greatest <= 0]
-    if weak: text += " The sign hangs on a single family for " + ", ".join(f"{COVARIATES[r.covariate]} ({r.most})" for r in weak) + "."
-    named = ", ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, {r.rho_high:+.2f}])" for r in ranked.itertuples())
-    if named: text += f" In the mean of these seeds, uncorrected, the order of languages follows {named}."
+    if weak:
+        text += (" The sign hangs on a single family for "
+                 + ", ".join(f"{COVARIATES[r.covariate]} ({r.most})" for r in weak) + ".")
+    named = ", ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, "
+                      f"{r.rho_high:+.2f}])" for r in ranked.itertuples())
+    if named:
+        text += f" In the mean of these seeds, uncorrected, the order of languages follows {named}."
     return text
 
 # %% ../../nbs/report/04_result_sentences.ipynb #06ab81ac
@@ -167,23 +203,28 @@ def _listed(names): return ", ".join(names)
 
 def _by_verdict(rows):
     "Estimators by verdict, in words"
-    groups = {v: [in_words(e) for e in COMPARED if e in set(rows.estimate[rows.verdict == v])] for v in ("held", "opposite", "not shown")}
-    return groups, "; ".join(f"**{v}** with {_listed(names)}" for v, names in groups.items() if names)
+    groups = {v: [in_words(e) for e in COMPARED if e in set(rows.estimate[rows.verdict == v])]
+              for v in ("held", "opposite", "not shown")}
+    return groups, "; ".join(f"**{v}** with {_listed(names)}"
+                             for v, names in groups.items() if names)
 
 # %% ../../nbs/report/04_result_sentences.ipynb #d53d5e83
 def _side_words(main):
     "Whether the sign is the same with every estimator"
-    below, above = (_listed(in_words(e) for e in main.estimate[side]) for side in (main.value < 0, main.value > 0))
+    below, above = (_listed(in_words(e) for e in main.estimate[side])
+                    for side in (main.value < 0, main.value > 0))
     if not below or not above: return "The sign is the same with all of them."
     fewer_below = (main.value < 0).sum() <= (main.value > 0).sum()
-    return f"The sign is below 0 with {below}, above with the others." if fewer_below else f"The sign is above 0 with {above}, below with the others."
+    return (f"The sign is below 0 with {below}, above with the others." if fewer_below else
+            f"The sign is above 0 with {above}, below with the others.")
 
 def _estimator_words(main):
     "Whether the verdict is the same with every estimator"
     groups, words = _by_verdict(main)
     used = [v for v, names in groups.items() if names]
     if len(used) == 1: return f"**{used[0]}** with each of {len(main)} estimators."
-    if groups["held"] and groups["opposite"]: return f"the estimators contradict each other: {words}."
+    if groups["held"] and groups["opposite"]:
+        return f"the estimators contradict each other: {words}."
     return f"how sure it is depends on the estimator: {words}."
 
 def _way_words(rows, stated):
@@ -191,7 +232,9 @@ def _way_words(rows, stated):
     found = []
     for estimator in (e for e in stated if e in set(rows.estimate)):
         verdicts = rows[rows.estimate == estimator].set_index("inference").verdict
-        if verdicts.nunique() > 1: found.append(f"with {in_words(estimator)}, as stated, " + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
+        if verdicts.nunique() > 1:
+            found.append(f"with {in_words(estimator)}, as stated, "
+                         + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
     return f" The way of inference matters: {'; '.join(found)}." if found else ""
 
 # %% ../../nbs/report/04_result_sentences.ipynb #dcd201e9
@@ -200,9 +243,11 @@ def dependence_words(
     question: str,       # One of `QUESTIONS`
 ) -> str: # Markdown
     "Whether the answer to a question depends on the estimator and on the way of inference"
-    q, rows = QUESTIONS[check_name(question, QUESTIONS, "question")], table[table.question == question]
+    q, rows = (QUESTIONS[check_name(question, QUESTIONS, "question")],
+               table[table.question == question])
     if rows.empty: return f"**{question}** ({q.claim}): these results do not allow it to be asked."
     main = main_inference(rows)
     ranks = main.estimate.isin(RANKING)
     ranking = f" Ranking: {_by_verdict(main[ranks])[1]}." if ranks.any() else ""
-    return f"**{question}** ({q.claim}): {_estimator_words(main[~ranks])} {_side_words(main[~ranks])}{_way_words(rows, q.stated)}{ranking}"
+    return (f"**{question}** ({q.claim}): {_estimator_words(main[~ranks])} "
+            f"{_side_words(main[~ranks])}{_way_words(rows, q.stated)}{ranking}")

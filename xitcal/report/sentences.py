@@ -49,17 +49,20 @@ def show(
     display(Markdown(made) if isinstance(made, str) else made)
 
 # %% ../../nbs/report/03_sentences.ipynb #4e6ce4f3
-_CONTAINS = {"anli+": ("mnli",), "squad2": ("squad",)} # ANLI+ is SNLI, MNLI and ANLI; SQuAD v2.0 contains v1.1
+# ANLI+ is SNLI, MNLI and ANLI; SQuAD v2.0 contains v1.1
+_CONTAINS = {"anli+": ("mnli",), "squad2": ("squad",)}
 
 # %% ../../nbs/report/03_sentences.ipynb #c882d4ff
 def same_data(
     intermediate: str, # Intermediate task
     target: str,       # Target task
 ) -> bool: # Whether phase 2 and phase 3 train on the same data
-    "Whether the target's training data were already seen in intermediate training (MNLI → XNLI, SQuAD → XQuAD)"
+    """Whether the target's training data were already seen in intermediate training (MNLI → XNLI,
+    SQuAD → XQuAD)"""
     source = TARGETS[target].trained_on if target in TARGETS else target
     base = intermediate.partition(":")[0]
-    return base in (source, OWN) or source in _CONTAINS.get(base, ()) or (base == MULTI and source in INTERMEDIATES)
+    return (base in (source, OWN) or source in _CONTAINS.get(base, ())
+            or (base == MULTI and source in INTERMEDIATES))
 
 # %% ../../nbs/report/03_sentences.ipynb #55a2e259
 def arm_name(
@@ -84,13 +87,16 @@ def summarise(
     columns = list(columns)
     per = table.astype({"target": str, "intermediate": str, "language": str})
     several = [c for c in ("model", "method") if c in per and per[c].nunique() > 1]
-    per = per.groupby([*several, "target", "intermediate", "language"])[columns].mean().reset_index()
+    per = (per.groupby([*several, "target", "intermediate", "language"])[columns].mean()
+           .reset_index())
     per["where"] = np.where(per.language == "en", "English", "other languages")
     found = per.groupby([*several, "target", "intermediate", "where"]).agg(
         languages=("language", "size"), **{c: (c, "mean") for c in columns}).reset_index()
-    rank = dict(target={t: i for i, t in enumerate(TARGETS)}, intermediate={a: i for i, a in enumerate(arms(found))})
+    rank = dict(target={t: i for i, t in enumerate(TARGETS)},
+                intermediate={a: i for i, a in enumerate(arms(found))})
     order = lambda column: column.map(rank[column.name]) if column.name in rank else column
-    found = found.sort_values([*several, "target", "intermediate", "where"], key=order, kind="stable")
+    found = found.sort_values([*several, "target", "intermediate", "where"], key=order,
+                              kind="stable")
     found["condition"] = [arm_name(a, t) for a, t in zip(found.intermediate, found.target)]
     found["target"] = found.target.map(_target_name)
     return found.set_index([*several, "target", "condition", "where"])[["languages", *columns]]
@@ -100,12 +106,15 @@ def scores_by_seen(
     events: pd.DataFrame, # Events with the column `seen`
     parts: pd.DataFrame,  # `example_scores` of them
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's
-) -> pd.DataFrame: # Headline rows of `score_table` by `seen`; no rows where the examples do not say or are all alike
+) -> pd.DataFrame: # Headline rows of `score_table` by `seen`; none if not said or all alike
     "Scores of examples whose parts all occur in training, and of the others"
-    seen = events[["target", "language", "example", "seen"]].drop_duplicates(["target", "language", "example"]).dropna(subset="seen")
+    seen = (events[["target", "language", "example", "seen"]]
+            .drop_duplicates(["target", "language", "example"]).dropna(subset="seen"))
     split = parts.merge(seen, on=["target", "language", "example"])
-    table = score_table(split if split.seen.nunique() > 1 else split[:0], (*KEYS, "language", "seen"), tasks)
-    return table[table.headline.astype(bool)].assign(seen=lambda t: t.seen.astype(bool)) if len(table) else table
+    table = score_table(split if split.seen.nunique() > 1 else split[:0],
+                        (*KEYS, "language", "seen"), tasks)
+    return (table[table.headline.astype(bool)].assign(seen=lambda t: t.seen.astype(bool))
+            if len(table) else table)
 
 # %% ../../nbs/report/03_sentences.ipynb #d57223bc
 def scrolling(
@@ -119,7 +128,7 @@ def scrolling(
 # %% ../../nbs/report/03_sentences.ipynb #e03a16bc
 def by_language(
     table: pd.DataFrame, # `score_table` or `estimate_table` (levels), one event a target
-    cell: Callable[[pd.Series], str], # From the mean over seeds of a row's numbers to what the table shows
+    cell: Callable[[pd.Series], str], # From a row's numbers, mean over seeds, to what is shown
     columns: Iterable[str], # Numbers that `cell` needs
 ) -> pd.DataFrame: # Languages × (target, arm), text
     "One text for each language, target and arm, from the mean over seeds"
@@ -153,10 +162,13 @@ def score_sentence(
     words = []
     for where, part in base.groupby("where", sort=False):
         share = part.share.dropna()
-        of = f" ({_range(100 * share)} % of what the most probable decision scores on the same rows)" if len(share) else ""
-        words.append(f"{_range(100 * part.value)} % in {where if where == 'English' else 'the mean of the ' + where}{of}")
+        of = (f" ({_range(100 * share)} % of what the most probable decision scores on "
+              "the same rows)" if len(share) else "")
+        words.append(f"{_range(100 * part.value)} % in "
+                     f"{where if where == 'English' else 'the mean of the ' + where}{of}")
     targets = base.index.get_level_values("target").nunique()
-    return f"**Without intermediate training the models score {' and '.join(words)}**, over {targets} targets."
+    return (f"**Without intermediate training the models score {' and '.join(words)}**, over "
+            f"{targets} targets.")
 
 # %% ../../nbs/report/03_sentences.ipynb #b2ec11be
 def cut_sentence(
@@ -164,21 +176,28 @@ def cut_sentence(
 ) -> str: # Markdown; "" where nothing was cut
     "Which examples were longer than the longest input"
     said, several = [], cut.model.nunique() > 1
-    for (model, target, split, length), part in cut.groupby(["model", "target", "split", "max_length"], sort=False):
-        name = _target_name(target) + (f" by {model}" if several else "") + (" (for recalibration)" if split == "calibration" else "")
-        counts = ", ".join(f"{r.cut:,} of {r.examples:,} examples in {r.language}" for r in part.itertuples())
+    for (model, target, split, length), part in cut.groupby(
+            ["model", "target", "split", "max_length"], sort=False):
+        name = (_target_name(target) + (f" by {model}" if several else "")
+                + (" (for recalibration)" if split == "calibration" else ""))
+        counts = ", ".join(f"{r.cut:,} of {r.examples:,} examples in {r.language}"
+                           for r in part.itertuples())
         said.append(f"{name}, at {length} tokens: {counts}")
     told = f"{'; '.join(said)}. In retrieval, the sentences to be found are counted as well."
-    return f"**Some examples were longer than the longest input and were cut.** {told}" if said else ""
+    return (f"**Some examples were longer than the longest input and were cut.** {told}"
+            if said else "")
 
 # %% ../../nbs/report/03_sentences.ipynb #2a0a124b
 def inexpressible_table(
     events: pd.DataFrame, # Events
 ) -> pd.DataFrame: # model, target, language, questions, inexpressible; no rows where there is none
     "How many questions ask for an answer that no span of the model's tokens can express"
-    mine = events[events.event.astype(str) == "answer"].astype({"model": str, "target": str, "language": str, "example": str})
-    once = mine.assign(inexpressible=inexpressible(mine)).drop_duplicates(["model", "target", "language", "example"])
-    table = once.groupby(["model", "target", "language"], sort=False).agg(questions=("example", "size"), inexpressible=("inexpressible", "sum")).reset_index()
+    mine = events[events.event.astype(str) == "answer"].astype(
+        {"model": str, "target": str, "language": str, "example": str})
+    once = mine.assign(inexpressible=inexpressible(mine)).drop_duplicates(
+        ["model", "target", "language", "example"])
+    table = once.groupby(["model", "target", "language"], sort=False).agg(
+        questions=("example", "size"), inexpressible=("inexpressible", "sum")).reset_index()
     return table[table.inexpressible > 0].reset_index(drop=True)
 
 # %% ../../nbs/report/03_sentences.ipynb #ed497f95
@@ -188,25 +207,31 @@ def inexpressible_sentence(
     "Which share of questions no model with this tokenizer can answer"
     table, said = inexpressible_table(events), []
     for (model, target), part in table.groupby(["model", "target"], sort=False):
-        name = _target_name(target) + (f" by the tokenizer of {model}" if table.model.nunique() > 1 else "")
-        counts = (f"{r.inexpressible:,} of {r.questions:,} in {r.language} ({100 * r.inexpressible / r.questions:.1f} %)" for r in part.itertuples())
+        name = _target_name(target) + (f" by the tokenizer of {model}" if table.model.nunique() > 1
+                                       else "")
+        counts = (f"{r.inexpressible:,} of {r.questions:,} in {r.language} "
+                  f"({100 * r.inexpressible / r.questions:.1f} %)" for r in part.itertuples())
         said.append(f"{name}: {', '.join(counts)}")
-    return ("**Some answers are no span of the tokenizer's pieces, so no model can be right there; they count as wrong.** "
-            f"{'; '.join(said)}.") if said else ""
+    return ("**Some answers are no span of the tokenizer's pieces, so no model can be right there; "
+            f"they count as wrong.** {'; '.join(said)}.") if said else ""
 
 # %% ../../nbs/report/03_sentences.ipynb #569b23a7
 def fault_sentence(
     records: pd.DataFrame, # `source_records` (xitcal.study.grid)
 ) -> str: # Markdown; "" where nothing was faulty, unlabelled or put right
-    "How many records of the sources were left out as faulty, had no label or were put right, and the first of the faulty ones"
-    blank = records.unlabelled.fillna(0).astype(int) if "unlabelled" in records else 0 # which stores of earlier versions did not count
-    table, said = records.assign(mended=[sum(r.values()) for r in records.repaired], unlabelled=blank), []
+    """How many records of the sources were left out as faulty, had no label or were put right, and
+    the first of the faulty ones"""
+    # stores of earlier versions did not count rows without a label
+    blank = records.unlabelled.fillna(0).astype(int) if "unlabelled" in records else 0
+    table, said = (records.assign(mended=[sum(r.values()) for r in records.repaired],
+                                  unlabelled=blank), [])
     table = table[table[["faulty", "unlabelled", "mended"]].gt(0).any(axis=1)]
     for (task, split), part in table.groupby(["task", "split"], sort=False):
         title, first = (INTERMEDIATES | TARGETS).get(task), next(filter(None, part.fault), "")
         told = ("faulty", "left out"), ("unlabelled", "without a label"), ("mended", "put right")
         counts = [f"{part[c].sum():,} {word}" for c, word in told if part[c].any()]
-        said.append(f"{title.title if title else task} ({split}): {' and '.join(counts)} of {part.records.sum():,}" + (f", the first {first}" if first else ""))
+        said.append(f"{title.title if title else task} ({split}): {' and '.join(counts)} of "
+                    f"{part.records.sum():,}" + (f", the first {first}" if first else ""))
     what = "were faulty" if table[["faulty", "mended"]].gt(0).any(axis=None) else "had no label"
     return f"**Some records of the sources {what}.** {'; '.join(said)}." if said else ""
 
@@ -214,36 +239,45 @@ def fault_sentence(
 def calibration_sentence(
     table: pd.DataFrame, # `estimate_table` (levels), one event a target
 ) -> str: # Markdown
-    "How over-confident the models without intermediate training are, and how many cells chance does not explain"
+    """How over-confident the models without intermediate training are, and how many cells chance
+    does not explain"""
     base = table[table.intermediate.astype(str) == NONE]
     if base.empty: return _NO_BASE
-    level = base[base.event.astype(str) != EVENT["retrieval"]] # whose level is that of a fixed temperature
+    # the level of retrieval is that of a fixed temperature
+    level = base[base.event.astype(str) != EVENT["retrieval"]]
     apart, base = 0 < len(level) < len(base), level if len(level) else base
     gap = summarise(base, ["signed_ce"]).signed_ce.groupby("where", sort=False).mean()
-    words = [f"{abs(100 * g):.1f} points {'too confident' if g > 0 else 'not confident enough'} in "
-             f"{where if where == 'English' else 'the other languages'}" for where, g in gap.items()]
+    words = [f"{abs(100 * g):.1f} points {'too confident' if g > 0 else 'not confident enough'} "
+             f"in {where if where == 'English' else 'the other languages'}"
+             for where, g in gap.items()]
     over = base.ece_15 > base.ece_15_expected_95
-    return (f"**Without intermediate training the models are on average {' and '.join(words)}.** In {over.sum()} of {len(base)} cells "
-            f"({100 * over.mean():.0f} %; a cell is one model in one language) ECE-15 is above what 95 % of calibrated "
-            "models with the same confidences would have." + " Retrieval is left out: a fixed temperature sets its level." * apart)
+    return (f"**Without intermediate training the models are on average {' and '.join(words)}.** "
+            f"In {over.sum()} of {len(base)} cells ({100 * over.mean():.0f} %; a cell is one model "
+            "in one language) ECE-15 is above what 95 % of calibrated models with the same "
+            "confidences would have."
+            + " Retrieval is left out: a fixed temperature sets its level." * apart)
 
 # %% ../../nbs/report/03_sentences.ipynb #f8e18abc
 def _verdict(rows, corrected, up, down):
     "How many targets went up, down, or cannot be told, after correction"
     clear = corrected < .05
-    counts = ((clear & (rows.change > 0)).sum(), up), ((clear & (rows.change < 0)).sum(), down), ((~clear).sum(), "unclear")
+    counts = (((clear & (rows.change > 0)).sum(), up), ((clear & (rows.change < 0)).sum(), down),
+              ((~clear).sum(), "unclear"))
     return ", ".join(f"{word} in {count}" for count, word in counts if count)
 
 # %% ../../nbs/report/03_sentences.ipynb #b8a00115
 def change_sentence(
     change: pd.DataFrame, # `paired_change`, one event a target
 ) -> str: # Markdown, a line for each intermediate task
-    "What each intermediate task did to over-confidence, NLL and score in the other languages, corrected for many tests"
-    rows = change[(change.language == OTHERS) & change.statistic.isin(["signed_ce", "nll", "score"])]
+    """What each intermediate task did to over-confidence, NLL and score in the other languages,
+    corrected for many tests"""
+    rows = change[(change.language == OTHERS)
+                  & change.statistic.isin(["signed_ce", "nll", "score"])]
     rows, lines = rows.assign(corrected=holm(rows)), []
     for arm in arms(rows):
         part, said = rows[rows.intermediate == arm], []
-        for statistic, name, words in (("signed_ce", "over-confidence", ("rose", "fell")), ("nll", "NLL", ("rose", "fell")),
+        for statistic, name, words in (("signed_ce", "over-confidence", ("rose", "fell")),
+                                       ("nll", "NLL", ("rose", "fell")),
                                        ("score", "the score", ("rose", "fell"))):
             mine = part[part.statistic == statistic]
             unit = "" if statistic == "nll" else " points"
@@ -251,21 +285,25 @@ def change_sentence(
             size = _range(scale * mine.change, "{:+.2f}" if scale == 1 else "{:+.1f}")
             said.append(f"{name} {_verdict(mine, mine.corrected, *words)} ({size}{unit})")
         seeds = " or ".join(part.seeds.replace("", "none").unique())
-        lines.append(f"- **A{arm_look(arm)['label'][1:]}** (seeds {seeds}), of {part.target.nunique()} targets: "
-                     f"{'; '.join(said)}.")
-    return "\n".join(["In the mean of the languages other than English, beside the same models without intermediate training:", "",
-                      *lines, "", "A change counts when p < .05 after Holm's correction over the "
-                      f"{rows.statistic.eq('signed_ce').sum()} pairs of an intermediate and a target task, one family a statistic. "
-                      "All of it is conditional on the seeds named."])
+        lines.append(f"- **A{arm_look(arm)['label'][1:]}** (seeds {seeds}), of "
+                     f"{part.target.nunique()} targets: {'; '.join(said)}.")
+    return "\n".join([
+        "In the mean of the languages other than English, beside the same models without "
+        "intermediate training:", "", *lines, "",
+        "A change counts when p < .05 after Holm's correction over the "
+        f"{rows.statistic.eq('signed_ce').sum()} pairs of an intermediate and a target task, one "
+        "family a statistic. All of it is conditional on the seeds named."])
 
 # %% ../../nbs/report/03_sentences.ipynb #c91ae6e0
 def sound(
     table: pd.DataFrame, # With model, method, intermediate and target
     runs: pd.DataFrame,  # `study_runs`
-) -> pd.DataFrame: # The rows of conditions and targets without a degenerate run in any seed, of which the model without intermediate training has none either
-    "Leave out what rests on degenerate runs"
+) -> pd.DataFrame: # The rows that are left
+    """Leave out what rests on degenerate runs: conditions and targets with one in any seed, or of
+    which the model without intermediate training has one"""
     bad, place = runs[runs.degenerate.astype(bool)].astype(str), ["model", "method", "target"]
-    pairs, bases = set(zip(*(bad[c] for c in (*place, "intermediate")))), set(zip(*(bad[bad.intermediate == NONE][c] for c in place)))
+    pairs, bases = (set(zip(*(bad[c] for c in (*place, "intermediate")))),
+                    set(zip(*(bad[bad.intermediate == NONE][c] for c in place))))
     rows = zip(*(table[c].astype(str) for c in (*place, "intermediate")))
     return table[np.array([row not in pairs and row[:3] not in bases for row in rows], bool)]
 
@@ -278,7 +316,9 @@ def without_degenerate_sentence(
     "The same headline without conditions and targets that have a degenerate run"
     if not runs.degenerate.any(): return ""
     left = sound(table, runs)
-    if left.empty: return "**Without degenerate runs nothing is left here**, so this page has no finding about calibration."
+    if left.empty:
+        return ("**Without degenerate runs nothing is left here**, so this page has no finding "
+                "about calibration.")
     return f"*Without conditions and targets that have a degenerate run:* {say(left)}"
 
 # %% ../../nbs/report/03_sentences.ipynb #5b3146e8
@@ -286,7 +326,8 @@ def encoder_sentence(
     precisions: Iterable[str], # Of "bf16" and "fp32"
     notes: Iterable[str],      # Such as "weights rounded to four bits"
 ) -> str: # "" where neither is known
-    "In which precision the encoders of some results were trained, and what was done to their weights before"
+    """In which precision the encoders of some results were trained, and what was done to their
+    weights before"""
     names = [dict(bf16="bfloat16", fp32="float32").get(p, p) for p in sorted(set(precisions))]
     trained = f"Encoders were trained in {' and '.join(names)}." if names else ""
     told = f"The encoder before any training: {'; '.join(sorted(set(notes)))}." if notes else ""
@@ -299,28 +340,33 @@ def made_words(
 ) -> str: # Markdown
     "Which labels were used, on which seeds a result is conditional, and which † marks"
     seeds = ", ".join(str(s) for s in sorted(table.seed.dropna().unique()))
-    told = tuned_words(zip(*(table[table.tuned][k].astype(str) for k in ("target", "language"))) if "tuned" in table else ())
+    told = tuned_words(zip(*(table[table.tuned][k].astype(str) for k in ("target", "language")))
+                       if "tuned" in table else ())
     tuned = f", with one exception. {told}" if told else "."
     place = Store(store, create=False) if (Path(store) / "store.json").exists() else None
     encoders = encoder_sentence(trained_precisions(place), encoder_notes(place)) if place else ""
-    return (f"**How it was made.** Read from the store `{store}`, written by `xitcal run`. Labels used: English training and "
-            f"validation labels only; labels of other languages served for nothing but evaluation{tuned} Models with seeds "
-            f"{seeds or 'none'}; results are conditional on these seeds. {encoders} † the intermediate task and the target train on the "
-            "same data.").replace("  ", " ")
+    return (f"**How it was made.** Read from the store `{store}`, written by `xitcal run`. "
+            "Labels used: English training and validation labels only; labels of other languages "
+            f"served for nothing but evaluation{tuned} Models with seeds {seeds or 'none'}; "
+            f"results are conditional on these seeds. {encoders} † the intermediate task and the "
+            "target train on the same data.").replace("  ", " ")
 
 # %% ../../nbs/report/03_sentences.ipynb #72f29b2d
 def few_languages(
     table: pd.DataFrame, # intermediate, target, language, accuracy; one event a target
-    places: tuple[float, ...] = (.5, 1), # Which languages beside English, as a place in the order of accuracy, 0 the best and 1 the worst
-) -> dict[str, list[str]]: # For each target, English and these; fewer only where all targets have fewer
+    places: tuple[float, ...] = (.5, 1), # Of others in the order of accuracy, 0 best and 1 worst
+) -> dict[str, list[str]]: # English and these by target; fewer only where all targets have fewer
     "English and others of each target chosen by accuracy without intermediate training"
-    base = table[table.intermediate.astype(str) == NONE] if (table.intermediate.astype(str) == NONE).any() else table
+    base = (table[table.intermediate.astype(str) == NONE]
+            if (table.intermediate.astype(str) == NONE).any() else table)
     chosen = {}
     for target in [t for t in TARGETS if t in set(base.target.astype(str))]:
-        accuracy = base[base.target == target].groupby("language", observed=True).accuracy.mean().sort_values(ascending=False)
+        accuracy = (base[base.target == target].groupby("language", observed=True).accuracy.mean()
+                    .sort_values(ascending=False))
         rest = accuracy.drop("en", errors="ignore").index.tolist()
         first = ["en"] if "en" in accuracy.index else rest[:1]
-        chosen[target] = list(dict.fromkeys(first + [rest[min(int(p * len(rest)), len(rest) - 1)] for p in places if rest]))
+        chosen[target] = list(dict.fromkeys(first + [rest[min(int(p * len(rest)), len(rest) - 1)]
+                                                     for p in places if rest]))
     width = max(map(len, chosen.values()))
     return {target: codes + [""] * (width - len(codes)) for target, codes in chosen.items()}
 
@@ -330,26 +376,30 @@ def headline(
     change: pd.DataFrame, # `paired_change`
     table: pd.DataFrame,  # `estimate_table` (levels)
 ): # Figure
-    "The figure of the first page: English, the language with the largest gap, and all changes of over-confidence"
+    """The figure of the first page: English, the language with the largest gap, and all changes of
+    over-confidence"""
     table, change = headline_events(table), headline_events(change)
-    gap = table[table.intermediate.astype(str) == NONE].groupby(["target", "language"], observed=True).signed_ce.mean().unstack()
-    if "en" not in gap or gap["en"].isna().all(): raise XitcalError("The first figure needs a target with English rows.")
+    gap = (table[table.intermediate.astype(str) == NONE]
+           .groupby(["target", "language"], observed=True).signed_ce.mean().unstack())
+    if "en" not in gap or gap["en"].isna().all():
+        raise XitcalError("The first figure needs a target with English rows.")
     wide = gap.sub(gap["en"], axis=0).dropna(subset="en")
     target, language = wide.stack().idxmax()
     return headline_figure(bins, change, target, language, shown_event(TARGETS[target]))
 
 # %% ../../nbs/report/03_sentences.ipynb #957083c4
 def missing_cells_words(
-    grid: pd.DataFrame, # Cells of a study: KEYS and `done`, whether the cell's predictions are there
+    grid: pd.DataFrame, # Cells of a study: KEYS and `done`, whether its predictions are there
     store: str|Path,    # Folder of the study, for the command
 ) -> str: # A Markdown sentence; "" when nothing is missing
     "Say which cells of a study have no predictions yet and the command that makes them"
     absent = grid[~grid.done.astype(bool)]
     if absent.empty: return ""
-    named = [f"{row.intermediate} → {row.target}" + ("" if pd.isna(row.seed) else f" (seed {row.seed})")
-             for row in absent.itertuples()]
+    named = [f"{row.intermediate} → {row.target}"
+             + ("" if pd.isna(row.seed) else f" (seed {row.seed})") for row in absent.itertuples()]
     shown = ", ".join(named[:6]) + (f" and {len(named) - 6} more" if len(named) > 6 else "")
     some = lambda column: ",".join(absent[column].dropna().astype(str).unique())
     seeds = f" --seeds {some('seed')}" if some("seed") else ""
-    return (f"**Not there yet:** {shown}. What follows leaves them out. `xitcal run --store {store} --intermediate "
-            f"{some('intermediate')} --target {some('target')}{seeds}`, with the study's other options, makes them.")
+    return (f"**Not there yet:** {shown}. What follows leaves them out. "
+            f"`xitcal run --store {store} --intermediate {some('intermediate')} --target "
+            f"{some('target')}{seeds}`, with the study's other options, makes them.")

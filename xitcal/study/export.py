@@ -27,27 +27,36 @@ def choose_cells(
 ) -> pd.DataFrame: # One cell a target
     "Cells of one model; `XitcalError` for a choice that is missing or that the store does not have"
     for name in _CHOICES:
-        there, chosen = [str(value) for value in sorted(cells[name].dropna().unique())], choice.get(name)
+        there, chosen = ([str(value) for value in sorted(cells[name].dropna().unique())],
+                         choice.get(name))
         if chosen is not None: check_name(str(chosen), there, f"{name} in this store:")
-        elif len(there) > 1: raise XitcalError(f"This store has more than one {name} ({', '.join(there)}): choose one with --{name}.")
-        if there: cells = cells[cells[name].isna() | (cells[name].astype(str) == (there[0] if chosen is None else str(chosen)))]
+        elif len(there) > 1:
+            raise XitcalError(f"This store has more than one {name} ({', '.join(there)}): "
+                              f"choose one with --{name}.")
+        if there:
+            cells = cells[cells[name].isna() | (cells[name].astype(str)
+                                                == (there[0] if chosen is None else str(chosen)))]
     return cells.reset_index(drop=True)
 
 # %% ../../nbs/study/07_export.ipynb #44a5f3e7
-_READ = ["language", "example", "event", "label", "prediction", "label_text", "prediction_text", *MINED]
+_READ = ["language", "example", "event", "label", "prediction", "label_text", "prediction_text",
+         *MINED]
 
 def _events(store, stage):
     "Test predictions of a stage, in their order"
     place = Store(store, create=False)
     if fault := place.fault(stage):
-        raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
-    return pq.read_table(place.folder(stage) / "predictions.parquet", columns=_READ, schema=PREDICTION_SCHEMA, filters=[("split", "=", "test")]).to_pandas()
+        raise XitcalError(f"In the store {str(store)!r}, {fault}; "
+                          f"`xitcal run --store {store}` with the study's options makes it again.")
+    return pq.read_table(place.folder(stage) / "predictions.parquet", columns=_READ,
+                         schema=PREDICTION_SCHEMA, filters=[("split", "=", "test")]).to_pandas()
 
 # %% ../../nbs/study/07_export.ipynb #6115d8b2
 def _check_empty(path, option):
     "Refuse a folder with something in it"
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise XitcalError(f"The folder {str(path)!r} is not empty; choose another one for --{option}.")
+        raise XitcalError(f"The folder {str(path)!r} is not empty; "
+                          f"choose another one for --{option}.")
 
 # %% ../../nbs/study/07_export.ipynb #ddc77add
 def export_xtreme(
@@ -55,10 +64,13 @@ def export_xtreme(
     out: str|Path,              # Folder for the predictions, new or empty
     labels: str|Path|None = None, # Folder for the right labels, new or empty; None for none
     **choice,                   # Of `choose_cells`
-) -> tuple[pd.DataFrame, list[str]]: # target, language and examples of each file; targets whose predictions are not there yet
-    "Write predictions in XTREME's layout; `XitcalError` for a choice that is missing, nothing to write, or a folder in use"
+) -> tuple[pd.DataFrame, list[str]]: # (target, language, examples) a file; targets not there yet
+    """Write predictions in XTREME's layout; `XitcalError` for a choice that is missing, nothing to
+    write, or a folder in use"""
     cells, tasks = choose_cells(study_cells(store), **choice), study_tasks(store)
-    if not cells.done.any(): raise XitcalError(f"The store {str(store)!r} has no such predictions yet; `xitcal run --store {store}` makes them.")
+    if not cells.done.any():
+        raise XitcalError(f"The store {str(store)!r} has no such predictions yet; "
+                          f"`xitcal run --store {store}` makes them.")
     places = {"out": (Path(out), False)} | ({"labels": (Path(labels), True)} if labels else {})
     for option, (path, _) in places.items(): _check_empty(path, option)
     written = []
@@ -67,7 +79,8 @@ def export_xtreme(
         for path, gold in places.values():
             with disk_errors(path): files = write_files(events, tasks[cell.target], path, gold)
         written += [(cell.target, language, n) for language, n in files.items()]
-    return pd.DataFrame(written, columns=["target", "language", "examples"]), cells.target[~cells.done].tolist()
+    return (pd.DataFrame(written, columns=["target", "language", "examples"]),
+            cells.target[~cells.done].tolist())
 
 # %% ../../nbs/study/07_export.ipynb #810c7891
 EXPORTS = {"xtreme": export_xtreme}

@@ -16,8 +16,9 @@ from pathlib import Path
 from ..core.errors import XitcalError, check_name
 from ..data.languages import languages
 from ..data.suites import find_suite
-from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Recipe, Task, check_recipe, find_tasks, phase2_title, recipe_facts, split_phase2,
-    task_facts, tasks_of, with_recipes)
+from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Recipe, Task, check_recipe,
+                               find_tasks, phase2_title, recipe_facts, split_phase2,
+                               task_facts, tasks_of, with_recipes)
 from ..training.batching import check_sampling
 from ..training.models import METHODS, PRECISIONS
 from ..training.phase2 import material_facts, missing_tasks
@@ -26,27 +27,27 @@ from ..training.phase2 import material_facts, missing_tasks
 @dataclass(frozen=True)
 class Study:
     "What is to be found out"
-    suite: str = "embedded"                                       # Where tasks and rows come from
-    models: tuple[str, ...] = ("",)                               # Folders or hub ids; "" is the suite's own encoder
-    intermediates: tuple[str, ...] = (NONE, "mnli", "hellaswag")  # Phase 2, see xitcal.training.phase2
-    targets: tuple[str, ...] = ("xnli", "pawsx", "panx", "xquad", "tatoeba") # Phase 3 and evaluation
-    languages: tuple[str, ...]|None = None                        # Codes; None for all that a target has
-    seeds: tuple[int, ...] = (0, 1)                               # Each drives heads, data order and dropout of both phases
-    methods: tuple[str, ...] = ("full",)                          # "full", "lora"
-    learning_rates: tuple[float, ...] = ()                        # Of both phases, each a part of the grid; none for the recipes' own
-    intermediate_rows: int|None = 2000                            # Most training rows of phase 2; None for all
-    target_rows: int|None = 2000                                  # Most training rows of phase 3; None for all
-    test_rows: int|None = 300                                     # Most evaluation rows a language; None for all
-    calibration_rows: int|None = 300                              # English rows kept for recalibration; None for all
-    recipes: str = ""                                             # A set of `RECIPES`; "" for the suite's own
-    label_smoothing: float|None = None                            # Of both phases; None for the recipes' own
-    average: int = 0                                              # Checkpoints of each training whose mean is its model; 0 for none
-    mc_dropout: int = 0                                           # Passes with dropout whose mean is the prediction; 0 for one without
-    sampling: str = "proportional"                                # How often each task comes in `multi`, see xitcal.training.batching
-    precision: str = "auto"                                       # Of the encoder in training, see xitcal.training.models
-    lora_rank: int = 8                                            # Of the updates of method "lora"
-    without: tuple[str, ...] = ()                                 # Pairs of target and language that are left out, such as "panx:th"
-    lora_targets: tuple[str, ...] = ()                            # Modules that method "lora" updates; () for the architecture's own
+    suite: str = "embedded"                # Where tasks and rows come from
+    models: tuple[str, ...] = ("",)        # Folders or hub ids; "" is the suite's own encoder
+    intermediates: tuple[str, ...] = (NONE, "mnli", "hellaswag") # Phase 2: xitcal.training.phase2
+    targets: tuple[str, ...] = ("xnli", "pawsx", "panx", "xquad", "tatoeba") # Phase 3, evaluation
+    languages: tuple[str, ...]|None = None # Codes; None for all that a target has
+    seeds: tuple[int, ...] = (0, 1)        # Each drives heads, data order, dropout of both phases
+    methods: tuple[str, ...] = ("full",)   # "full", "lora"
+    learning_rates: tuple[float, ...] = () # Of both phases, each a grid part; () for the recipes'
+    intermediate_rows: int|None = 2000     # Most training rows of phase 2; None for all
+    target_rows: int|None = 2000           # Most training rows of phase 3; None for all
+    test_rows: int|None = 300              # Most evaluation rows a language; None for all
+    calibration_rows: int|None = 300       # English rows kept for recalibration; None for all
+    recipes: str = ""                      # A set of `RECIPES`; "" for the suite's own
+    label_smoothing: float|None = None     # Of both phases; None for the recipes' own
+    average: int = 0                       # Checkpoints whose mean is a training's model; 0: none
+    mc_dropout: int = 0                    # Dropout passes whose mean predicts; 0 for one without
+    sampling: str = "proportional"         # Of tasks in `multi`, see xitcal.training.batching
+    precision: str = "auto"                # Of the encoder in training, see xitcal.training.models
+    lora_rank: int = 8                     # Of the updates of method "lora"
+    without: tuple[str, ...] = ()          # Pairs of target and language left out, as "panx:th"
+    lora_targets: tuple[str, ...] = ()     # Modules "lora" updates; () for the architecture's own
 
 # %% ../../nbs/study/01_grid.ipynb #a01215de
 def default_study(
@@ -60,13 +61,16 @@ def _limited(study: Study, recipe: Recipe, rows: int|None, rate: float|None) -> 
     "A recipe under the study's limits"
     smoothing = recipe.label_smoothing if study.label_smoothing is None else study.label_smoothing
     rows = min((r for r in (rows, recipe.rows) if r is not None), default=None)
-    return replace(recipe, rows=rows, learning_rate=recipe.learning_rate if rate is None else rate, label_smoothing=smoothing)
+    return replace(recipe, rows=rows, learning_rate=recipe.learning_rate if rate is None else rate,
+                   label_smoothing=smoothing)
 
 # %% ../../nbs/study/01_grid.ipynb #1ebf6159
 def _check_pair(pair: str, tasks: dict[str, Task]) -> None:
     "`XitcalError` for what is no pair of a target and one of its languages"
     name, colon, code = pair.partition(":")
-    if not colon: raise XitcalError(f"{pair!r} is no pair of a target and a language; write --without panx:th.")
+    if not colon:
+        raise XitcalError(f"{pair!r} is no pair of a target and a language; "
+                          "write --without panx:th.")
     check_name(name, [n for n in tasks if n in TARGETS], "target task")
     check_name(code, tasks[name].languages, f"language of {tasks[name].title}")
 
@@ -82,35 +86,45 @@ def check_study(
     for method in study.methods: check_name(method, METHODS, "method")
     check_name(study.precision, PRECISIONS, "precision")
     check_sampling(study.sampling)
-    for rate in study.learning_rates or (None,): check_recipe(_limited(study, Recipe(), None, rate), "study")
+    for rate in study.learning_rates or (None,):
+        check_recipe(_limited(study, Recipe(), None, rate), "study")
     for name in ("intermediate_rows", "target_rows", "test_rows", "lora_rank"):
-        if getattr(study, name) is not None and getattr(study, name) < 1: raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
-    if study.average < 0: raise XitcalError(f"A training is the mean of a number of checkpoints, or of none with 0, not of {study.average}.")
-    if study.mc_dropout < 0: raise XitcalError(f"MC dropout takes a number of passes, or none with 0, not {study.mc_dropout}.")
-    if study.lora_targets and "lora" not in study.methods: raise XitcalError("Target modules are for --method lora; add it, or leave --lora-targets out.")
-    if not (study.seeds and study.targets and study.intermediates): raise XitcalError("A study needs a seed, a target and an "
-                                                                                    "intermediate task (or none).")
+        if getattr(study, name) is not None and getattr(study, name) < 1:
+            raise XitcalError(f"A study needs {name} of at least 1, not {getattr(study, name)}.")
+    if study.average < 0:
+        raise XitcalError("A training is the mean of a number of checkpoints, or of none with 0, "
+                          f"not of {study.average}.")
+    if study.mc_dropout < 0:
+        raise XitcalError("MC dropout takes a number of passes, or none with 0, not "
+                          f"{study.mc_dropout}.")
+    if study.lora_targets and "lora" not in study.methods:
+        raise XitcalError("Target modules are for --method lora; "
+                          "add it, or leave --lora-targets out.")
+    if not (study.seeds and study.targets and study.intermediates):
+        raise XitcalError("A study needs a seed, a target and an intermediate task (or none).")
     return replace(study, languages=tuple(languages(study.languages)) if study.languages else None)
 
 # %% ../../nbs/study/01_grid.ipynb #cc55cb9a
 @dataclass(frozen=True)
 class Stage:
     "One piece of work"
-    phase: str                                      # "pretrained", "intermediate", "target" or "prediction"
-    title: str                                      # For people
-    facts: dict = field(hash=False, compare=False)  # What determines the result, JSON-ready
-    inputs: tuple[str, ...] = ()                    # Names of the stages it starts from
+    phase: str                   # "pretrained", "intermediate", "target" or "prediction"
+    title: str                   # For people
+    facts: dict = field(hash=False, compare=False) # What determines the result, JSON-ready
+    inputs: tuple[str, ...] = () # Names of the stages it starts from
 
     @property
     def name(self) -> str:
         "Phase and hash, the name of its folder in the store"
-        known = json.dumps([self.phase, self.facts, self.inputs], sort_keys=True, ensure_ascii=False)
+        known = json.dumps([self.phase, self.facts, self.inputs], sort_keys=True,
+                           ensure_ascii=False)
         return f"{self.phase}-{hashlib.sha256(known.encode()).hexdigest()[:16]}"
 
 # %% ../../nbs/study/01_grid.ipynb #33666659
 @lru_cache(maxsize=256)
 def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
-    "SHA-256 over names and contents of files, each given as its path, size and time of the last change"
+    """SHA-256 over names and contents of files, each given as its path, size and time of the last
+    change"""
     digest = hashlib.sha256()
     for path, *_ in files:
         digest.update(Path(path).name.encode() + b"\0")
@@ -135,60 +149,75 @@ class _Ground:
     study: Study
     suite: object              # From `find_suite`
     tasks: dict[str, Task]     # Of the suite, under the study's recipes
-    recipes: dict[str, Recipe] # By name of phase 2, `multi` among them; none for a suite with recipes of its own
+    recipes: dict[str, Recipe] # By name of phase 2 and `multi`; none for a suite with its own
 
 def _ground(study: Study) -> _Ground:
     "Look up the suite, its tasks and the recipes of a study"
     suite = find_suite(study.suite)
     name = study.recipes or getattr(suite, "recipes", "")
-    return _Ground(study, suite, with_recipes(suite.tasks, name), RECIPES[check_name(name, RECIPES, "set of recipes")].recipes if name else {})
+    return _Ground(study, suite, with_recipes(suite.tasks, name),
+                   RECIPES[check_name(name, RECIPES, "set of recipes")].recipes if name else {})
 
 # %% ../../nbs/study/01_grid.ipynb #5471e71a
 def _pretrained(ground: _Ground, model: str) -> tuple[Stage, str]:
     "The stage that is given, and where its encoder is"
     path = model or ground.suite.encoder()
-    return Stage("pretrained", model or f"{ground.study.suite} encoder", dict(model=fingerprint(path))), path
+    return Stage("pretrained", model or f"{ground.study.suite} encoder",
+                 dict(model=fingerprint(path))), path
 
 # %% ../../nbs/study/01_grid.ipynb #3c427299
 def _facts(ground: _Ground, materials: list[dict], recipe: dict, seed: int, method: str) -> dict:
     "What determines a training, the encoder apart"
     study, suite = ground.study, ground.suite
-    facts = dict(suite=suite.name, suite_version=suite.version, tasks=materials, recipe=recipe, seed=seed, method=method, precision=study.precision)
-    mixed, ranked = len(materials) > 1 and study.sampling != "proportional", method == "lora" and study.lora_rank != Study.lora_rank
-    more = (dict(sampling=study.sampling) if mixed else {}) | (dict(lora_rank=study.lora_rank) if ranked else {})
-    if method == "lora" and study.lora_targets: more["lora_targets"] = sorted(set(study.lora_targets))
+    facts = dict(suite=suite.name, suite_version=suite.version, tasks=materials, recipe=recipe,
+                 seed=seed, method=method, precision=study.precision)
+    mixed, ranked = (len(materials) > 1 and study.sampling != "proportional",
+                     method == "lora" and study.lora_rank != Study.lora_rank)
+    more = ((dict(sampling=study.sampling) if mixed else {})
+            | (dict(lora_rank=study.lora_rank) if ranked else {}))
+    if method == "lora" and study.lora_targets:
+        more["lora_targets"] = sorted(set(study.lora_targets))
     if study.average: more["average"] = study.average
     return facts | more # what does not matter is no part of a stage's identity
 
 # %% ../../nbs/study/01_grid.ipynb #2c4e533c
 def _at_rate(rate: float|None) -> str: return "" if rate is None else f", rate {rate:g}"
 
-def _intermediate(ground: _Ground, name: str, target: Task, seed: int, method: str, rate: float|None, start: Stage) -> Stage:
+def _intermediate(ground: _Ground, name: str, target: Task, seed: int, method: str,
+                  rate: float|None, start: Stage) -> Stage:
     "Phase 2: a task, all of them, or a variant; `own` depends on the target"
-    study, suite, tasks, materials = ground.study, ground.suite, ground.tasks, material_facts(name, ground.suite, target.trained_on)
+    study, suite, tasks, materials = (ground.study, ground.suite, ground.tasks,
+                                      material_facts(name, ground.suite, target.trained_on))
     base, _ = split_phase2(name, tasks)
     several = MULTI if len(tasks_of(base)) > 1 else base
     recipe = ground.recipes.get(several) or tasks.get(materials[0]["name"], target).recipe
     limited = recipe_facts(_limited(study, recipe, study.intermediate_rows, rate))
     some = f" but {', '.join(gone)}" if (gone := missing_tasks(name, suite)) else ""
-    return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}", _facts(ground, materials, limited, seed, method), (start.name,))
+    return Stage("intermediate", f"{phase2_title(name)}{some}, seed {seed}{_at_rate(rate)}",
+                 _facts(ground, materials, limited, seed, method), (start.name,))
 
 # %% ../../nbs/study/01_grid.ipynb #2fdcf6cf
-def _target(ground: _Ground, task: Task, seed: int, method: str, rate: float|None, start: Stage, phase2: str) -> Stage:
+def _target(ground: _Ground, task: Task, seed: int, method: str, rate: float|None, start: Stage,
+            phase2: str) -> Stage:
     "Phase 3: the target's training task under the target's recipe"
     study, suite, source = ground.study, ground.suite, ground.suite.tasks[task.trained_on]
     recipe = recipe_facts(_limited(study, task.recipe, study.target_rows, rate))
     facts = _facts(ground, material_facts(OWN, suite, source.name), recipe, seed, method)
-    return Stage("target", f"{phase2} → {source.title}, seed {seed}{_at_rate(rate)}", facts, (start.name,))
+    return Stage("target", f"{phase2} → {source.title}, seed {seed}{_at_rate(rate)}", facts,
+                 (start.name,))
 
 # %% ../../nbs/study/01_grid.ipynb #4953f349
 def _prediction(ground: _Ground, task: Task, start: Stage, phase2: str) -> Stage:
     "Zero-shot prediction in all languages"
     study, suite = ground.study, ground.suite
-    codes = [c for c in task.languages if (study.languages is None or c in study.languages) and f"{task.name}:{c}" not in study.without]
-    if not codes: raise XitcalError(f"{task.title} has none of the languages {', '.join(study.languages or ['that are left'])}; it has "
-                                    f"{', '.join(task.languages)}.")
-    facts = dict(suite=suite.name, suite_version=suite.version, task=task_facts(task), languages=codes, test_rows=study.test_rows,
+    codes = [c for c in task.languages if (study.languages is None or c in study.languages)
+             and f"{task.name}:{c}" not in study.without]
+    if not codes:
+        raise XitcalError(f"{task.title} has none of the languages "
+                          f"{', '.join(study.languages or ['that are left'])}; "
+                          f"it has {', '.join(task.languages)}.")
+    facts = dict(suite=suite.name, suite_version=suite.version,
+                 task=task_facts(task), languages=codes, test_rows=study.test_rows,
                  calibration_rows=0 if task.test_only else study.calibration_rows)
     if study.mc_dropout: facts["passes"] = study.mc_dropout
     return Stage("prediction", f"{phase2} → {task.title}", facts, (start.name,))
@@ -211,24 +240,28 @@ class Plan:
     study: Study                                        # Where it comes from
     stages: dict[str, Stage] = field(default_factory=dict) # By name
     cells: list[Cell] = field(default_factory=list)        # Of the grid
-    places: dict[str, Path|str] = field(default_factory=dict) # Of pretrained stages: folder or hub id
+    places: dict[str, Path|str] = field(default_factory=dict) # Pretrained stages: folder or hub id
 
     def add(self, stage: Stage) -> Stage:
         "Enter a stage unless it is there"
         return self.stages.setdefault(stage.name, stage)
 
 # %% ../../nbs/study/01_grid.ipynb #b598c273
-def _cells(plan: Plan, ground: _Ground, model: str, method: str, rate: float|None, name: str, seed: int) -> Iterator[Cell]:
+def _cells(plan: Plan, ground: _Ground, model: str, method: str, rate: float|None, name: str,
+           seed: int) -> Iterator[Cell]:
     "Enter the stages of one model, phase 2 and seed; yield their cells"
     study, (pretrained, path) = ground.study, _pretrained(ground, model)
     plan.places[plan.add(pretrained).name] = path
     for target in (ground.tasks[t] for t in study.targets):
         if name == OWN and target.test_only: continue # it has no data of its own
-        start = pretrained if name == NONE else plan.add(_intermediate(ground, name, target, seed, method, rate, pretrained))
-        at = start if target.test_only else plan.add(_target(ground, target, seed, method, rate, start, name))
+        start = (pretrained if name == NONE
+                 else plan.add(_intermediate(ground, name, target, seed, method, rate, pretrained)))
+        at = (start if target.test_only
+              else plan.add(_target(ground, target, seed, method, rate, start, name)))
         stage = plan.add(_prediction(ground, target, at, f"{name}, seed {seed}"))
         untrained = target.test_only and name == NONE
-        yield Cell(model or study.suite, method if rate is None else f"{method}@{rate:g}", name, target.name, None if untrained else seed, stage.name)
+        yield Cell(model or study.suite, method if rate is None else f"{method}@{rate:g}", name,
+                   target.name, None if untrained else seed, stage.name)
 
 # %% ../../nbs/study/01_grid.ipynb #b3d8fd2e
 def make_plan(
@@ -237,7 +270,9 @@ def make_plan(
     "Expand a study; the same stage is entered once however many cells need it"
     plan = Plan(check_study(study))
     ground = _ground(plan.study)
-    cells = {cell: None for model in study.models for method in study.methods for rate in study.learning_rates or (None,) for seed in study.seeds
-             for name in study.intermediates for cell in _cells(plan, ground, model, method, rate, name, seed)}
+    cells = {cell: None for model in study.models for method in study.methods
+             for rate in study.learning_rates or (None,) for seed in study.seeds
+             for name in study.intermediates
+             for cell in _cells(plan, ground, model, method, rate, name, seed)}
     plan.cells = list(cells)
     return plan

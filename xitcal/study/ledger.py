@@ -49,14 +49,20 @@ def _published(store: Store, name: str) -> tuple[dict|None, list]:
 
 # %% ../../nbs/study/02_ledger.ipynb #13a4fb75
 def _made_of(cell: dict, look) -> dict[tuple, dict]:
-    "What a cell's predictions are made of: facts by what must be the same in a whole store, the seed apart; `look` gives facts and inputs of a stage"
+    """What a cell's predictions are made of: facts by what must be the same in a whole store, the
+    seed apart; `look` gives facts and inputs of a stage"""
     phase2, found, name = cell["intermediate"], {}, cell["stage"]
-    keys = dict(prediction=("target", cell["target"]), target=("training for", cell["target"], cell["method"]), pretrained=("model", cell["model"]),
-                intermediate=("phase 2", phase2, cell["method"], cell["target"] if phase2.partition(":")[0] == OWN else ""))
+    keys = dict(prediction=("target", cell["target"]),
+                target=("training for", cell["target"], cell["method"]),
+                pretrained=("model", cell["model"]),
+                intermediate=("phase 2", phase2, cell["method"],
+                              cell["target"] if phase2.partition(":")[0] == OWN else ""))
     while name:
         (facts, inputs), phase = look(name), name.partition("-")[0]
         if phase == "pretrained": facts = dict(weights=name)
-        if facts is not None: found[keys[phase]] = json.loads(json.dumps({n: v for n, v in facts.items() if n != "seed"}))
+        if facts is not None:
+            found[keys[phase]] = json.loads(
+                json.dumps({n: v for n, v in facts.items() if n != "seed"}))
         name = inputs[0] if inputs else None
     return found
 
@@ -65,28 +71,37 @@ def _difference(theirs, ours, name: str = "") -> str:
     "The first difference of two facts, in words; \"\" for none"
     if theirs == ours: return ""
     if isinstance(theirs, dict) and isinstance(ours, dict):
-        return next((said for n in (theirs | ours) if (said := _difference(theirs.get(n), ours.get(n), f"{name}.{n}".lstrip(".")))), "")
+        return next((said for n in (theirs | ours) if (said := _difference(
+            theirs.get(n), ours.get(n), f"{name}.{n}".lstrip(".")))), "")
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         return next((said for a, b in zip(theirs, ours) if (said := _difference(a, b, name))), "")
-    shown = [f"{len(v)} of them" if isinstance(v, list) and len(v) > 3 else repr(v) for v in (theirs, ours)]
+    shown = [f"{len(v)} of them" if isinstance(v, list) and len(v) > 3 else repr(v)
+             for v in (theirs, ours)]
     return f"{name} was {shown[0][:120]} and is {shown[1][:120]} now"
 
 # %% ../../nbs/study/02_ledger.ipynb #c3556986
 def _cell_name(cell: dict) -> str:
     "A cell, for people"
     seed = "" if pd.isna(cell["seed"]) else f", seed {cell['seed']}"
-    return f"{cell['target']} after {cell['intermediate']} (model {cell['model']}, method {cell['method']}{seed})"
+    return (f"{cell['target']} after {cell['intermediate']} (model {cell['model']}, method "
+            f"{cell['method']}{seed})")
 
 def _check_mixed(store: Store, cells: list[dict], plan: Plan) -> None:
-    "Refuse a plan of which something has the name of another thing that finished predictions of the store were made of"
-    ours, mine, look = {}, {_key(asdict(c)): c.stage for c in plan.cells}, lru_cache(None)(lambda name: _published(store, name))
-    for c in plan.cells: ours |= _made_of(asdict(c), lambda name: ((s := plan.stages[name]).facts, s.inputs))
+    """Refuse a plan of which something has the name of another thing that finished predictions of
+    the store were made of"""
+    ours, mine, look = ({}, {_key(asdict(c)): c.stage for c in plan.cells},
+                        lru_cache(None)(lambda name: _published(store, name)))
+    for c in plan.cells:
+        ours |= _made_of(asdict(c), lambda name: ((s := plan.stages[name]).facts, s.inputs))
     for cell in (c for c in cells if store.published(c["stage"])):
         theirs = _made_of(cell, look)
-        said = next((f"{what[0]} {what[1]}: {d}" for what in theirs if what in ours and (d := _difference(theirs[what], ours[what]))), "")
+        said = next((f"{what[0]} {what[1]}: {d}" for what in theirs
+                     if what in ours and (d := _difference(theirs[what], ours[what]))), "")
         if not said and mine.get(_key(cell), cell["stage"]) == cell["stage"]: continue
-        raise XitcalError(f"The store {str(store.path)!r} has predictions of {_cell_name(cell)} that this study's cannot be compared with "
-                          f"({said or 'they are of another stage'}); choose another --store, or remove stages/{cell['stage']} from it to have them made anew.")
+        raise XitcalError(f"The store {str(store.path)!r} has predictions of "
+                          f"{_cell_name(cell)} that this study's cannot be compared with "
+                          f"({said or 'they are of another stage'}); choose another --store, or "
+                          f"remove stages/{cell['stage']} from it to have them made anew.")
 
 # %% ../../nbs/study/02_ledger.ipynb #8de07c71
 def record_study(
@@ -98,9 +113,11 @@ def record_study(
     with store_lock(store.path):
         old = json.loads(path.read_text()) if path.exists() else dict(settings=ours, cells=[])
         for name, value in ours.items():
-            if old["settings"].get(name, _DEFAULTS.get(name)) != value: # a store from before this setting existed has its default
-                raise XitcalError(f"The store {str(store.path)!r} belongs to a study with {name} = {old['settings'].get(name)}, this "
-                                  f"one has {value}; choose another --store.")
+            # a store from before this setting existed has its default
+            if old["settings"].get(name, _DEFAULTS.get(name)) != value:
+                raise XitcalError(f"The store {str(store.path)!r} belongs to a study with "
+                                  f"{name} = {old['settings'].get(name)}, this one has {value}; "
+                                  "choose another --store.")
         _check_mixed(store, old["cells"], plan)
         cells = {_key(c): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
         facts = dict(settings=ours, cells=list(cells.values()))
@@ -108,21 +125,29 @@ def record_study(
 
 # %% ../../nbs/study/02_ledger.ipynb #e3dffeeb
 def _one_each(store, cells: pd.DataFrame) -> pd.DataFrame:
-    "One stage a cell, the one that is done before one that is not; `XitcalError` for two that are done"
+    """One stage a cell, the one that is done before one that is not; `XitcalError` for two that are
+    done"""
     cells = cells.drop_duplicates([*_KEY, "stage"])
-    for _, twice in cells[cells.done & cells.duplicated([*_KEY, "done"], keep=False)].groupby([*_KEY], sort=False, dropna=False):
-        raise XitcalError(f"The store {str(store)!r} has more than one prediction of {_cell_name(twice.iloc[0].to_dict())}, of other data or another recipe, "
-                          f"and a table cannot tell them apart; keep one of {', '.join('stages/' + s for s in twice.stage)} and remove what else there is.")
-    return cells.sort_values("done", kind="stable").drop_duplicates([*_KEY], keep="last").sort_index().reset_index(drop=True)
+    for _, twice in cells[cells.done & cells.duplicated([*_KEY, "done"], keep=False)].groupby(
+            [*_KEY], sort=False, dropna=False):
+        raise XitcalError(f"The store {str(store)!r} has more than one prediction "
+                          f"of {_cell_name(twice.iloc[0].to_dict())}, of other data "
+                          "or another recipe, and a table cannot tell them apart; "
+                          f"keep one of {', '.join('stages/' + s for s in twice.stage)} and remove "
+                          "what else there is.")
+    return (cells.sort_values("done", kind="stable").drop_duplicates([*_KEY], keep="last")
+            .sort_index().reset_index(drop=True))
 
 # %% ../../nbs/study/02_ledger.ipynb #4cd8af1a
 def study_cells(
     store: str|Path, # Folder of the store
-) -> pd.DataFrame: # Keys of every cell of the store's study, `stage`, and `done`: whether its predictions are there
+) -> pd.DataFrame: # Keys of every cell, `stage`, and `done`: whether its predictions are there
     "The grid of a store: what is there and what is missing"
     place = Store(store, create=False)
     path = place.path / "study.json"
-    if not path.exists(): raise XitcalError(f"The store {str(store)!r} holds no study yet; run one with `xitcal run --store {store}`.")
+    if not path.exists():
+        raise XitcalError(f"The store {str(store)!r} holds no study yet; "
+                          f"run one with `xitcal run --store {store}`.")
     cells = pd.DataFrame(json.loads(path.read_text())["cells"])
     cells["seed"] = cells["seed"].astype("Int64")
     return _one_each(store, cells.assign(done=[place.published(s) for s in cells["stage"]]))
@@ -132,7 +157,8 @@ def _with_keys(table, cell):
     "The table with the keys of a cell"
     for name in set(table.column_names) & {"model", "method", "intermediate", "target", "seed"}:
         value = None if pd.isna(cell[name]) else cell[name]
-        table = table.set_column(table.column_names.index(name), name, pa.array([value] * len(table), PREDICTION_SCHEMA.field(name).type))
+        table = table.set_column(table.column_names.index(name), name,
+                                 pa.array([value] * len(table), PREDICTION_SCHEMA.field(name).type))
     return table
 
 # %% ../../nbs/study/02_ledger.ipynb #732320da
@@ -140,15 +166,19 @@ def prediction_tables(
     store: str|Path,                # Folder of the store
     columns: list[str]|None = None, # Of `PREDICTION_SCHEMA`; None for all
     split: str|None = "test",       # "test", "calibration", or None for both
-) -> Iterator[pa.Table]: # One table a cell that is done, so that a large study need not fit into memory at once
+) -> Iterator[pa.Table]: # One a finished cell, so that a large study need not fit into memory
     "Predictions of a store's study; a damaged file is named in an `XitcalError`"
     place, done = Store(store, create=False), study_cells(store).query("done")
-    if done.empty: raise XitcalError(f"The store {str(store)!r} holds no predictions yet; `xitcal run --store {store}` makes them.")
+    if done.empty:
+        raise XitcalError(f"The store {str(store)!r} holds no predictions yet; "
+                          f"`xitcal run --store {store}` makes them.")
     for stage, cells in done.groupby("stage", sort=False):
         if fault := place.fault(stage):
-            raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` with the study's options makes it again.")
+            raise XitcalError(f"In the store {str(store)!r}, {fault}; `xitcal run --store {store}` "
+                              "with the study's options makes it again.")
         wanted = [("split", "=", split)] if split else None
-        table = pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns, schema=PREDICTION_SCHEMA, filters=wanted)
+        table = pq.read_table(place.folder(stage) / "predictions.parquet", columns=columns,
+                              schema=PREDICTION_SCHEMA, filters=wanted)
         yield from (_with_keys(table, cell) for cell in cells.to_dict("records"))
 
 # %% ../../nbs/study/02_ledger.ipynb #0efcb3ec
@@ -164,8 +194,10 @@ def load_predictions(
 def study_runs(
     store: str|Path, # Folder of the store
 ) -> pd.DataFrame: # As `judge_runs` gives them, a row a cell that is done
-    "Judge every run of a store by its English validation rows, or by its test rows where it kept none"
-    kept = [judge_runs(t.to_pandas()) if len(t) else None for t in prediction_tables(store, [*RUN_COLUMNS], "calibration")]
+    """Judge every run of a store by its English validation rows, or by its test rows where it kept
+    none"""
+    kept = [judge_runs(t.to_pandas()) if len(t) else None
+            for t in prediction_tables(store, [*RUN_COLUMNS], "calibration")]
     if any(judged is None for judged in kept):
         rest = zip(kept, prediction_tables(store, [*RUN_COLUMNS], "test"))
         kept = [judge_runs(t.to_pandas()) if judged is None else judged for judged, t in rest]
@@ -177,30 +209,38 @@ def _result(place, stage):
     path = place.folder(stage) / "result.json"
     try: return json.loads(path.read_text()) if path.exists() else {}
     except ValueError:
-        raise XitcalError(f"In the store {str(place.path)!r}, result.json of stage {stage} cannot be read; `xitcal run --store {place.path}` with the "
-                          "study's options makes it again.") from None
+        raise XitcalError(f"In the store {str(place.path)!r}, result.json of stage {stage} cannot "
+                          f"be read; `xitcal run --store {place.path}` with the study's options "
+                          "makes it again.") from None
 
 _CUT = ["model", "target", "split", "language", "cut", "examples", "max_length"]
 
 # %% ../../nbs/study/02_ledger.ipynb #c6c6e494
 def cut_examples(
     store: str|Path, # Folder of the store
-) -> pd.DataFrame: # model, target, split, language, cut, examples (all of that language), max_length (tokens); no rows where nothing was cut
-    "How many examples were cut; `XitcalError` for a damaged file"
+) -> pd.DataFrame: # No rows where nothing was cut
+    """How many examples were cut: model, target, split, language, cut, examples (all of that
+    language), max_length (tokens); `XitcalError` for a damaged file"""
     place, cells = Store(store, create=False), study_cells(store).query("done")
-    found = [dict(model=cell.model, target=cell.target) | counts for cell in cells.itertuples() for counts in _result(place, cell.stage).get("cut", [])]
-    return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True) # the same in every seed and after every phase 2
+    found = [dict(model=cell.model, target=cell.target) | counts for cell in cells.itertuples()
+             for counts in _result(place, cell.stage).get("cut", [])]
+    # the same in every seed and after every phase 2
+    return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True)
 
 # %% ../../nbs/study/02_ledger.ipynb #68c02323
-_SOURCES = ["task", "split", "language", "records", "rows", "faulty", "repaired", "unlabelled", "fault", "places", "commits"]
+_SOURCES = ["task", "split", "language", "records", "rows", "faulty", "repaired", "unlabelled",
+            "fault", "places", "commits"]
 
 # %% ../../nbs/study/02_ledger.ipynb #5441ca13
 def source_records(
     store: str|Path, # Folder of the store
-) -> pd.DataFrame: # task, split, language, records, rows, faulty, repaired (by reason), unlabelled, fault (first), places, commits; none for generated data
-    "What every stage that is done has read; `XitcalError` for a damaged file"
+) -> pd.DataFrame: # No rows for generated data
+    """What every stage that is done has read: task, split, language, records, rows, faulty,
+    repaired (by reason), unlabelled, fault (first), places, commits; `XitcalError` for a damaged
+    file"""
     place = Store(store, create=False)
-    notes = [n for path in sorted((place.path / "stages").iterdir()) for n in _result(place, path.name).get("sources", [])]
+    notes = [n for path in sorted((place.path / "stages").iterdir())
+             for n in _result(place, path.name).get("sources", [])]
     once = {json.dumps(n, sort_keys=True): n for n in notes} # stages share their rows
     return pd.DataFrame(list(once.values()), columns=_SOURCES)
 
@@ -215,19 +255,21 @@ def moved_sentence(
         for at in dict(pairs):
             commits = tuple(sorted({commit for a, commit in pairs if a == at}))
             seen.setdefault((at, r.task, r.split, r.language), set()).add(commits)
-    moved = {at: sorted({c for commits in found for c in commits}) for (at, *_), found in seen.items() if len(found) > 1}
+    moved = {at: sorted({c for commits in found for c in commits})
+             for (at, *_), found in seen.items() if len(found) > 1}
     if not moved: return ""
     said = "; ".join(f"{at} at {' and '.join(commits)}" for at, commits in moved.items())
     pins = " ".join(f"--revision {at}={commits[-1]}" for at, commits in moved.items())
-    return (f"Data changed on the hub while this store was made, so some of its rows are of one commit and some of another: {said}. "
-            f"A new store with {pins} has one.")
+    return ("Data changed on the hub while this store was made, so some of its rows are of one "
+            f"commit and some of another: {said}. A new store with {pins} has one.")
 
 # %% ../../nbs/study/02_ledger.ipynb #916e7c37
 def stored_encoders(
     store: Store, # Any
 ) -> dict[str, str]: # By stage: hub id and commit, with an @ between
     "The commits of the hub's encoders that finished stages started from"
-    found = {path.name: _result(store, path.name).get("encoder") for path in sorted((store.path / "stages").iterdir())}
+    found = {path.name: _result(store, path.name).get("encoder")
+             for path in sorted((store.path / "stages").iterdir())}
     return {stage: encoder for stage, encoder in found.items() if encoder}
 
 # %% ../../nbs/study/02_ledger.ipynb #44eaf66b
@@ -235,7 +277,8 @@ def encoder_notes(
     store: Store, # Any
 ) -> list[str]: # Such as ["weights rounded to four bits"]; each once
     "What results must say of the encoders that finished stages started from"
-    found = [_result(store, path.name).get("encoder_note") for path in sorted((store.path / "stages").iterdir())]
+    found = [_result(store, path.name).get("encoder_note")
+             for path in sorted((store.path / "stages").iterdir())]
     return sorted({note for note in found if note})
 
 # %% ../../nbs/study/02_ledger.ipynb #ffad14fa
@@ -243,7 +286,8 @@ def trained_precisions(
     store: Store, # Any
 ) -> list[str]: # Of "bf16" and "fp32"; none of stores that earlier versions made
     "In which precision the encoders of a store were trained"
-    found = [_result(store, path.name).get("precision") for path in sorted((store.path / "stages").iterdir())]
+    found = [_result(store, path.name).get("precision")
+             for path in sorted((store.path / "stages").iterdir())]
     return sorted({p for p in found if p})
 
 # %% ../../nbs/study/02_ledger.ipynb #60008223
@@ -252,4 +296,5 @@ def study_tasks(
 ) -> dict[str, Task]: # By name
     "Tasks of the suite that a store's study uses"
     study_cells(store) # says in a sentence when there is no study
-    return find_suite(json.loads((Path(store) / "study.json").read_text())["settings"]["suite"]).tasks
+    return find_suite(
+        json.loads((Path(store) / "study.json").read_text())["settings"]["suite"]).tasks

@@ -26,13 +26,17 @@ from ..training.models import load_tokenizer
 # %% ../../nbs/study/03_plan_text.ipynb #2bc08dee
 def _stopping(r: dict, facts: dict) -> str:
     "How many English rows say when to stop: what the recipe asks for, or all that each task has"
-    suite, most = find_suite(facts["suite"]), min(r["evaluate_rows"], r["rows"] or r["evaluate_rows"])
+    suite, most = (find_suite(facts["suite"]),
+                   min(r["evaluate_rows"], r["rows"] or r["evaluate_rows"]))
     size = getattr(suite, "size", lambda *split: most)
-    sizes = [size(t["name"], "validation", "en") for t in facts["tasks"] if t["name"] in suite.tasks] or [most] # masked LM has no such rows
+    # masked LM has no such rows
+    sizes = [size(t["name"], "validation", "en")
+             for t in facts["tasks"] if t["name"] in suite.tasks] or [most]
     there = sorted({most if n is None else min(n, most) for n in sizes})
-    return ("up to " if None in sizes else "") + (f"{there[0]:,}" if len(there) == 1 else f"{there[0]:,} to {there[-1]:,}")
+    return ("up to " if None in sizes else "") + (f"{there[0]:,}" if len(there) == 1
+                                                  else f"{there[0]:,} to {there[-1]:,}")
 
-# %% ../../nbs/study/03_plan_text.ipynb #4cdb514c
+# %% ../../nbs/study/03_plan_text.ipynb #aa6b1577
 def _stops(r: dict, facts: dict) -> str:
     "When a training ends, in words"
     if not r["evaluate_every"]: return "last step"
@@ -42,33 +46,45 @@ def _stops(r: dict, facts: dict) -> str:
 def _mined_line(options: dict) -> dict:
     "Where the threshold of a mined task is from"
     if "mining" not in options: return {}
-    tuned = f", tuned on labelled samples in {', '.join(options['sample'])}" if "sample" in options else ""
+    tuned = (f", tuned on labelled samples in {', '.join(options['sample'])}" if "sample" in options
+             else "")
     return dict(threshold=f"{options['threshold']:g}{tuned}")
 
-def _averaged(facts): return f", then the mean of {facts['average']} checkpoints" if facts.get("average") else ""
+def _averaged(facts):
+    return f", then the mean of {facts['average']} checkpoints" if facts.get("average") else ""
 
+# %% ../../nbs/study/03_plan_text.ipynb #4cdb514c
 def _recipe_line(stage: Stage) -> dict:
     "One stage's recipe"
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
     names = [t["name"] for t in facts.get("tasks", [facts.get("task")])]
-    line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"), task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
+    line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"),
+                task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
     if stage.phase == "prediction":
         options = facts["task"]["options"]
-        return line | dict(length=r["max_length"], source=r["source"]) | {k: options.get(k) for k in ("layer", "pooling")} | _mined_line(options)
-    named = dict(rate="learning_rate", batch="batch_size", epochs="epochs", length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
+        return (line | dict(length=r["max_length"], source=r["source"])
+                | {k: options.get(k) for k in ("layer", "pooling")} | _mined_line(options))
+    named = dict(rate="learning_rate", batch="batch_size", epochs="epochs",
+                 length="max_length", stride="stride", warmup="warmup", decay="weight_decay",
                  smoothing="label_smoothing")
-    method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts else "")
+    method = facts["method"] + (f" ({', '.join(facts['lora_targets'])})" if "lora_targets" in facts
+                                else "")
     ends = _stops(r, facts) + _averaged(facts)
-    return line | dict(method=method) | {k: r[n] for k, n in named.items()} | dict(rows=r["rows"] or "all", ends=ends, source=r["source"])
+    return (line | dict(method=method) | {k: r[n] for k, n in named.items()}
+            | dict(rows=r["rows"] or "all", ends=ends, source=r["source"]))
 
 # %% ../../nbs/study/03_plan_text.ipynb #4ae9b6e7
 def recipe_table(
     plan: Plan, # From `make_plan`
-) -> pd.DataFrame: # One row a phase, task and recipe: rate, batch, ..., source; for retrieval length, layer (as a share of the depth), pooling, threshold
-    "How a plan's stages are trained, seeds apart"
-    def shown(s): return s.phase in ("intermediate", "target") or s.phase == "prediction" and s.facts["task"]["trained_on"] is None
+) -> pd.DataFrame: # One row a phase, task and recipe
+    """How a plan's stages are trained, seeds apart: rate, batch, ..., source; for retrieval length,
+    layer (as a share of the depth), pooling, threshold"""
+    def shown(s):
+        return (s.phase in ("intermediate", "target")
+                or s.phase == "prediction" and s.facts["task"]["trained_on"] is None)
     wanted = [s for s in plan.stages.values() if shown(s)]
-    return pd.DataFrame([_recipe_line(s) for s in wanted]).drop_duplicates().sort_values("phase", kind="stable").reset_index(drop=True)
+    return (pd.DataFrame([_recipe_line(s) for s in wanted]).drop_duplicates()
+            .sort_values("phase", kind="stable").reset_index(drop=True))
 
 # %% ../../nbs/study/03_plan_text.ipynb #844d9ce1
 def recipe_text(
@@ -77,9 +93,11 @@ def recipe_text(
     "A plan's recipes for people"
     table = recipe_table(plan)
     sources = {text: f"[{i + 1}]" for i, text in enumerate(dict.fromkeys(table.source))}
-    shown = table.assign(source=table.source.map(sources)).astype(object).map(lambda v: f"{v:g}" if isinstance(v, float) and v == v else v)
+    shown = table.assign(source=table.source.map(sources)).astype(object).map(
+        lambda v: f"{v:g}" if isinstance(v, float) and v == v else v)
     chosen = plan.study.recipes or getattr(find_suite(plan.study.suite), "recipes", "")
-    lines = [shown.where(shown.notna(), "").to_string(index=False), "", *(f"{number} {text}" for text, number in sources.items())]
+    lines = [shown.where(shown.notna(), "").to_string(index=False), "",
+             *(f"{number} {text}" for text, number in sources.items())]
     return "\n".join(lines + ([f"Open: {RECIPES[chosen].unsettled}"] if chosen else []))
 
 # %% ../../nbs/study/03_plan_text.ipynb #c076795c
@@ -112,11 +130,14 @@ def _model_facts(model: str) -> dict:
     try: config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise XitcalError(f"Model {model!r} cannot be loaded ({reason}); give a folder or hub id that holds a config.json.") from None
+        raise XitcalError(f"Model {model!r} cannot be loaded ({reason}); "
+                          "give a folder or hub id that holds a config.json.") from None
     with torch.device("meta"): encoder = AutoModel.from_config(config)
-    weights, embeddings = (sum(p.numel() for p in m.parameters()) for m in (encoder, encoder.get_input_embeddings()))
+    weights, embeddings = (sum(p.numel() for p in m.parameters())
+                           for m in (encoder, encoder.get_input_embeddings()))
     vocabulary = encoder.get_input_embeddings().weight.shape[0]
-    return dict(weights=weights, body=weights - embeddings, width=config.hidden_size, layers=config.num_hidden_layers, vocabulary=vocabulary)
+    return dict(weights=weights, body=weights - embeddings, width=config.hidden_size,
+                layers=config.num_hidden_layers, vocabulary=vocabulary)
 
 # %% ../../nbs/study/03_plan_text.ipynb #dafe7bb6
 def memory_bytes(
@@ -127,8 +148,10 @@ def memory_bytes(
     training: bool,     # Whether gradients and moments are kept
     vocabulary: int = 0, # Token ids that masked LM gives a logit each; 0 for other kinds
 ) -> int: # Bytes on the device
-    "Weights (in training 16 bytes: weight, gradient, two moments), activations (34 a token, width and layer: Korthikanti et al. 2022) and logits"
-    return weights * (16 if training else 4) + tokens * (width * (34 * layers if training else 8) + 16 * vocabulary)
+    """Weights (in training 16 bytes: weight, gradient, two moments), activations (34 a token, width
+    and layer: Korthikanti et al. 2022) and logits"""
+    return (weights * (16 if training else 4)
+            + tokens * (width * (34 * layers if training else 8) + 16 * vocabulary))
 
 # %% ../../nbs/study/03_plan_text.ipynb #f22488fc
 @lru_cache(maxsize=256)
@@ -156,44 +179,60 @@ def told_count(
 ) -> int: # Rows that go through the model
     "Number of training rows that are told in several languages"
     found = find_suite(suite)
-    if task == MASKED.name and (n or hasattr(found, "translation_source")): return n or TEXTS # what is generated has a number of its own
+    # what is generated has a number of its own
+    if task == MASKED.name and (n or hasattr(found, "translation_source")): return n or TEXTS
     return len(found.translated_rows(task, list(codes), n))
 
 # %% ../../nbs/study/03_plan_text.ipynb #6a8e519c
 def _parts(suite: str, stage: Stage):
-    "What goes through the model in a stage: task, split, languages of training rows, examples of all passes together"
+    """What goes through the model in a stage: task, split, languages of training rows, examples of
+    all passes together"""
     facts = stage.facts
     if stage.phase == "prediction":
         task, codes, n = facts["task"]["name"], facts["languages"], facts["test_rows"]
-        tests = [row_count(suite, task, "test", c, n) for c in (codes[:1] if facts["task"]["kind"] == "retrieval" else codes)]
-        samples = sum(row_count(suite, task, "validation", c, None) for c in codes if c in facts["task"]["options"].get("sample", ())) # for thresholds
+        tests = [row_count(suite, task, "test", c, n)
+                 for c in (codes[:1] if facts["task"]["kind"] == "retrieval" else codes)]
+        # for thresholds
+        samples = sum(row_count(suite, task, "validation", c, None)
+                      for c in codes if c in facts["task"]["options"].get("sample", ()))
         yield task, "test", ("en",), sum(tests) * len(codes) // len(tests) + samples
-        if facts["calibration_rows"] != 0: yield task, "calibration", ("en",), row_count(suite, task, "calibration", "en", facts["calibration_rows"])
+        if facts["calibration_rows"] != 0:
+            yield task, "calibration", ("en",), row_count(suite, task, "calibration", "en",
+                                                          facts["calibration_rows"])
         return
     name, cap = check_sampling(facts.get("sampling", "proportional"))
     for part in facts["tasks"]:
         task, codes, n = part["name"], tuple(part["languages"]), facts["recipe"]["rows"]
-        rows = row_count(suite, task, "train", "en", n) if codes == ("en",) else told_count(suite, task, codes, n)
-        yield task, "train", codes, round(facts["recipe"]["epochs"] * (min(rows, cap) if name == "capped" else rows))
+        rows = (row_count(suite, task, "train", "en", n) if codes == ("en",)
+                else told_count(suite, task, codes, n))
+        yield task, "train", codes, round(
+            facts["recipe"]["epochs"] * (min(rows, cap) if name == "capped" else rows))
 
 # %% ../../nbs/study/03_plan_text.ipynb #625cef45
 def estimate(
     plan: Plan,               # What is to be done
     flops: float|None = None, # Operations a second; None for the constants above
     only: Iterable[str]|None = None, # Names of the stages that are reckoned; None for all
-) -> pd.DataFrame: # One row a stage: phase, title, examples, tokens, seconds, gigabytes (of memory, 2^30 bytes); trainings that stop early cost less
-    "Cost of each stage"
-    rate, rows, suite = flops or (GPU_FLOPS if torch.cuda.is_available() else CPU_FLOPS), [], plan.study.suite
-    for stage in (s for s in plan.stages.values() if s.phase != "pretrained" and (only is None or s.name in only)):
+) -> pd.DataFrame: # One row a stage; trainings that stop early cost less
+    """Cost of each stage: phase, title, examples, tokens, seconds, gigabytes (of memory, 2^30
+    bytes)"""
+    rate, rows, suite = (flops or (GPU_FLOPS if torch.cuda.is_available() else CPU_FLOPS), [],
+                         plan.study.suite)
+    for stage in (s for s in plan.stages.values()
+                  if s.phase != "pretrained" and (only is None or s.name in only)):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
-        model, training, parts = str(plan.places[first.name]), stage.phase != "prediction", list(_parts(suite, stage))
+        model, training, parts = (str(plan.places[first.name]), stage.phase != "prediction",
+                                  list(_parts(suite, stage)))
         facts, examples = _model_facts(model), sum(n for *_, n in parts)
-        tokens = int(sum(n * mean_tokens(suite, task, model, split, codes=codes) for task, split, codes, n in parts))
+        tokens = int(sum(n * mean_tokens(suite, task, model, split, codes=codes)
+                         for task, split, codes, n in parts))
         logits = facts["vocabulary"] if MASKED.name in {task for task, *_ in parts} else 0
-        size = memory_bytes(facts["weights"], facts["width"], facts["layers"], 4096, training, logits)
+        size = memory_bytes(facts["weights"], facts["width"], facts["layers"], 4096, training,
+                            logits)
         rows.append(dict(phase=stage.phase, title=stage.title, examples=examples, tokens=tokens,
-                         seconds=tokens * facts["body"] * (6 if training else 2) / rate, gigabytes=size / 2**30))
+                         seconds=tokens * facts["body"] * (6 if training else 2) / rate,
+                         gigabytes=size / 2**30))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/03_plan_text.ipynb #b162a5c2
@@ -201,7 +240,8 @@ def kept_at_once(
     plan: Plan,              # What is to be done, in its order
     sizes: dict[str, float], # Of each trained model, by stage
 ) -> float: # In the unit of the sizes
-    "The most that trained models take at a time when each is dropped after the last stage that starts from it"
+    """The most that trained models take at a time when each is dropped after the last stage that
+    starts from it"""
     last = {i: at for at, stage in enumerate(plan.stages.values()) for i in stage.inputs}
     most = now = 0.
     for at, stage in enumerate(plan.stages.values()):
@@ -214,7 +254,8 @@ def kept_at_once(
 def disk_text(
     plan: Plan, # What is to be done
 ) -> str: # One line; "" where nothing is trained
-    "What the trained models of a plan take on disk, with all weights kept and with `--drop-weights`"
+    """What the trained models of a plan take on disk, with all weights kept and with
+    `--drop-weights`"""
     of = {}
     for stage in (s for s in plan.stages.values() if s.phase in ("intermediate", "target")):
         first = stage
@@ -223,8 +264,11 @@ def disk_text(
     sizes = list(of.values())
     counts = pd.Series(sizes, dtype=float).round(2).value_counts()
     if not sizes: return ""
-    return (f"Disk: {' and '.join(f'{k} trained models of {size:.2f} GiB' for size, k in counts.items())}, {sum(sizes):.1f} GiB together, "
-            f"or at most {kept_at_once(plan, of):.1f} GiB at a time with --drop-weights; for each training under way up to {7 * max(sizes):.1f} GiB more.")
+    return (
+        "Disk: "
+        f"{' and '.join(f'{k} trained models of {size:.2f} GiB' for size, k in counts.items())}, "
+        f"{sum(sizes):.1f} GiB together, or at most {kept_at_once(plan, of):.1f} GiB at a time "
+        f"with --drop-weights; for each training under way up to {7 * max(sizes):.1f} GiB more.")
 
 # %% ../../nbs/study/03_plan_text.ipynb #2de27a80
 def cost_text(
@@ -234,8 +278,12 @@ def cost_text(
 ) -> str: # A table, the sums, what they rest on, the disk
     "A plan's costs"
     costs = estimate(plan, flops)
-    table = costs.round({"seconds": 1, "gigabytes": 2}).rename(columns={"gigabytes": "GiB of memory"}).to_string(index=False)
-    rate = "" if flops or not torch.cuda.is_available() else f" at {GPU_FLOPS:.0e} operations a second, which were not measured on this GPU (--flops)"
-    return (f"{table}\n\n{len(costs)} stages, {costs['examples'].sum():,} examples, {costs['tokens'].sum():,} tokens. About "
-            f"{costs['seconds'].sum() / crew / 60:.1f} minutes with {crew} side by side; {costs['gigabytes'].max():.2f} GiB of memory for the "
-            f"largest. Estimates: lengths from English samples, time from arithmetic{rate}.\n{disk_text(plan)}").rstrip()
+    table = (costs.round({"seconds": 1, "gigabytes": 2})
+             .rename(columns={"gigabytes": "GiB of memory"}).to_string(index=False))
+    rate = ("" if flops or not torch.cuda.is_available() else f" at {GPU_FLOPS:.0e} operations a "
+            "second, which were not measured on this GPU (--flops)")
+    return (f"{table}\n\n{len(costs)} stages, {costs['examples'].sum():,} examples, "
+            f"{costs['tokens'].sum():,} tokens. About {costs['seconds'].sum() / crew / 60:.1f} "
+            f"minutes with {crew} side by side; {costs['gigabytes'].max():.2f} GiB of memory for "
+            f"the largest. Estimates: lengths from English samples, time from arithmetic{rate}.\n"
+            f"{disk_text(plan)}").rstrip()

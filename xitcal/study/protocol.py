@@ -17,7 +17,8 @@ from .grid import Study
 CONTROLS = (OWN, MASKED.name, "mnli:shuffled", "hellaswag:shuffled")
 
 # %% ../../nbs/study/10_protocol.ipynb #69c2b315
-ARMS = (NONE, *INTERMEDIATES, *CONTROLS, MULTI, *(f"{name}:mlm" for name in (*INTERMEDIATES, MULTI)),
+ARMS = (NONE, *INTERMEDIATES, *CONTROLS, MULTI,
+        *(f"{name}:mlm" for name in (*INTERMEDIATES, MULTI)),
         *(f"{name}:translated" for name in find_suite("embedded").translated))
 
 # %% ../../nbs/study/10_protocol.ipynb #c9fa78be
@@ -27,22 +28,31 @@ FULL = Study(intermediates=ARMS, targets=tuple(TARGETS), seeds=(2, 3, 4, 5, 6), 
 _SOME = replace(FULL, intermediates=(NONE, "mnli", "hellaswag"), targets=("xnli", "panx"))
 
 # %% ../../nbs/study/10_protocol.ipynb #0a659841
-SUBSETS = {"lora": replace(_SOME, methods=("lora",)), "rate-third": replace(_SOME, learning_rates=(1e-3 / 3,)),
+SUBSETS = {"lora": replace(_SOME, methods=("lora",)),
+           "rate-third": replace(_SOME, learning_rates=(1e-3 / 3,)),
            "rate-triple": replace(_SOME, learning_rates=(3e-3,))}
 
 # %% ../../nbs/study/10_protocol.ipynb #947fb413
-TRAINED_OTHERWISE = {"smoothing": replace(_SOME, label_smoothing=.1), "average": replace(_SOME, average=5)}
+TRAINED_OTHERWISE = {"smoothing": replace(_SOME, label_smoothing=.1),
+                     "average": replace(_SOME, average=5)}
 
 # %% ../../nbs/study/10_protocol.ipynb #f66b76d7
 SECOND = replace(FULL, intermediates=(NONE, *INTERMEDIATES), targets=("xnli", "panx", "xquad"))
 
 # %% ../../nbs/study/10_protocol.ipynb #52648035
-REAL_TASKS = ("mnli", "squad", "hellaswag", "cosmosqa", "commonsenseqa") # intermediate tasks with rows at hand
-REAL_CONDITIONS = (NONE, "mnli", "squad", "hellaswag", OWN, "mnli:shuffled", "cosmosqa", "commonsenseqa", "+".join(REAL_TASKS)) # in the order they are run
+# intermediate tasks with rows at hand
+REAL_TASKS = ("mnli", "squad", "hellaswag", "cosmosqa", "commonsenseqa")
+# in the order they are run
+REAL_CONDITIONS = (NONE, "mnli", "squad", "hellaswag", OWN, "mnli:shuffled", "cosmosqa",
+                   "commonsenseqa", "+".join(REAL_TASKS))
 _NOT_AT_HAND = ("bucc",) # targets without tests in the data
 
-REAL = Study(suite="xtreme", models=("build/e5-small",), intermediates=REAL_CONDITIONS, targets=tuple(t for t in TARGETS if t not in _NOT_AT_HAND),
-             seeds=(0, 1, 2, 3, 4), intermediate_rows=None, target_rows=None, test_rows=150, calibration_rows=300, recipes="small", without=("panx:th",))
+REAL = Study(suite="xtreme", models=("build/e5-small",), intermediates=REAL_CONDITIONS,
+             targets=tuple(t for t in TARGETS if t not in _NOT_AT_HAND),
+             seeds=(0, 1, 2, 3, 4), intermediate_rows=None, target_rows=None, test_rows=150,
+             calibration_rows=300, recipes="small", without=("panx:th",))
 
 # %% ../../nbs/study/10_protocol.ipynb #3e2e42bb
-REAL_PARTS = {"tags": ("udpos", "panx"), "inference": ("xnli",), "answers": ("xquad", "mlqa", "tydiqa"), "retrieval": ("tatoeba",), "paraphrases": ("pawsx",)}
+REAL_PARTS = {"tags": ("udpos", "panx"), "inference": ("xnli",),
+              "answers": ("xquad", "mlqa", "tydiqa"), "retrieval": ("tatoeba",),
+              "paraphrases": ("pawsx",)}

@@ -30,7 +30,8 @@ from ..data.suites import ADDED, find_suite
 from ..data.tasks import MASKED, NONE, OWN
 from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
-from .ledger import moved_sentence, record_study, source_records, stored_encoders, study_cells, study_runs
+from .ledger import (moved_sentence, record_study, source_records, stored_encoders,
+                                 study_cells, study_runs)
 from .stages import do_stage, hub_encoder
 from .store import Store
 from ..training.models import check_targets, empty_encoder, headless
@@ -62,7 +63,8 @@ def drop_used(
     for name in (stage.name, *stage.inputs):
         if plan.stages[name].phase == "pretrained": continue
         users = [s for s in plan.stages.values() if name in s.inputs]
-        if all(store.published(s.name) for s in users) and store.drop_weights(name): gone.append(name)
+        if all(store.published(s.name) for s in users) and store.drop_weights(name):
+            gone.append(name)
     return gone
 
 # %% ../../nbs/study/05_runner.ipynb #50381ee1
@@ -71,7 +73,8 @@ def restore_inputs(
     stage: Stage, # That is to be done next
     store: Store, # Where
 ) -> list[str]: # Names of the stages that will be made again
-    "Take trainings whose weights were dropped out of the store again where this stage starts from them"
+    """Take trainings whose weights were dropped out of the store again where this stage starts from
+    them"""
     gone = []
     for name in stage.inputs:
         if plan.stages[name].phase == "pretrained" or not store.dropped(name): continue
@@ -83,11 +86,15 @@ def restore_inputs(
 
 # %% ../../nbs/study/05_runner.ipynb #d2d8b57d
 def _restore(plan: Plan, store: Store) -> None:
-    "Before a run: trainings that missing stages start from and whose weights were dropped are missing too; say which"
-    gone = [name for stage in reversed(plan.stages.values()) if stage.phase != "pretrained" and not store.published(stage.name)
+    """Before a run: trainings that missing stages start from and whose weights were dropped are
+    missing too; say which"""
+    gone = [name for stage in reversed(plan.stages.values())
+            if stage.phase != "pretrained" and not store.published(stage.name)
             for name in restore_inputs(plan, stage, store)]
-    if gone: print(f"xitcal: {len(gone)} trained models whose weights were dropped are needed again and are trained again: "
-                   f"{'; '.join(plan.stages[name].title for name in reversed(gone))}.", file=sys.stderr)
+    if gone:
+        print(f"xitcal: {len(gone)} trained models whose weights "
+              "were dropped are needed again and are trained again: "
+              f"{'; '.join(plan.stages[name].title for name in reversed(gone))}.", file=sys.stderr)
 
 # %% ../../nbs/study/05_runner.ipynb #ab78efbc
 def _attempt(plan, stage, store, options, tell) -> bool:
@@ -98,7 +105,8 @@ def _attempt(plan, stage, store, options, tell) -> bool:
     with store.claimed(stage.name) as mine:
         if not mine or store.published(stage.name): return False
         tell("start", stage.name)
-        do_stage(plan, stage, store, options, lambda done, total: tell("step", stage.name, done, total))
+        do_stage(plan, stage, store, options,
+                 lambda done, total: tell("step", stage.name, done, total))
         tell("done", stage.name)
     if options.drop_weights: drop_used(plan, stage, store)
     return True
@@ -120,7 +128,8 @@ def work_together(
                 mine, todo = broadcast_object_list([mine, not store.published(stage.name)])
                 if mine and todo:
                     tell("start", stage.name)
-                    do_stage(plan, stage, store, options, lambda done, total, name=stage.name: tell("step", name, done, total))
+                    do_stage(plan, stage, store, options,
+                             lambda done, total, name=stage.name: tell("step", name, done, total))
                     tell("done", stage.name)
             if not mine: time.sleep(pause)
 
@@ -151,11 +160,13 @@ class _Bars:
         stages = [s for s in plan.stages.values() if s.phase != "pretrained"]
         done = sum(store.published(s.name) for s in stages)
         self.plan, self.show, self.steps = plan, None if show else True, {}
-        self.all = tqdm(total=len(stages), initial=done, desc="stages", disable=self.show, unit="stage", smoothing=.1)
+        self.all = tqdm(total=len(stages), initial=done, desc="stages", disable=self.show,
+                        unit="stage", smoothing=.1)
 
     def __call__(self, what, stage, done=0, total=0):
         if what == "start":
-            self.steps[stage] = tqdm(desc=f"  {self.plan.stages[stage].phase} {self.plan.stages[stage].title}"[:50], leave=False,
+            self.steps[stage] = tqdm(desc=f"  {self.plan.stages[stage].phase} "
+                                     f"{self.plan.stages[stage].title}"[:50], leave=False,
                                      disable=self.show, unit="step")
         elif what == "step": bar = self.steps[stage]; bar.total = total; bar.update(done - bar.n)
         else: self.steps.pop(stage).close(); self.all.update()
@@ -170,11 +181,13 @@ def _listen(workers, messages, bars):
         try: what, *message = messages.get(timeout=.5)
         except queue.Empty:
             if dead := [w.exitcode for w in workers if w.exitcode]:
-                raise XitcalError(f"A worker process ended with code {dead[0]} (killed, or out of memory); run the same command again, "
-                                  "it goes on from the last checkpoint.") from None
+                raise XitcalError(f"A worker process ended with code {dead[0]} (killed, or out "
+                                  "of memory); run the same command again, it goes on from the "
+                                  "last checkpoint.") from None
             continue
         if what == "failed": raise XitcalError(message[0])
-        if what == "broken": raise RuntimeError(f"A stage failed in a worker process:\n{message[0]}")
+        if what == "broken":
+            raise RuntimeError(f"A stage failed in a worker process:\n{message[0]}")
         bars(what, *message)
 
 # %% ../../nbs/study/05_runner.ipynb #47877243
@@ -182,7 +195,8 @@ def _side_by_side(plan, store, workers, options, bars):
     "Run workers and end them whatever happens"
     context = multiprocessing.get_context("spawn")
     messages, threads = context.Queue(), max(1, (os.cpu_count() or 1) // workers)
-    crew = [context.Process(target=_worker, args=(plan, store.path, options, threads, os.getpid(), messages, ADDED), daemon=True)
+    crew = [context.Process(target=_worker, args=(plan, store.path, options, threads,
+                                                  os.getpid(), messages, ADDED), daemon=True)
             for _ in range(workers)]
     with threads_of_children(threads):
         for worker in crew: worker.start()
@@ -205,33 +219,41 @@ def check_published(
             say(f"Damaged: {fault}. The stage is made again.")
             store.discard(stage.name)
             damaged.append(stage.name)
-        shutil.rmtree(store.work(stage.name), ignore_errors=True) # left when a kill came right after publishing
+        # left when a kill came right after publishing
+        shutil.rmtree(store.work(stage.name), ignore_errors=True)
         if store.dropped(stage.name): store.drop_weights(stage.name) # or in the middle of dropping
     return damaged
 
 # %% ../../nbs/study/05_runner.ipynb #983e0533
 def default_workers() -> int:
-    "One worker per core on a CPU; one in all where there is a GPU or `accelerate launch` has started several processes"
+    """One worker per core on a CPU; one in all where there is a GPU or `accelerate launch` has
+    started several processes"""
     if torch.cuda.is_available() or PartialState().num_processes > 1: return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../../nbs/study/05_runner.ipynb #cde963b6
 def fit_heads(
     study: Study, # What is to be found out
-) -> tuple[Study, list[str]]: # The study without intermediate tasks that cannot be learnt, and a sentence for each of these
-    "Compare a study's tasks with its models; `XitcalError` for a target that one of them has no head for, or when no intermediate training is left"
+) -> tuple[Study, list[str]]: # Without intermediate tasks not to be learnt; a sentence for each
+    """Compare a study's tasks with its models; `XitcalError` for a target that one of them has no
+    head for, or when no intermediate training is left"""
     suite, gone = find_suite(study.suite), {}
     known = suite.tasks | {MASKED.name: MASKED}
     for model in (str(m or suite.encoder()) for m in study.models):
         lacks = {t.kind for t in headless(model, known.values())}
         if targets := [t for t in study.targets if known[t].kind in lacks]:
-            titles, left = ", ".join(known[t].title for t in targets), ",".join(t for t in study.targets if t not in targets)
-            raise XitcalError(f"Model {model!r} has no head for {titles}; " + (f"leave them out (--target {left})." if left else "choose another model."))
+            titles, left = (", ".join(known[t].title for t in targets),
+                            ",".join(t for t in study.targets if t not in targets))
+            raise XitcalError(f"Model {model!r} has no head for {titles}; " + (
+                f"leave them out (--target {left})." if left else "choose another model."))
         for name in study.intermediates if lacks else ():
             facts = [] if name.partition(":")[0] in (NONE, OWN) else material_facts(name, suite)
-            if wrong := [known[f["name"]].title for f in facts if f["kind"] in lacks]: gone[name] = f"Model {model!r} has no head for {', '.join(wrong)}."
+            if wrong := [known[f["name"]].title for f in facts if f["kind"] in lacks]:
+                gone[name] = f"Model {model!r} has no head for {', '.join(wrong)}."
     left = tuple(i for i in study.intermediates if i not in gone)
-    if not left: raise XitcalError(f"{next(iter(gone.values()))} No intermediate task is left; choose others, or another model.")
+    if not left:
+        raise XitcalError(f"{next(iter(gone.values()))} No intermediate task is left; "
+                          "choose others, or another model.")
     return replace(study, intermediates=left), list(gone.values())
 
 # %% ../../nbs/study/05_runner.ipynb #04e42414
@@ -239,14 +261,17 @@ def check_encoders(
     plan: Plan,   # Whose encoders have been looked up, by `fit_heads` for one
     store: Store, # Where
 ) -> None:
-    "`XitcalError` when finished stages started from another commit of an encoder than is loaded now"
-    now = {str(place): found["encoder"] for place in plan.places.values() if "encoder" in (found := hub_encoder(place))}
+    """`XitcalError` when finished stages started from another commit of an encoder than is loaded
+    now"""
+    now = {str(place): found["encoder"]
+           for place in plan.places.values() if "encoder" in (found := hub_encoder(place))}
     for stage, was in stored_encoders(store).items() if now else ():
         name, _, commit = was.rpartition("@")
         if now.get(name, was) == was: continue
-        raise XitcalError(f"The store {str(store.path)!r} was made with {name} at commit {commit} (stage {stage}), which is at "
-                          f"{now[name].rpartition('@')[2]} now; choose another --store (an encoder is pinned by "
-                          f"`hf download {name} --revision {commit} --local-dir DIR` and --model DIR).")
+        raise XitcalError(f"The store {str(store.path)!r} was made with {name} at commit {commit} "
+                          f"(stage {stage}), which is at {now[name].rpartition('@')[2]} now; "
+                          f"choose another --store (an encoder is pinned by `hf download {name} "
+                          f"--revision {commit} --local-dir DIR` and --model DIR).")
 
 # %% ../../nbs/study/05_runner.ipynb #3525cc4c
 def _tell_moved(plan: Plan, store: Store) -> None:
@@ -256,8 +281,10 @@ def _tell_moved(plan: Plan, store: Store) -> None:
 
 def _tell_degenerate(store: Store) -> None:
     "Say on standard error which runs have learnt nothing or give one answer to everything"
-    if not study_cells(store.path)["done"].any(): return # another process's study, or none of its cells has been predicted
-    if told := degenerate_sentence(study_runs(store.path)): print(f"xitcal: {told.replace('**', '')}", file=sys.stderr)
+    # another process's study, or none of its cells has been predicted
+    if not study_cells(store.path)["done"].any(): return
+    if told := degenerate_sentence(study_runs(store.path)):
+        print(f"xitcal: {told.replace('**', '')}", file=sys.stderr)
 
 # %% ../../nbs/study/05_runner.ipynb #40dde7d1
 def _finish(plan: Plan, store: Store, options: Options) -> None:
@@ -266,19 +293,26 @@ def _finish(plan: Plan, store: Store, options: Options) -> None:
     _tell_moved(plan, store)
     _tell_degenerate(store)
 
+# %% ../../nbs/study/05_runner.ipynb #18dd9999
+def _check_models(plan, study):
+    "`XitcalError` for an encoder without the modules to update, or without the dropout asked for"
+    for model in plan.places.values() if study.lora_targets else ():
+        check_targets(empty_encoder(model), study.lora_targets)
+    for model in plan.places.values() if study.mc_dropout else ():
+        check_dropout(empty_encoder(model), "An encoder of this study")
+
 # %% ../../nbs/study/05_runner.ipynb #2ce07fbf
 def run_study(
     study,                        # A `Study`
     store: str|Path,              # Folder of the store
-    workers: int|None = None,     # Processes side by side; None for `default_workers`, 1 for this one alone
+    workers: int|None = None,     # Processes; None for `default_workers`, 1 for this one alone
     options: Options = Options(), # How trainings run
     progress: bool = True,        # Whether to show bars
 ) -> Plan: # All of its stages are published
     "Do what is missing of a study"
     if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
     place, plan = Store(store), make_plan(study)
-    for model in plan.places.values() if study.lora_targets else (): check_targets(empty_encoder(model), study.lora_targets)
-    for model in plan.places.values() if study.mc_dropout else (): check_dropout(empty_encoder(model), "An encoder of this study")
+    _check_models(plan, study)
     if PartialState().is_main_process:
         check_encoders(plan, place)
         record_study(place, plan)
@@ -286,7 +320,8 @@ def run_study(
         _restore(plan, place)
     PartialState().wait_for_everyone()
     bars = _Bars(plan, place, progress and PartialState().is_main_process)
-    missing = [s for s in plan.stages.values() if s.phase != "pretrained" and not place.published(s.name)]
+    missing = [s for s in plan.stages.values()
+               if s.phase != "pretrained" and not place.published(s.name)]
     workers = min(workers or default_workers(), max(1, len(missing)))
     try:
         if not missing: pass

@@ -35,7 +35,8 @@ from ..training.trainer import Options, train
 def _loaded(suite, task, split, languages, n):
     "Checked rows of a suite's task, and notes on their sources"
     found = find_suite(suite)
-    return noted(found, lambda: check_rows(found.rows(task, split, languages, n), found.tasks[task]))
+    return noted(found,
+                 lambda: check_rows(found.rows(task, split, languages, n), found.tasks[task]))
 
 # %% ../../nbs/study/04_stages.ipynb #a475e9a5
 def checked_rows(
@@ -49,7 +50,8 @@ def checked_rows(
     return _loaded(suite, task, split, languages, n)[0]
 
 # %% ../../nbs/study/04_stages.ipynb #e23a7f54
-def _recipe_of(facts: dict) -> Recipe: return Recipe(**{f.name: facts[f.name] for f in fields(Recipe) if f.name in facts})
+def _recipe_of(facts: dict) -> Recipe:
+    return Recipe(**{f.name: facts[f.name] for f in fields(Recipe) if f.name in facts})
 
 def _task_of(facts: dict) -> Task:
     "A task from its facts"
@@ -68,14 +70,17 @@ def _start_of(plan: Plan, stage: Stage, store: Store) -> Path:
 @lru_cache(maxsize=32) # one worker trains many stages on the same rows
 def _material(facts: str, suite: str, n: int, validation: int, seed: int):
     "Rows of material facts, given as JSON, and notes on their sources"
-    return noted(find_suite(suite), lambda: material(json.loads(facts), find_suite(suite), n, validation, seed))
+    return noted(find_suite(suite),
+                 lambda: material(json.loads(facts), find_suite(suite), n, validation, seed))
 
 # %% ../../nbs/study/04_stages.ipynb #c2d6e6fc
 def hub_encoder(path) -> dict:
     "The commit of an encoder that came from the hub, and what results must say of it"
-    file = None if Path(path).is_dir() else try_to_load_from_cache(str(path), "config.json") # in the folder of its snapshot
+    # in the folder of its snapshot
+    file = None if Path(path).is_dir() else try_to_load_from_cache(str(path), "config.json")
     note = encoder_note(path)
-    return (dict(encoder=f"{path}@{Path(file).parent.name}") if isinstance(file, str) else {}) | (dict(encoder_note=note) if note else {})
+    return ((dict(encoder=f"{path}@{Path(file).parent.name}") if isinstance(file, str) else {})
+            | (dict(encoder_note=note) if note else {}))
 
 # %% ../../nbs/study/04_stages.ipynb #27353ee2
 def _train_stage(plan, stage, store, folder, options, on_step):
@@ -83,14 +88,18 @@ def _train_stage(plan, stage, store, folder, options, on_step):
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
     validation = min(recipe.evaluate_rows, recipe.rows or recipe.evaluate_rows)
-    found = [_material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
-             for t in facts["tasks"]]
-    chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank), lora_targets=tuple(facts.get("lora_targets", ())),
+    found = [
+        _material(json.dumps(t), suite.name, recipe.rows, validation, facts["seed"] * t["shuffled"])
+        for t in facts["tasks"]]
+    chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank),
+                  lora_targets=tuple(facts.get("lora_targets", ())),
                   average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"))
-    options = replace(options, method=facts["method"], precision=facts["precision"], **chosen, on_step=on_step,
-                      tracker_folder=str(store.path / "trackers" / stage.name))
-    result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"], folder, store.work(stage.name), options)
-    return result | dict(sources=[n for _, notes in found for n in notes]) | hub_encoder(_start_of(plan, stage, store))
+    options = replace(options, method=facts["method"], precision=facts["precision"], **chosen,
+                      on_step=on_step, tracker_folder=str(store.path / "trackers" / stage.name))
+    result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"],
+                   folder, store.work(stage.name), options)
+    return (result | dict(sources=[n for _, notes in found for n in notes])
+            | hub_encoder(_start_of(plan, stage, store)))
 
 # %% ../../nbs/study/04_stages.ipynb #c3c1539e
 def _predicted(model, tokenizer, task, facts, what, notes):
@@ -107,14 +116,18 @@ def _predict_stage(plan, stage, store, folder, options, on_step):
     model, tokenizer = load_trained(path, task), load_tokenizer(path)
     model.to(PartialState().device)
     tables, cut, notes = [], [], []
-    for split, codes, n in (("test", facts["languages"], facts["test_rows"]), ("calibration", ["en"], facts["calibration_rows"])):
+    for split, codes, n in (("test", facts["languages"], facts["test_rows"]),
+                            ("calibration", ["en"], facts["calibration_rows"])):
         if n == 0: continue
         run = lambda *rows: _predicted(model, tokenizer, task, facts, rows, notes)
         events = run(split, tuple(codes), n)
         cut += [dict(split=split) | c for c in cut_rows(events)]
-        if sample := tuple(c for c in codes if c in task.options.get("sample", ())): events = with_sample_thresholds(events, run("validation", sample, None))
+        if sample := tuple(c for c in codes if c in task.options.get("sample", ())):
+            events = with_sample_thresholds(events, run("validation", sample, None))
         tables.append(events.add_column(0, "split", pa.array([split] * len(events))))
-    write_predictions(pa.concat_tables(tables), next(c for c in plan.cells if c.stage == stage.name), folder / "predictions.parquet")
+    write_predictions(pa.concat_tables(tables),
+                      next(c for c in plan.cells if c.stage == stage.name),
+                      folder / "predictions.parquet")
     return dict(events=sum(map(len, tables)), cut=cut, sources=notes) | hub_encoder(path)
 
 # %% ../../nbs/study/04_stages.ipynb #f40cdeb4
@@ -125,7 +138,8 @@ def write_predictions(
 ) -> None:
     "Write events with the keys of their cell, in `PREDICTION_SCHEMA`"
     keys = {n: getattr(cell, n) for n in ("model", "method", "intermediate", "target", "seed")}
-    columns = [pa.array([keys[f.name]] * len(events), f.type) if f.name in keys else events[f.name] for f in PREDICTION_SCHEMA]
+    columns = [pa.array([keys[f.name]] * len(events), f.type) if f.name in keys else events[f.name]
+               for f in PREDICTION_SCHEMA]
     pq.write_table(pa.table(columns, schema=PREDICTION_SCHEMA), path, compression="zstd")
 
 # %% ../../nbs/study/04_stages.ipynb #47a21f75
@@ -141,7 +155,8 @@ def do_stage(
 ) -> None:
     "Do a stage and publish it; of several processes that do it together, the first one publishes"
     facts = dict(title=stage.title, facts=stage.facts, inputs=list(stage.inputs))
-    publish = store.publishing(stage.name, facts) if PartialState().is_main_process else TemporaryDirectory()
+    publish = (store.publishing(stage.name, facts) if PartialState().is_main_process
+               else TemporaryDirectory())
     with publish as folder:
         result = _DO[stage.phase](plan, stage, store, Path(folder), options, on_step)
         (Path(folder) / "result.json").write_text(json.dumps(result))

@@ -43,7 +43,8 @@ def versions() -> dict[str, str]:
 # %% ../../nbs/study/00_store.ipynb #88a095ed
 def _digest(facts: dict) -> str:
     "SHA-256 of the canonical JSON of `facts`"
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return (hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())
+            .hexdigest())
 
 # %% ../../nbs/study/00_store.ipynb #898bbf77
 FORMAT = 1
@@ -54,8 +55,23 @@ _FOLDERS = ("stages", "work", "locks", "damaged")
 def store_lock(
     path: str|Path, # Folder of a store
 ):
-    "Hold the whole store, for the moment in which a file that all stages share is read and written again"
+    """Hold the whole store, for the moment in which a file that all stages share is read and
+    written again"""
     with disk_errors(path), FileLock(Path(path) / "locks" / "store.lock"): yield
+
+# %% ../../nbs/study/00_store.ipynb #f8a11359
+def _check_version(path, about):
+    "`XitcalError` for a store that another version of xitcal has written, or that is damaged"
+    try: facts = json.loads(about.read_text())
+    except ValueError:
+        raise XitcalError(f"{str(about)!r} is damaged; "
+                          "restore it or choose another --store.") from None
+    ours = dict(format=FORMAT, xitcal=versions().get("xitcal", "?"))
+    if facts != ours:
+        raise XitcalError(f"The store {str(path)!r} was written by xitcal "
+                          f"{facts.get('xitcal')} (format {facts.get('format')}), "
+                          f"this is {ours['xitcal']} (format {FORMAT}); "
+                          "install that version or choose another --store.")
 
 # %% ../../nbs/study/00_store.ipynb #4b06b112
 class Store:
@@ -64,28 +80,24 @@ class Store:
         self.path = Path(path)
         about = self.path / "store.json"
         if not about.exists():
-            if not create: raise XitcalError(f"There is no store at {str(path)!r}; `xitcal run --store {path}` makes one.")
+            if not create:
+                raise XitcalError(f"There is no store at {str(path)!r}; "
+                                  f"`xitcal run --store {path}` makes one.")
             self._create(about)
-        self._check(about)
+        _check_version(self.path, about)
 
     def _create(self, about):
-        # a folder with nothing but our own names is a store that another process is making, or was killed while making
-        if self.path.exists() and any(p.name not in (*_FOLDERS, "store.json", "store.json.part") for p in self.path.iterdir()):
-            raise XitcalError(f"The folder {str(self.path)!r} is not empty and holds no store; choose another --store.")
+        # a folder with nothing but our own names is a store that another process is making, or
+        # was killed while making
+        if self.path.exists() and any(p.name not in (*_FOLDERS, "store.json", "store.json.part")
+                                      for p in self.path.iterdir()):
+            raise XitcalError(f"The folder {str(self.path)!r} is not empty and holds no store; "
+                              "choose another --store.")
         with disk_errors(self.path):
             for name in _FOLDERS: (self.path / name).mkdir(parents=True, exist_ok=True)
         facts = dict(format=FORMAT, xitcal=versions().get("xitcal", "?"))
         with store_lock(self.path):
             if not about.exists(): write_atomic(about, lambda p: p.write_text(json.dumps(facts)))
-
-    def _check(self, about):
-        try: facts = json.loads(about.read_text())
-        except ValueError: raise XitcalError(f"{str(about)!r} is damaged; restore it or choose another --store.") from None
-        ours = dict(format=FORMAT, xitcal=versions().get("xitcal", "?"))
-        if facts != ours:
-            raise XitcalError(f"The store {str(self.path)!r} was written by xitcal {facts.get('xitcal')} (format "
-                              f"{facts.get('format')}), this is {ours['xitcal']} (format {FORMAT}); install that version or "
-                              "choose another --store.")
 
     def folder(self, stage: str) -> Path: return self.path / "stages" / stage
     def work(self, stage: str) -> Path: return self.path / "work" / stage
@@ -95,7 +107,7 @@ class Store:
 def publishing(
     self: Store,   # The store
     stage: str,    # Name of the stage
-    facts: dict,   # What the manifest shall say beside checksums, versions and time; may grow within the context
+    facts: dict,   # What the manifest adds to checksums, versions, time; may grow in the context
 ):
     "Yields a folder to write results to; on leaving without an error it becomes the stage"
     with disk_errors(self.path):
@@ -104,9 +116,11 @@ def publishing(
         part.mkdir(parents=True)
         start = time.time()
         yield part
-        manifest = facts | dict(stage=stage, files=file_facts(part), versions=versions(), seconds=round(time.time() - start, 1))
+        manifest = facts | dict(stage=stage, files=file_facts(part), versions=versions(),
+                                seconds=round(time.time() - start, 1))
         manifest["sha256"] = _digest(manifest)
-        write_atomic(part / "manifest.json", lambda p: p.write_text(json.dumps(manifest, indent=1, ensure_ascii=False)))
+        write_atomic(part / "manifest.json",
+                     lambda p: p.write_text(json.dumps(manifest, indent=1, ensure_ascii=False)))
         os.rename(part, self.folder(stage))
         shutil.rmtree(self.work(stage), ignore_errors=True)
 
@@ -131,13 +145,16 @@ def fault(
     folder = self.folder(stage)
     try: manifest = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError): return f"manifest.json of stage {stage} cannot be read"
-    if manifest.pop("sha256", None) != _digest(manifest): return f"manifest.json of stage {stage} was altered"
+    if manifest.pop("sha256", None) != _digest(manifest):
+        return f"manifest.json of stage {stage} was altered"
     found = file_facts(folder)
     for name, facts in manifest["files"].items():
         if name not in found: return f"{name} of stage {stage} is missing"
         if found[name]["size"] != facts["size"]:
-            return f"{name} of stage {stage} has {found[name]['size']} bytes instead of {facts['size']}"
-        if found[name] != facts: return f"{name} of stage {stage} was altered (its checksum differs)"
+            return (f"{name} of stage {stage} has {found[name]['size']} bytes instead of "
+                    f"{facts['size']}")
+        if found[name] != facts:
+            return f"{name} of stage {stage} was altered (its checksum differs)"
     return None
 
 Store.fault = fault
@@ -158,7 +175,8 @@ def discard(
     stage: str,  # Name of a stage
 ) -> None:
     "Put a damaged stage aside under `damaged/`"
-    with disk_errors(self.path): os.rename(self.folder(stage), self.path / "damaged" / f"{stage}-{time.time_ns()}")
+    with disk_errors(self.path):
+        os.rename(self.folder(stage), self.path / "damaged" / f"{stage}-{time.time_ns()}")
 
 Store.discard = discard
 
@@ -174,7 +192,9 @@ def drop_weights(
         facts["dropped"] = facts.get("dropped", {}) | gone
         facts["files"] = {n: f for n, f in facts["files"].items() if n not in gone}
         facts["sha256"] = _digest({n: v for n, v in facts.items() if n != "sha256"})
-        with disk_errors(self.path): write_atomic(folder / "manifest.json", lambda p: p.write_text(json.dumps(facts, indent=1, ensure_ascii=False)))
+        with disk_errors(self.path):
+            write_atomic(folder / "manifest.json",
+                         lambda p: p.write_text(json.dumps(facts, indent=1, ensure_ascii=False)))
     found = [folder / n for n in facts.get("dropped", {}) if (folder / n).exists()]
     for path in found: path.unlink()
     return sum(f["size"] for f in gone.values())

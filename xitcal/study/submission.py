@@ -28,12 +28,13 @@ class Folder:
     task: str                   # Name of the task
     name: str                   # Name of the folder, also in the JSON
     group: str                  # Group of tasks whose average it enters
-    words: tuple[str, ...] = () # What the files say for the task's labels, in their order; () for the labels' names
+    words: tuple[str, ...] = () # What files say for labels, in their order; () for labels' names
 
 # %% ../../nbs/study/06_submission.ipynb #eaa4b142
 GROUPS = ("classification", "tagging", "qa", "retrieval")
 FOLDERS = {f.name: f for f in (
-    Folder("pawsx", "pawsx", "classification", ("0", "1")), Folder("xnli", "xnli", "classification"),
+    Folder("pawsx", "pawsx", "classification", ("0", "1")),
+    Folder("xnli", "xnli", "classification"),
     Folder("panx", "panx", "tagging"), Folder("udpos", "udpos", "tagging"),
     Folder("bucc", "bucc2018", "retrieval"), Folder("tatoeba", "tatoeba", "retrieval"),
     Folder("xquad", "xquad", "qa"), Folder("mlqa", "mlqa", "qa"), Folder("tydiqa", "tydiqa", "qa"))}
@@ -45,8 +46,11 @@ _XTREME_R = ("xcopa", "lareqa", "mewslix") # folders of XTREME's successor, whic
 def _text(path):
     "A file's text; newlines of all systems are one"
     try: return path.read_text(encoding="utf-8")
-    except OSError as error: raise XitcalError(f"The file {str(path)!r} cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError: raise XitcalError(f"The file {str(path)!r} is no UTF-8 text; save it in that encoding.") from None
+    except OSError as error:
+        raise XitcalError(f"The file {str(path)!r} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise XitcalError(f"The file {str(path)!r} is no UTF-8 text; "
+                          "save it in that encoding.") from None
 
 # %% ../../nbs/study/06_submission.ipynb #71f997ca
 def _lines(path):
@@ -70,45 +74,56 @@ def _pairs(path):
     "Pairs of ids; a blank line is a pair without ids, which counts"
     found = [tuple(line.split("\t")) for line in _lines(path)]
     for i, pair in enumerate(found, 1):
-        if len(pair) != 2 and pair != ("",): raise XitcalError(f"The file {str(path)!r} has no pair in line {i}: write two ids with a tab between them.")
+        if len(pair) != 2 and pair != ("",):
+            raise XitcalError(f"The file {str(path)!r} has no pair in line {i}: "
+                              "write two ids with a tab between them.")
     return found
 
 # %% ../../nbs/study/06_submission.ipynb #a7dcb19c
 def _json(path):
     "Content of a JSON file, or what is below `data`"
     try: content = json.loads(_text(path))
-    except ValueError as error: raise XitcalError(f"The file {str(path)!r} is no JSON ({error}); write it anew.") from None
+    except ValueError as error:
+        raise XitcalError(f"The file {str(path)!r} is no JSON ({error}); write it anew.") from None
     return content["data"] if isinstance(content, dict) and "data" in content else content
 
 # %% ../../nbs/study/06_submission.ipynb #ba88f85e
 def _answers(path):
     "Predicted answer by question id"
     found = _json(path)
-    if not isinstance(found, dict): raise XitcalError(f'The file {str(path)!r} must hold {{"question id": "answer", ...}}, not a {type(found).__name__}.')
+    if not isinstance(found, dict):
+        raise XitcalError(f'The file {str(path)!r} must hold {{"question id": '
+                          f'"answer", ...}}, not a {type(found).__name__}.')
     for i, text in found.items():
-        if not isinstance(text, str): raise XitcalError(f'The file {str(path)!r} has {text!r} as the answer to question {i!r}; write a text, "" for none.')
+        if not isinstance(text, str):
+            raise XitcalError(f'The file {str(path)!r} has {text!r} as the answer to question '
+                              f'{i!r}; write a text, "" for none.')
     return found
 
 # %% ../../nbs/study/06_submission.ipynb #7d4abbba
 def _questions(path):
     "(id, accepted answers) of every question of a file in SQuAD's form"
-    try: return [(qa["id"], [a["text"] for a in qa["answers"]])
-                 for article in _json(path) for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
+    try:
+        return [(qa["id"], [a["text"] for a in qa["answers"]]) for article in _json(path)
+                for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
     except (KeyError, TypeError):
-        raise XitcalError(f"The labels {str(path)!r} are not in SQuAD's form: data, paragraphs, qas, each with id and answers.") from None
+        raise XitcalError(f"The labels {str(path)!r} are not in SQuAD's form: "
+                          "data, paragraphs, qas, each with id and answers.") from None
 
 # %% ../../nbs/study/06_submission.ipynb #24261422
 def _allowed(folder, gold):
     "Labels a prediction may have; empty where there is no fixed set"
     suites = (find_suite(name).tasks.get(folder.task, TARGETS[folder.task]) for name in SUITES)
-    named = folder.words or tuple(label for task in (TARGETS[folder.task], *suites) for label in task.labels)
+    named = folder.words or tuple(label for task in (TARGETS[folder.task], *suites)
+                                  for label in task.labels)
     return dict.fromkeys((*named, *gold)) if named else {}
 
 # %% ../../nbs/study/06_submission.ipynb #c5feda3e
 def _check_count(gold, predicted, where, unit):
     "Refuse another number of lines or sentences than the labels have"
     if len(gold) != len(predicted):
-        raise XitcalError(f"{where} has {len(predicted)} {unit}s, its labels have {len(gold)}: write one for each, in the order of the labels.")
+        raise XitcalError(f"{where} has {len(predicted)} {unit}s, its labels have {len(gold)}: "
+                          "write one for each, in the order of the labels.")
     if not gold: raise XitcalError(f"{where} and its labels are empty: there is nothing to score.")
 
 # %% ../../nbs/study/06_submission.ipynb #72d07dcb
@@ -117,28 +132,39 @@ def _check_lines(gold, predicted, folder, where):
     _check_count(gold, predicted, where, "line")
     allowed = _allowed(folder, gold)
     for i, label in enumerate(predicted, 1):
-        if allowed and label not in allowed: check_name(label, allowed, f"label in line {i} of {where}:")
+        if allowed and label not in allowed:
+            check_name(label, allowed, f"label in line {i} of {where}:")
 
 # %% ../../nbs/study/06_submission.ipynb #104f78e4
 def _check_empty(gold, predicted, where):
-    "Refuse predictions that are those of the labels without their empty sentences: say which are missing and how to go on"
+    """Refuse predictions that are those of the labels without their empty sentences: say which are
+    missing and how to go on"""
     empty = [i for i, tags in enumerate(gold) if not tags]
-    if not empty or len(gold) == len(predicted) or [len(t) for t in predicted] != [len(t) for t in gold if t]: return
+    if (not empty or len(gold) == len(predicted)
+            or [len(t) for t in predicted] != [len(t) for t in gold if t]):
+        return
     lines = [sum(len(tags) + 1 for tags in gold[:i]) + 1 for i in empty]
-    named = ", ".join(f"{i + 1} (line {line})" for i, line in zip(empty[:5], lines)) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-    which = f"sentence {named} of the labels is empty and is" if len(empty) == 1 else f"sentences {named} of the labels are empty and are"
-    raise XitcalError(f"{where} has {len(predicted)} sentences, its labels have {len(gold)}: {which} missing from the predictions; insert a blank line "
-                      "in the predictions at each of these lines, the first one first, or take the empty sentences out of the labels too.")
+    named = (", ".join(f"{i + 1} (line {line})" for i, line in zip(empty[:5], lines))
+             + (f" and {len(empty) - 5} more" if len(empty) > 5 else ""))
+    which = (f"sentence {named} of the labels is empty and is" if len(empty) == 1 else
+             f"sentences {named} of the labels are empty and are")
+    raise XitcalError(f"{where} has {len(predicted)} sentences, its labels have {len(gold)}: "
+                      f"{which} missing from the predictions; insert a blank line in the "
+                      "predictions at each of these lines, the first one first, or take the empty "
+                      "sentences out of the labels too.")
 
 # %% ../../nbs/study/06_submission.ipynb #0b5fcdb1
 def _check_sentences(gold, predicted, folder, where):
     "Refuse other numbers of sentences or tags, and unknown tags"
     _check_empty(gold, predicted, where)
     _check_count(gold, predicted, where, "sentence")
-    if not any(gold): raise XitcalError(f"{where} and its labels have no tags: there is nothing to score.")
+    if not any(gold):
+        raise XitcalError(f"{where} and its labels have no tags: there is nothing to score.")
     allowed = _allowed(folder, (tag for tags in gold for tag in tags))
     for i, (right, tags) in enumerate(zip(gold, predicted), 1):
-        if len(right) != len(tags): raise XitcalError(f"{where}, sentence {i}: {len(tags)} tags, its labels have {len(right)}; write one for each word.")
+        if len(right) != len(tags):
+            raise XitcalError(f"{where}, sentence {i}: {len(tags)} tags, its labels have "
+                              f"{len(right)}; write one for each word.")
         for tag in tags:
             if tag not in allowed: check_name(tag, allowed, f"tag in sentence {i} of {where}:")
 
@@ -150,7 +176,8 @@ def _check_pairs(gold, predicted, folder, where):
 # %% ../../nbs/study/06_submission.ipynb #dfe041c4
 def _check_answers(gold, predicted, folder, where):
     "Refuse labels without questions"
-    if not gold: raise XitcalError(f"The labels of {where} have no questions: there is nothing to score.")
+    if not gold:
+        raise XitcalError(f"The labels of {where} have no questions: there is nothing to score.")
 
 # %% ../../nbs/study/06_submission.ipynb #e08cd9f9
 def _percent(top, bottom): return 100 * float(top) / float(bottom) if bottom else 0.0
@@ -158,7 +185,8 @@ def _percent(top, bottom): return 100 * float(top) / float(bottom) if bottom els
 # %% ../../nbs/study/06_submission.ipynb #eb3248a3
 def _precision_recall(matching, predicted, gold):
     "F1, precision and recall from three counts"
-    return _percent(2 * matching, predicted + gold), _percent(matching, predicted), _percent(matching, gold)
+    return (_percent(2 * matching, predicted + gold), _percent(matching, predicted),
+            _percent(matching, gold))
 
 # %% ../../nbs/study/06_submission.ipynb #f7146fa4
 def _score_lines(gold, predicted, language, task):
@@ -168,13 +196,15 @@ def _score_lines(gold, predicted, language, task):
 # %% ../../nbs/study/06_submission.ipynb #d94a40fb
 def _score_tags(gold, predicted, language, task):
     "F1, precision and recall of entities as seqeval reads them from tags"
-    gold, predicted = ([tags or ["O"] for tags in sentences] for sentences in (gold, predicted)) # seqeval puts an O behind an empty sentence, too
+    # seqeval puts an O behind an empty sentence, too
+    gold, predicted = ([tags or ["O"] for tags in sentences] for sentences in (gold, predicted))
     names = tuple(dict.fromkeys(tag for tags in (*gold, *predicted) for tag in tags))
     at = {name: i for i, name in enumerate(names)}
     number = lambda sentences: np.array([at[tag] for tags in sentences for tag in tags])
     lengths = list(map(len, gold))
     sentence = np.repeat(np.arange(len(lengths)), lengths)
-    return _precision_recall(*entity_counts(number(gold), number(predicted), sentence, np.zeros_like(sentence), names).sum(0))
+    return _precision_recall(*entity_counts(number(gold), number(predicted), sentence,
+                                            np.zeros_like(sentence), names).sum(0))
 
 # %% ../../nbs/study/06_submission.ipynb #d4938d55
 def _score_pairs(gold, predicted, language, task):
@@ -186,7 +216,8 @@ def _score_pairs(gold, predicted, language, task):
 def _score_answers(gold, predicted, language, task):
     "Exact match and F1 of words; a question without a prediction has 0 of both"
     style = task.options.get("normalise", "squad")
-    found = [answer_scores(accepted, predicted[i], language, style) if i in predicted else (0, 0) for i, accepted in gold]
+    found = [answer_scores(accepted, predicted[i], language, style) if i in predicted else (0, 0)
+             for i, accepted in gold]
     return tuple(_percent(total, len(gold)) for total in np.sum(found, axis=0))
 
 # %% ../../nbs/study/06_submission.ipynb #ff938268
@@ -200,7 +231,8 @@ def _write_tags(events, names, gold):
     tokens = events[events.event == "token"]
     chosen = [names[i] for i in tokens["label" if gold else "prediction"]]
     first = tokens.example.astype(str).ne(tokens.example.astype(str).shift()).to_numpy()
-    return "".join(("\n" if new and i else "") + f"{tag}\n" for i, (new, tag) in enumerate(zip(first, chosen)))
+    return "".join(("\n" if new and i else "") + f"{tag}\n"
+                   for i, (new, tag) in enumerate(zip(first, chosen)))
 
 # %% ../../nbs/study/06_submission.ipynb #6826c489
 def _handed(events):
@@ -211,7 +243,8 @@ def _handed(events):
 
 def _write_pairs(events, names, gold):
     "Pairs of ids; gold ones only where there is a counterpart"
-    pairs = zip(events.label_text.astype(str) if gold else _handed(events), events.example.astype(str))
+    pairs = zip(events.label_text.astype(str) if gold else _handed(events),
+                events.example.astype(str))
     return "".join(f"{other}\t{english}\n" for other, english in pairs if other)
 
 # %% ../../nbs/study/06_submission.ipynb #f3f4629f
@@ -222,17 +255,25 @@ def _numbered(ids, side):
 
 def _write_numbers(events, names, gold):
     "Number of each query's candidate, in the order of the queries' own numbers"
-    asked, right, chosen = (list(events[c].astype(str)) for c in ("example", "label_text", "prediction_text"))
+    asked, right, chosen = (list(events[c].astype(str))
+                            for c in ("example", "label_text", "prediction_text"))
     line, at = _numbered(asked, "query"), _numbered(dict.fromkeys([*right, *chosen]), "pool")
-    if not (line and at): line, at = {q: i for i, q in enumerate(asked)}, {name: i for i, name in enumerate(dict.fromkeys([*right, *chosen]))}
-    return "".join(f"{at[name]}\n" for _, name in sorted((line[q], name) for q, name in zip(asked, right if gold else chosen)))
+    if not (line and at):
+        line, at = ({q: i for i, q in enumerate(asked)},
+                    {name: i for i, name in enumerate(dict.fromkeys([*right, *chosen]))})
+    return "".join(f"{at[name]}\n" for _, name in sorted(
+        (line[q], name) for q, name in zip(asked, right if gold else chosen)))
 
 # %% ../../nbs/study/06_submission.ipynb #a523074f
 def _write_answers(events, names, gold):
     "Answers by question, or questions with their accepted answers"
-    if not gold: return json.dumps(dict(zip(events.example.astype(str), events.prediction_text.astype(str))), ensure_ascii=False, indent=1) + "\n"
-    qas = [dict(id=i, answers=[dict(text=t) for t in json.loads(texts)]) for i, texts in zip(events.example.astype(str), events.label_text.astype(str))]
-    return json.dumps(dict(data=[dict(paragraphs=[dict(qas=qas)])]), ensure_ascii=False, indent=1) + "\n"
+    if not gold:
+        return json.dumps(dict(zip(events.example.astype(str), events.prediction_text.astype(str))),
+                          ensure_ascii=False, indent=1) + "\n"
+    qas = [dict(id=i, answers=[dict(text=t) for t in json.loads(texts)])
+           for i, texts in zip(events.example.astype(str), events.label_text.astype(str))]
+    return (json.dumps(dict(data=[dict(paragraphs=[dict(qas=qas)])]), ensure_ascii=False, indent=1)
+            + "\n")
 
 # %% ../../nbs/study/06_submission.ipynb #85549f63
 @dataclass(frozen=True)
@@ -243,20 +284,25 @@ class Format:
     headline: tuple[str, ...]  # Those whose mean is the task's score
     read: Callable             # (path) -> predictions
     read_labels: Callable      # (path) -> labels
-    check: Callable            # (labels, predictions, folder, where) -> None, or raises `XitcalError`
+    check: Callable            # (labels, predictions, folder, where) -> None, or an `XitcalError`
     score: Callable            # (labels, predictions, language, task) -> percentages
-    write: Callable            # (events of a language, names of the labels, whether the right labels are meant) -> text
+    write: Callable            # (events of a language, names of the labels, whether gold) -> text
 
 # %% ../../nbs/study/06_submission.ipynb #602ad294
 _PRF = ("f1", "precision", "recall")
 
 # %% ../../nbs/study/06_submission.ipynb #ab8ef9d9
 FORMATS = { # by kind and metric of a task
-    ("classification", "accuracy"): Format("tsv", ("accuracy",), ("accuracy",), _lines, _lines, _check_lines, _score_lines, _write_lines),
-    ("tagging", "f1"): Format("tsv", _PRF, ("f1",), _sentences, _sentences, _check_sentences, _score_tags, _write_tags),
-    ("retrieval", "f1"): Format("tsv", _PRF, ("f1",), _pairs, _pairs, _check_pairs, _score_pairs, _write_pairs),
-    ("retrieval", "accuracy"): Format("tsv", ("accuracy",), ("accuracy",), _lines, _lines, _check_lines, _score_lines, _write_numbers),
-    ("answers", "f1"): Format("json", ("exact_match", "f1"), ("exact_match", "f1"), _answers, _questions, _check_answers, _score_answers, _write_answers),
+    ("classification", "accuracy"): Format("tsv", ("accuracy",), ("accuracy",), _lines, _lines,
+                                           _check_lines, _score_lines, _write_lines),
+    ("tagging", "f1"): Format("tsv", _PRF, ("f1",), _sentences, _sentences,
+                              _check_sentences, _score_tags, _write_tags),
+    ("retrieval", "f1"): Format("tsv", _PRF, ("f1",), _pairs, _pairs,
+                                _check_pairs, _score_pairs, _write_pairs),
+    ("retrieval", "accuracy"): Format("tsv", ("accuracy",), ("accuracy",), _lines, _lines,
+                                      _check_lines, _score_lines, _write_numbers),
+    ("answers", "f1"): Format("json", ("exact_match", "f1"), ("exact_match", "f1"), _answers,
+                              _questions, _check_answers, _score_answers, _write_answers),
 }
 
 # %% ../../nbs/study/06_submission.ipynb #4eb54762
@@ -269,7 +315,7 @@ def format_of(
 
 # %% ../../nbs/study/06_submission.ipynb #927bd61b
 def write_files(
-    events: pd.DataFrame, # Events of one task and one model, in the order of the predictions, with the texts
+    events: pd.DataFrame, # Of one task and one model, in the order of predictions, with the texts
     task: Task,           # As the suite has it, for the names of its labels
     place: str|Path,      # Folder of the submission
     gold: bool = False,   # Whether to write the right labels rather than the predictions
@@ -279,15 +325,19 @@ def write_files(
     form, at, written = format_of(folder), Path(place) / folder.name, {}
     at.mkdir(parents=True, exist_ok=True)
     for language, part in events.groupby("language", sort=False, observed=True):
-        (at / f"test-{language}.{form.ending}").write_text(form.write(part, folder.words or task.labels, gold), encoding="utf-8")
+        (at / f"test-{language}.{form.ending}").write_text(
+            form.write(part, folder.words or task.labels, gold), encoding="utf-8")
         written[str(language)] = part.example.nunique()
     return written
 
 # %% ../../nbs/study/06_submission.ipynb #835e02ad
 def _folders(place, what):
     "Names of the task folders in a place"
-    if not place.is_dir(): raise XitcalError(f"There is no folder {str(place)!r}; --{what} needs one with folders such as {', '.join(list(FOLDERS)[:3])}.")
-    names = {p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")} - set(_XTREME_R)
+    if not place.is_dir():
+        raise XitcalError(f"There is no folder {str(place)!r}; --{what} needs one with folders "
+                          f"such as {', '.join(list(FOLDERS)[:3])}.")
+    names = ({p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")}
+             - set(_XTREME_R))
     for name in sorted(names): check_name(name, FOLDERS, f"task folder in {str(place)!r}:")
     return names
 
@@ -297,8 +347,10 @@ def _languages(folder, places, every):
     first = TARGETS[folder.task].languages
     if not every: return first
     ending = format_of(folder).ending
-    found = {p.name[len("test-"):-len(ending) - 1] for place in places for p in (place / folder.name).glob(f"test-*.{ending}")}
-    return sorted(found, key=lambda code: (first.index(code) if code in first else len(first), code)) or first
+    found = {p.name[len("test-"):-len(ending) - 1] for place in places
+             for p in (place / folder.name).glob(f"test-*.{ending}")}
+    return sorted(found, key=lambda code: (first.index(code) if code in first else len(first),
+                                           code)) or first
 
 # %% ../../nbs/study/06_submission.ipynb #25889a2a
 def _absent(folder, paths, whole):
@@ -306,7 +358,9 @@ def _absent(folder, paths, whole):
     for path, what in zip(paths, ("predictions", "labels")):
         if not path.parent.is_dir(): return f"{what} have no folder {folder.name}"
         if not path.exists() and not whole: return f"no {what}"
-        if not path.exists(): return f"There are no {what} in {str(path)!r}: add the file; --partial scores what is there, and leaves the averages out"
+        if not path.exists():
+            return (f"There are no {what} in {str(path)!r}: add the file; "
+                    "--partial scores what is there, and leaves the averages out")
     return ""
 
 # %% ../../nbs/study/06_submission.ipynb #1d3c3053
@@ -316,7 +370,8 @@ def _score_file(folder, paths, language):
     predicted, gold = form.read(paths[0]), form.read_labels(paths[1])
     form.check(gold, predicted, folder, where)
     unanswered = sum(i not in predicted for i, _ in gold) if isinstance(predicted, dict) else 0
-    return form.score(gold, predicted, language, TARGETS[folder.task]), f"{unanswered} of {len(gold)} questions unanswered" if unanswered else ""
+    return (form.score(gold, predicted, language, TARGETS[folder.task]),
+            f"{unanswered} of {len(gold)} questions unanswered" if unanswered else "")
 
 # %% ../../nbs/study/06_submission.ipynb #7c9d63b1
 def _score_folder(folder, places, every, whole):
@@ -326,8 +381,10 @@ def _score_folder(folder, places, every, whole):
         paths = [place / folder.name / f"test-{language}.{form.ending}" for place in places]
         note = _absent(folder, paths, whole)
         if note and whole and all(p.parent.is_dir() for p in paths): raise XitcalError(note + ".")
-        values, note = ([np.nan] * len(form.metrics), note) if note else _score_file(folder, paths, language)
-        yield from ((folder.name, language, metric, value, note) for metric, value in zip(form.metrics, values))
+        values, note = (([np.nan] * len(form.metrics), note) if note
+                        else _score_file(folder, paths, language))
+        yield from ((folder.name, language, metric, value, note)
+                    for metric, value in zip(form.metrics, values))
 
 # %% ../../nbs/study/06_submission.ipynb #bcc7faee
 def score_submission(
@@ -335,34 +392,45 @@ def score_submission(
     labels: str|Path,       # Folder with the labels in the same layout
     every: bool = False,    # Languages of the files in place of those of XTREME's list
     partial: bool = False,  # Whether to go on where a language's file is missing
-) -> pd.DataFrame: # folder, language, metric, value in percent (NaN where missing), note; every task, language and metric that is asked for
-    "Score predictions in XTREME's layout; `XitcalError` for what cannot be read, does not fit its labels, or is missing"
+) -> pd.DataFrame: # folder, language, metric, value in percent (NaN where missing), note
+    """Score predictions in XTREME's layout, every task, language and metric that is asked for;
+    `XitcalError` for what cannot be read, does not fit its labels, or is missing"""
     places = Path(predictions), Path(labels)
-    there = set.intersection(*(_folders(place, what) for place, what in zip(places, ("predictions", "labels"))))
-    if not there: raise XitcalError(f"No task has a folder in both {str(places[0])!r} and {str(places[1])!r}: there is nothing to score.")
-    rows = [row for folder in FOLDERS.values() for row in _score_folder(folder, places, every, not partial)]
+    there = set.intersection(*(_folders(place, what)
+                               for place, what in zip(places, ("predictions", "labels"))))
+    if not there:
+        raise XitcalError(f"No task has a folder in both {str(places[0])!r} and "
+                          f"{str(places[1])!r}: there is nothing to score.")
+    rows = [row for folder in FOLDERS.values()
+            for row in _score_folder(folder, places, every, not partial)]
     return pd.DataFrame(rows, columns=["folder", "language", "metric", "value", "note"])
 
 # %% ../../nbs/study/06_submission.ipynb #4715a1c5
 def _task_entry(folder, part):
     "A task's entry in the JSON"
     form = format_of(folder)
-    values = {m: dict(zip(rows.language, rows.value)) for m, rows in part.groupby("metric", sort=False)}
+    values = {m: dict(zip(rows.language, rows.value))
+              for m, rows in part.groupby("metric", sort=False)}
     average = {m: float(np.mean(list(values[m].values()))) for m in form.metrics}
     average["metric"] = float(np.mean([average[m] for m in form.headline]))
     null = lambda value: None if np.isnan(value) else value
-    return {m: {code: null(v) for code, v in values[m].items()} for m in form.metrics} | {f"avg_{m}": null(v) for m, v in average.items()}
+    return ({m: {code: null(v) for code, v in values[m].items()} for m in form.metrics}
+            | {f"avg_{m}": null(v) for m, v in average.items()})
 
 # %% ../../nbs/study/06_submission.ipynb #c019fdce
 def evaluation(
     scores: pd.DataFrame, # As `score_submission` gives them
 ) -> dict: # As `evaluate.py --output_file` writes it
     "Groups, tasks, languages and averages in the shape of XTREME's JSON"
-    parts = {name: part for name, part in scores.groupby("folder", sort=False) if part.value.notna().any()}
+    parts = {name: part for name, part in scores.groupby("folder", sort=False)
+             if part.value.notna().any()}
     tasks = {name: _task_entry(FOLDERS[name], part) for name, part in parts.items()}
-    complete = {name: entry["avg_metric"] for name, entry in tasks.items() if entry["avg_metric"] is not None}
-    groups = {"all_task": list(FOLDERS)} | {g: [f.name for f in FOLDERS.values() if f.group == g] for g in GROUPS}
-    overall = {g: float(np.mean([complete[n] for n in names])) for g, names in groups.items() if set(names) <= set(complete)}
+    complete = {name: entry["avg_metric"]
+                for name, entry in tasks.items() if entry["avg_metric"] is not None}
+    groups = {"all_task": list(FOLDERS)} | {g: [f.name for f in FOLDERS.values() if f.group == g]
+                                            for g in GROUPS}
+    overall = {g: float(np.mean([complete[n] for n in names]))
+               for g, names in groups.items() if set(names) <= set(complete)}
     return overall | tasks
 
 # %% ../../nbs/study/06_submission.ipynb #17ef8493
@@ -371,19 +439,27 @@ def write_evaluation(
     path: str|Path,       # JSON file
 ) -> None: # Nothing
     "Write `evaluation` to a file; `XitcalError` if it cannot be written"
-    try: Path(path).write_text(json.dumps(evaluation(scores), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error: raise XitcalError(f"The scores cannot be written to {str(path)!r} ({error.strerror}); choose another --out.") from None
+    try:
+        Path(path).write_text(json.dumps(evaluation(scores), indent=2, allow_nan=False) + "\n",
+                              encoding="utf-8")
+    except OSError as error:
+        raise XitcalError(f"The scores cannot be written to {str(path)!r} ({error.strerror}); "
+                          "choose another --out.") from None
 
 # %% ../../nbs/study/06_submission.ipynb #36eced14
 def _summary(name, part):
     "Lines of one task: averages, how many languages, what is missing; then every language"
-    entry, notes = _task_entry(FOLDERS[name], part), part[part.note != ""].drop_duplicates("language")
+    entry, notes = (_task_entry(FOLDERS[name], part),
+                    part[part.note != ""].drop_duplicates("language"))
     there, asked = part[part.value.notna()].language.nunique(), part.language.nunique()
     if not there: return [f"{name:<9} missing: {part.note.iloc[0]}"]
     shown = lambda value: "missing" if value is None or np.isnan(value) else f"{value:.2f}"
-    averages = "  ".join(f"{m} {shown(entry[f'avg_{m}'])}" for m in format_of(FOLDERS[name]).metrics)
+    averages = "  ".join(f"{m} {shown(entry[f'avg_{m}'])}"
+                         for m in format_of(FOLDERS[name]).metrics)
     lines = [f"{name:<9} {averages}  ({there} of {asked} languages)"]
-    lines += [f"  {m:<11} " + " ".join(f"{code} {shown(v)}" for code, v in zip(rows.language, rows.value)) for m, rows in part.groupby("metric", sort=False)]
+    lines += [f"  {m:<11} "
+              + " ".join(f"{code} {shown(v)}" for code, v in zip(rows.language, rows.value))
+              for m, rows in part.groupby("metric", sort=False)]
     return lines + [f"  {row.language}: {row.note}" for row in notes.itertuples()]
 
 # %% ../../nbs/study/06_submission.ipynb #a36dcb01
@@ -392,5 +468,8 @@ def evaluation_text(
 ) -> str: # Lines
     "All scores for people; what is missing is called so"
     found = evaluation(scores)
-    groups = [f"{g:<15} " + (f"{found[g]:.2f}" if g in found else "missing: not all of its tasks are complete") for g in ("all_task", *GROUPS)]
-    return "\n".join([line for name, part in scores.groupby("folder", sort=False) for line in _summary(name, part)] + [""] + groups)
+    groups = [f"{g:<15} "
+              + (f"{found[g]:.2f}" if g in found else "missing: not all of its tasks are complete")
+              for g in ("all_task", *GROUPS)]
+    return "\n".join([line for name, part in scores.groupby("folder", sort=False)
+                      for line in _summary(name, part)] + [""] + groups)

@@ -20,14 +20,16 @@ from ..inference.block_sums import CELL_COLUMNS, bin_table, block_table, cell_ta
 from ..inference.results import KEYS_OF_RESULTS, write_results
 from ..predictions.events import read_events
 from ..predictions.scores import example_scores, score_table
-from .ledger import encoder_notes, prediction_tables, study_cells, study_runs, study_tasks, trained_precisions
+from .ledger import (encoder_notes, prediction_tables, study_cells, study_runs,
+                                 study_tasks, trained_precisions)
 from .store import Store, versions
 
 # %% ../../nbs/study/08_summarise.ipynb #b191f38e
 def setting_names(
     cells: pd.DataFrame, # `study_cells`
 ) -> dict[tuple[str, str], str]: # Name by (model, method)
-    "Settings within one store: `full` is full fine-tuning of the first model; its other methods keep their names, further models carry theirs as well"
+    """Settings within one store: `full` is full fine-tuning of the first model; its other methods
+    keep their names, further models carry theirs as well"""
     pairs = list(dict.fromkeys(zip(cells.model.astype(str), cells.method.astype(str))))
     like = lambda start: next((p for p in pairs if p[1].partition("@")[0] == start), None)
     first = next((p for p in pairs if p[1] == "full"), None) or like("full") or pairs[0]
@@ -45,7 +47,8 @@ def _cell_tables(table, tasks, found):
     found["bins"].append(bin_table(events))
 
 def _english(table, tasks, found):
-    "Add the scores of one cell on English validation rows, which are no samples that a threshold was tuned on"
+    """Add the scores of one cell on English validation rows, which are no samples that a threshold
+    was tuned on"""
     scores = score_table(example_scores(read_events([table]), tasks), tasks=tasks)
     found["english"].append(scores[scores.headline].drop(columns=["headline", "tuned"]))
 
@@ -54,17 +57,24 @@ def compact(
     store: str|Path,       # Folder of the store
     setting: str|None = None, # Name of its setting; None for `setting_names`
     progress: bool = True, # Whether to show a bar
-) -> dict[str, pd.DataFrame]: # Tables "blocks", "cells", "bins", "english" and "runs" with a column `setting`
-    "What is kept of every cell that is done; one cell in memory at a time; `XitcalError` when there is none"
-    tasks, cells, found = study_tasks(store), study_cells(store), dict(blocks=[], cells=[], bins=[], english=[])
-    for table in tqdm(prediction_tables(store, _READ), "summing up", int(cells["done"].sum()), unit="cell", disable=None if progress else True):
+) -> dict[str, pd.DataFrame]: # "blocks", "cells", "bins", "english", "runs", each with `setting`
+    """What is kept of every cell that is done; one cell in memory at a time; `XitcalError` when
+    there is none"""
+    tasks, cells, found = (study_tasks(store), study_cells(store),
+                           dict(blocks=[], cells=[], bins=[], english=[]))
+    for table in tqdm(prediction_tables(store, _READ), "summing up", int(cells["done"].sum()),
+                      unit="cell", disable=None if progress else True):
         _cell_tables(table, tasks, found)
     for table in prediction_tables(store, _READ, "calibration"):
         if len(table): _english(table, tasks, found)
-    tables = {kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items() if parts} | dict(runs=study_runs(store))
+    tables = ({kind: pd.concat(parts, ignore_index=True) for kind, parts in found.items() if parts}
+              | dict(runs=study_runs(store)))
     names = setting_names(cells)
-    def named(t): return [setting or names[pair] for pair in zip(t.model.astype(str), t.method.astype(str))]
-    return {kind: t.assign(setting=named(t)).astype({k: "category" for k in KEYS_OF_RESULTS if k in t}) for kind, t in tables.items()}
+    def named(t):
+        return [setting or names[pair] for pair in zip(t.model.astype(str), t.method.astype(str))]
+    return {
+        kind: t.assign(setting=named(t)).astype({k: "category" for k in KEYS_OF_RESULTS if k in t})
+        for kind, t in tables.items()}
 
 # %% ../../nbs/study/08_summarise.ipynb #d2e34cf5
 def phase2_learnt(
@@ -72,9 +82,12 @@ def phase2_learnt(
 ) -> list[dict]: # title and validation: share of right events on English validation rows
     "What every phase 2 of a store learnt"
     place = Store(store, create=False)
-    stages = [p for p in sorted((place.path / "stages").glob("intermediate-*")) if (p / "result.json").exists()]
-    results = [(place.manifest(p.name)["title"], json.loads((p / "result.json").read_text())) for p in stages]
-    return [dict(title=title, validation=result["best"]["validation"]) for title, result in results if result.get("best")]
+    stages = [p for p in sorted((place.path / "stages").glob("intermediate-*"))
+              if (p / "result.json").exists()]
+    results = [(place.manifest(p.name)["title"], json.loads((p / "result.json").read_text()))
+               for p in stages]
+    return [dict(title=title, validation=result["best"]["validation"])
+            for title, result in results if result.get("best")]
 
 # %% ../../nbs/study/08_summarise.ipynb #8263c505
 def tuned_results(
@@ -82,8 +95,10 @@ def tuned_results(
 ) -> list[list[str]]: # Pairs of a target and a language
     "Results whose threshold was tuned on labelled samples of their language"
     cells, place = study_cells(store).query("done"), Store(store, create=False)
-    facts = [(target, place.manifest(stage)["facts"]) for target, stage in zip(cells.target, cells.stage)]
-    return sorted({(t, c) for t, f in facts for c in f["languages"] if c in f["task"]["options"].get("sample", ())})
+    facts = [(target, place.manifest(stage)["facts"])
+             for target, stage in zip(cells.target, cells.stage)]
+    return sorted({(t, c) for t, f in facts
+                   for c in f["languages"] if c in f["task"]["options"].get("sample", ())})
 
 # %% ../../nbs/study/08_summarise.ipynb #2da4f1b0
 def record(
@@ -91,15 +106,23 @@ def record(
     seed: int,               # Seed that is recorded
     command: str,            # What made the results
 ) -> dict: # JSON
-    "What made the tables of a seed: command, date, versions, settings, time in seconds, what was planned, what was tuned, what phase 2 learnt"
-    def seconds(path): return sum(Store(path, create=False).manifest(s.name)["seconds"] for s in (path / "stages").iterdir())
-    planned = {name: study_cells(path)[["intermediate", "target"]].drop_duplicates().values.tolist() for name, path in stores.items()}
+    """What made the tables of a seed: command, date, versions, settings, time in seconds, what was
+    planned, what was tuned, what phase 2 learnt"""
+    def seconds(path):
+        return sum(Store(path, create=False).manifest(s.name)["seconds"]
+                   for s in (path / "stages").iterdir())
+    planned = {name: study_cells(path)[["intermediate", "target"]].drop_duplicates().values.tolist()
+               for name, path in stores.items()}
     return dict(command=command, date=time.strftime("%Y-%m-%d"), seed=seed, versions=versions(),
-                settings={n: json.loads((p / "study.json").read_text())["settings"] for n, p in stores.items()},
-                tuned={n: tuned_results(p) for n, p in stores.items()}, core_seconds={n: round(seconds(p)) for n, p in stores.items()}, planned=planned,
+                settings={n: json.loads((p / "study.json").read_text())["settings"]
+                          for n, p in stores.items()},
+                tuned={n: tuned_results(p) for n, p in stores.items()},
+                core_seconds={n: round(seconds(p)) for n, p in stores.items()}, planned=planned,
                 validation={n: phase2_learnt(p) for n, p in stores.items()},
-                precision={n: trained_precisions(Store(p, create=False)) for n, p in stores.items()},
-                notes={n: notes for n, p in stores.items() if (notes := encoder_notes(Store(p, create=False)))})
+                precision={n: trained_precisions(Store(p, create=False))
+                           for n, p in stores.items()},
+                notes={n: notes for n, p in stores.items()
+                       if (notes := encoder_notes(Store(p, create=False)))})
 
 # %% ../../nbs/study/08_summarise.ipynb #43c43813
 def _seeds(cells):
@@ -109,10 +132,14 @@ def _seeds(cells):
 def _is_current(folder, seeds, stages):
     "Whether the results of all seeds are there and made from these stages"
     paths = [folder / f"seed-{s}.json" for s in seeds]
-    tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins", "runs")] for s in seeds}
+    tables = {s: [folder / f"seed-{s}-{kind}.parquet" for kind in ("cells", "bins", "runs")]
+              for s in seeds}
     def kept(path): return {OLD_NAMES.get(name, name) for name in pq.read_schema(path).names}
-    whole = all(all(map(Path.exists, t)) and set(CELL_COLUMNS) <= kept(t[0]) for t in tables.values()) # all that is kept today
-    return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages for p in paths)
+    # all that is kept today
+    whole = all(all(map(Path.exists, t)) and set(CELL_COLUMNS) <= kept(t[0])
+                for t in tables.values())
+    return whole and all(p.exists() and json.loads(p.read_text()).get("stages") == stages
+                         for p in paths)
 
 # %% ../../nbs/study/08_summarise.ipynb #58f26272
 def _emptied(folder):
@@ -125,9 +152,11 @@ def store_results(
     store: str|Path,       # Folder of the store
     progress: bool = True, # Whether to show a bar
 ) -> Path: # Folder `results` in the store
-    "Compact results of a store, made if its predictions changed since; of a store without any nothing; `XitcalError` when there is no store"
+    """Compact results of a store, made if its predictions changed since; of a store without any
+    nothing; `XitcalError` when there is no store"""
     folder = Store(store, create=False).path / "results"
-    if not (folder.parent / "study.json").exists() or not (cells := study_cells(store)).done.any(): return _emptied(folder)
+    if not (folder.parent / "study.json").exists() or not (cells := study_cells(store)).done.any():
+        return _emptied(folder)
     store, seeds = folder.parent, _seeds(cells)
     stages = sorted(set(cells.stage)) + sorted(set(cells.stage[cells["done"]]))
     if _is_current(folder, seeds, stages): return folder
@@ -135,6 +164,8 @@ def store_results(
     _emptied(folder)
     names = dict.fromkeys(setting_names(cells).values(), store)
     for seed in seeds:
-        mine = {kind: t[t.seed.isna() | (t.seed == seed)].reset_index(drop=True) for kind, t in tables.items()}
-        write_results(mine, record(names, seed, f"xitcal run --store {store.name}") | dict(stages=stages), folder)
+        mine = {kind: t[t.seed.isna() | (t.seed == seed)].reset_index(drop=True)
+                for kind, t in tables.items()}
+        write_results(mine, record(names, seed, f"xitcal run --store {store.name}")
+                      | dict(stages=stages), folder)
     return folder

@@ -18,24 +18,30 @@ from ..core.schema import EVENT_COLUMNS, KEYS, OTHERS
 from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
 from ..inference.block_sums import block_table
 from ..inference.hypotheses import crossed_mean
-from ..inference.seeds import (STATISTICS, arm_means, change_over_seeds, changes, corrected_for_many, language_changes, others,
-    over_seeds_there, sums_of)
+from ..inference.seeds import (STATISTICS, arm_means, change_over_seeds, changes,
+                                    corrected_for_many, language_changes, others,
+                                    over_seeds_there, sums_of)
 from ..predictions.events import read_events
 from .ledger import prediction_tables, study_cells, study_tasks
 
 # %% ../../nbs/study/09_tidy.ipynb #09768fa0
-TIDY = ("what", "scope", "model", "method", "intermediate", "target", "language", "seed", "event", "estimate", "value", "low", "high", "expected", "without",
+TIDY = ("what", "scope", "model", "method", "intermediate", "target", "language",
+        "seed", "event", "estimate", "value", "low", "high", "expected", "without",
         "p", "p_holm", "q", "n", "examples", "seeds", "missing_seeds", "unpaired", "inference")
-ASKED = ("signed_ce", "nll_calibration", "brier_calibration", "nll_refinement", "brier_refinement", "nll", "brier", "accuracy", "confidence", "score")
+ASKED = ("signed_ce", "nll_calibration", "brier_calibration", "nll_refinement", "brier_refinement",
+         "nll", "brier", "accuracy", "confidence", "score")
 
 # %% ../../nbs/study/09_tidy.ipynb #ffc6861f
-_OF_CELLS = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll_confidence", "brier_confidence", *TERMS)
+_OF_CELLS = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll_confidence",
+             "brier_confidence", *TERMS)
 
 def _estimates(events, draws):
     "Estimates of every cell of some events"
-    found = estimate_table(events, (*KEYS, "language", "event"), _OF_CELLS, draws=draws, smooth=False)
+    found = estimate_table(events, (*KEYS, "language", "event"), _OF_CELLS, draws=draws,
+                           smooth=False)
     text = {k: str for k in (*KEYS, "language", "event") if k != "seed"}
-    return found.astype(text).assign(what="estimate", scope="cell", inference="examples of one model")
+    return found.astype(text).assign(what="estimate", scope="cell",
+                                     inference="examples of one model")
 
 # %% ../../nbs/study/09_tidy.ipynb #beb7e870
 BOTH, RANDOM = "seeds and examples", "tasks and targets too"
@@ -57,52 +63,71 @@ def _overall(sums, name):
         rows = pd.concat([rows, found.assign(intermediate="all", inference=BOTH, **seeds)])
         if min(whole.shape[1:]) > 1:
             mean, low, high, p = crossed_mean(np.moveaxis(whole, 1, 2))
-            last = dict(change=mean, low=low, high=high, p=p, intermediate="all", inference=RANDOM, **{k: v[0] for k, v in seeds.items()})
+            last = dict(change=mean, low=low, high=high, p=p, intermediate="all", inference=RANDOM,
+                        **{k: v[0] for k, v in seeds.items()})
             rows = pd.concat([rows, pd.DataFrame([last])])
-    return rows.drop(columns="without").dropna(subset="change").assign(target=", ".join(targets), language=OTHERS, scope="overall")
+    return rows.drop(columns="without").dropna(subset="change").assign(
+        target=", ".join(targets), language=OTHERS, scope="overall")
 
 # %% ../../nbs/study/09_tidy.ipynb #ebb533ed
 def _changed(sums, names):
     "Changes of statistics in every language, target and overall"
     found = []
     for name in names:
-        each = pd.concat([language_changes(sums, name, [arm]).assign(intermediate=arm) for arm in sums.arms[1:]], ignore_index=True)
+        each = pd.concat([language_changes(sums, name, [arm]).assign(intermediate=arm)
+                          for arm in sums.arms[1:]], ignore_index=True)
         mean = change_over_seeds(sums, name).query("language == @OTHERS")
-        tables = [each.assign(scope="language", inference=BOTH), mean.assign(scope="target", inference=BOTH), _overall(sums, name)]
+        tables = [each.assign(scope="language", inference=BOTH),
+                  mean.assign(scope="target", inference=BOTH), _overall(sums, name)]
         found += [corrected_for_many(t).assign(estimate=name) for t in tables if len(t)]
     if not found: return pd.DataFrame()
-    return pd.concat(found, ignore_index=True).rename(columns={"change": "value"}).assign(what="change")
+    return (pd.concat(found, ignore_index=True).rename(columns={"change": "value"})
+            .assign(what="change"))
 
 def _blocks_changed(blocks, tasks, names):
     "The same for every model and method that has a baseline"
     found = []
     for (model, method), mine in blocks.groupby(["model", "method"], observed=True):
         arms = set(mine.intermediate.astype(str))
-        if NONE in arms and len(arms) > 1: found.append(_changed(sums_of(mine, tasks), names).assign(model=model, method=method))
+        if NONE in arms and len(arms) > 1:
+            found.append(_changed(sums_of(mine, tasks), names).assign(model=model, method=method))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+# %% ../../nbs/study/09_tidy.ipynb #773712e3
+def _tables_of(source, tasks):
+    "Events of a store or of a table, one table after the other; their tasks; how many tables"
+    if isinstance(source, pd.DataFrame):
+        tables = (part.reset_index(drop=True)
+                  for _, part in source.groupby("target", observed=True))
+        return tables, tasks or INTERMEDIATES | TARGETS, source.target.nunique()
+    tasks, total = study_tasks(source), int(study_cells(source)["done"].sum())
+    tables = (read_events([t])
+              for t in prediction_tables(source, [*EVENT_COLUMNS, "prediction_text"])
+              if t.num_rows)
+    return tables, tasks, total
 
 # %% ../../nbs/study/09_tidy.ipynb #b2add11b
 def tidy_results(
-    source: str|Path|pd.DataFrame, # Folder of a store, or events (`read_events`) with `prediction_text` if answers are among them
+    source: str|Path|pd.DataFrame, # Folder of a store, or events (`read_events`)
     statistics: tuple[str, ...] = ASKED, # Whose changes: of `xitcal.inference.seeds.STATISTICS`
     draws: int = 100,      # Calibrated models drawn for the expected values
-    tasks: dict[str, Task]|None = None, # Tasks by name, for events; None for XTREME's and the intermediate ones
+    tasks: dict[str, Task]|None = None, # For events, by name; None: XTREME's and intermediate ones
     progress: bool = True, # Whether to show a bar
 ) -> pd.DataFrame: # Columns `TIDY`
-    "Estimates of every cell, and changes in every language, target and overall; estimates alone where there is no baseline"
+    """Estimates of every cell, and changes in every language, target and overall; estimates alone
+    where there is no baseline. Events with answers among them have `prediction_text`"""
     for name in statistics: check_name(name, STATISTICS, "statistic")
-    if isinstance(source, pd.DataFrame):
-        tables = (part.reset_index(drop=True) for _, part in source.groupby("target", observed=True))
-        tasks, total = tasks or INTERMEDIATES | TARGETS, source.target.nunique()
-    else:
-        tasks, total = study_tasks(source), int(study_cells(source)["done"].sum())
-        tables = (read_events([t]) for t in prediction_tables(source, [*EVENT_COLUMNS, "prediction_text"]) if t.num_rows)
+    tables, tasks, total = _tables_of(source, tasks)
     found, blocks = [], []
-    for events in tqdm(tables, "estimating", total, unit="table", disable=None if progress else True):
+    for events in tqdm(tables, "estimating", total, unit="table",
+                       disable=None if progress else True):
         found.append(_estimates(events, draws))
         blocks.append(block_table(events, tasks))
-    if not found: raise XitcalError("There are no predictions to estimate from: run the study that should have made them.")
+    if not found:
+        raise XitcalError("There are no predictions to estimate from: "
+                          "run the study that should have made them.")
     text = {k: str for k in ("model", "method", "intermediate", "target", "language", "event")}
-    changed = _blocks_changed(pd.concat([b.astype(text) for b in blocks], ignore_index=True), tasks, statistics)
+    changed = _blocks_changed(pd.concat([b.astype(text) for b in blocks], ignore_index=True), tasks,
+                              statistics)
     table = pd.concat([*found, changed], ignore_index=True).reindex(columns=TIDY)
     return table.astype(dict.fromkeys(("seed", "unpaired", "n", "examples"), "Int64"))
