@@ -94,3 +94,11 @@ def test_the_pages_of_predictions(name, tmp_path, monkeypatch):
 def test_the_pages_are_those_of_the_repository():
     assert set(PAGES) <= {f"{p.parent.name}/{p.name}" for p in (ROOT / "nbs" / "results").glob("*/*.ipynb")}
     assert all(json.loads((ROOT / "nbs" / "results" / p).read_text())["nbformat"] == 4 for p in PAGES)
+
+
+@pytest.mark.parametrize("name", ["answer/01_answer.ipynb", "answer/02_accuracy.ipynb", "answer/03_confidence.ipynb", "answer/04_languages.ipynb"])
+def test_pages_read_the_real_study(name, monkeypatch):
+    "Real language has no known posterior, two targets so far, and an encoder whose pretraining text is not recorded"
+    said = run_page(name, ROOT / "studies" / "real", monkeypatch)
+    assert "weights rounded to four bits" in said and "nan points" not in said
+    plt.close("all")
