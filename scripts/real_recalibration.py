@@ -27,7 +27,7 @@ def tables_of(stores: list[Path], split: str):
 def recalibration(stores: list[Path]) -> pd.DataFrame:
     "Levels and changes of three quantities under a temperature fitted on English"
     found = recalibrate(tables_of(stores, "test"), tables_of(stores, "calibration"), sizes=())
-    return pd.concat([carry_over(found.examples, name).assign(quantity=name) for name in ("gain", "gap_before", "gap")], ignore_index=True)
+    return pd.concat([carry_over(found.examples, name).assign(quantity=name) for name in ("gain", "signed_ce_before", "signed_ce")], ignore_index=True)
 
 
 def main():

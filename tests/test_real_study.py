@@ -72,7 +72,7 @@ def test_an_english_temperature_on_the_pieces(args):
     import real_recalibration
     for condition in SMALL.intermediates: real_study.run_piece(0, condition, "pairs", args)
     table = real_recalibration.recalibration(sorted(args.folder.glob("0-*")))
-    assert set(table.quantity) == {"gain", "gap_before", "gap"} and set(table.what) == {"level", "change"}
+    assert set(table.quantity) == {"gain", "signed_ce_before", "signed_ce"} and set(table.what) == {"level", "change"}
     assert set(table.language.astype(str)) == {"en", "sw", "others"} and set(table.intermediate.astype(str)) == {"none", "mnli"}
     changed = table[(table.what == "change") & (table.language == "sw")].set_index("quantity").value
     levels = table[(table.what == "level") & (table.language == "sw")].pivot_table(index="quantity", columns="intermediate", values="value", observed=True)

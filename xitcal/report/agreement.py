@@ -205,7 +205,7 @@ def temperature_table(
     rows = {}
     for key, part in mine.groupby(["target", "intermediate"], sort=False):
         value = part.set_index("quantity")
-        gap, after, gain = (value.loc[name] for name in ("gap_before", "gap", "gain"))
+        gap, after, gain = (value.loc[name] for name in ("signed_ce_before", "signed_ce", "gain"))
         interval = f"[{100 * after.low:.1f}, {100 * after.high:.1f}]"
         rows[TARGETS[key[0]].title, phase2_title(key[1])] = {
             "over-confidence before (points)": f"{100 * gap.value:.1f}",
@@ -222,7 +222,7 @@ def temperature_sentence(
     where = (table.what == "level") & (table.language == OTHERS) & (table.intermediate == NONE)
     number = {q: part.set_index("target") for q, part in table[where].groupby("quantity")}
     gain = number["gain"]
-    gap, after = (100 * number[q].value for q in ("gap_before", "gap"))
+    gap, after = (100 * number[q].value for q in ("signed_ce_before", "signed_ce"))
     def said(t):
         return (f"{TARGETS[t].title} (NLL {-gain.value[t]:+.3f} nats, over-confidence "
                 f"{gap[t]:.1f} → {after[t]:.1f} points)")
