@@ -189,8 +189,9 @@ def finding_sentence(
     sure = ("" if seeds > 2 else
             f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise.")
     direction = direction_words(over_seeds(change("signed_ce")))
+    where = "" if seeds > 2 else f", in the {'seeds' if seeds > 1 else 'one seed'} so far"
     return (f"**{title[0].upper()}{title[1:]} before the target {direction} "
-            f"over-confidence in the other languages** ({names}; {seeds} seed{plural}): "
+            f"over-confidence in the other languages{where}** ({names}; {seeds} seed{plural}): "
             f"{interval_words(change('signed_ce'))} points, {_level_words(results, targets)}. "
             f"In English the change is {interval_words(change('signed_ce', 'en'))}. The "
             f"calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} "
