@@ -51,7 +51,7 @@ def _applied(family, fitted, inputs, model):
 # %% ../../nbs/calibration/09_families.ipynb #2f3ad45d
 def _binary(confidence, correct, model, decided):
     """Means by language: NLL and Brier of (confidence, correct), signed gap, debiased error, ECE
-    with ten bins, share right"""
+    with ten bins, accuracy"""
     c, n = np.clip(confidence, 1e-7, 1 - 1e-7), len(model.languages)
     mean = (lambda values: np.bincount(model.language, values, n)
             / np.bincount(model.language, minlength=n))

@@ -274,7 +274,7 @@ class Isotonic:
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #eefca5ed
 class Histogram(Isotonic):
-    "The share right in each bin of equal width (netcal's); the middle of the bin where it is empty"
+    "The accuracy in each bin of equal width (netcal's); the middle of the bin where it is empty"
     def __init__(self,
         bins: int = 10, # How many
     ): self.bins = int(bins)
@@ -330,7 +330,7 @@ def span_features(
     prediction: np.ndarray, # (n,) index of the decision made
     length: np.ndarray,     # (n,) length of the span, in any unit
 ) -> np.ndarray: # (n, 3), in that order
-    """What an answer's rightness may be told from: log-odds of confidence; log-odds against the
+    """What predicts whether an answer is right: log-odds of confidence; log-odds against the
     best other entry, at most 20; log(1 + length)"""
     rows, logs = np.arange(len(logits)), log_softmax(logits, axis=1)
     top, rest = logs[rows, prediction], logs.copy()

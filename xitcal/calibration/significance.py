@@ -128,7 +128,7 @@ def paired_means(
 # %% ../../nbs/calibration/06_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
     """Correlation of two values over the examples of each group, in [0, .9]: what is more cannot be
-    told from few examples"""
+    known from few examples"""
     number, owner = cluster_slots(group, cluster)
     size, n = np.bincount(group), group.max() + 1
     x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner))
