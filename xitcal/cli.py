@@ -66,7 +66,7 @@ _Rate = Annotated[str|None, typer.Option(
     help="Learning rates of both phases, comma-separated: each is a part of the grid. Default: "
     "each recipe's own.")]
 _Recipes = Annotated[str|None, typer.Option(
-    help="Whose recipes: phang, xtreme or xitcal. Default: the suite's.")]
+    help="Whose recipes: phang, xtreme, xitcal or small. Default: the suite's.")]
 _Smoothing = Annotated[float|None, typer.Option(
     help="Label smoothing of both phases. Default: each recipe's own.")]
 _Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
