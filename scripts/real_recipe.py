@@ -38,7 +38,8 @@ class Trial:
 TRIALS = (
     Trial("udpos", 6000, 3), Trial("panx", 8000, 3), Trial("udpos", 2000, 3, 2e-4, 5.), Trial("panx", 3000, 3, 2e-4, 5.), Trial("udpos", 3000, 3, 2e-4, 5.),
     Trial("mnli", 10071, 1, 1e-4, 10.), Trial("mnli", 10071, 2, 1e-4, 10.), Trial("pawsx", 1600, 4, 1e-4, 10.), Trial("pawsx", 1600, 8, 1e-4, 10.),
-    Trial("squad", 1500, 2, 2e-4, 5.), Trial("tydiqa", 1500, 2, 2e-4, 5.), Trial("mnli", 10071, 2), Trial("mnli", 10071, 1, 2e-4, 5.),
+    Trial("xnli", 10071, 2, 1e-4, 10.), Trial("squad", 1500, 2, 1e-4, 10.), Trial("tydiqa", 1500, 2, 1e-4, 10.), Trial("mnli", 10071, 2),
+    Trial("mnli", 10071, 1, 2e-4, 5.),
 )
 
 
@@ -78,6 +79,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of the real data, as for `xitcal run --data`")
     parser.add_argument("--model", required=True, help="folder or hub id of the encoder")
+    parser.add_argument("--task", help="only trials of these tasks, by comma; default: all in turn")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     os.environ["XITCAL_DATA"] = args.data
@@ -85,6 +87,7 @@ def main():
     table = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for trial in TRIALS:
+        if args.task and trial.task not in args.task.split(","): continue
         facts = {n: v for n, v in vars(trial).items()}
         if any(all(r[n] == v for n, v in facts.items()) and r["step"] == r["steps"] for r in table): continue
         table = [r for r in table if not all(r[n] == v for n, v in facts.items())] # begun and broken off
