@@ -8,7 +8,10 @@ with the data and the encoder (`scripts/e5_small.py --out build/e5-small`) goes 
 have been trained in the same precision: the script refuses to add one of another.
 
     python scripts/real_study.py --data DATA --seeds 0,1,2 --condition none,mnli --part tags,inference
-    python scripts/real_study.py --data DATA --plan"""
+    python scripts/real_study.py --data DATA --seeds 0,1 --condition none,mnli --part tags --length 0.5,2
+    python scripts/real_study.py --data DATA --plan
+
+`--length` fine-tunes on the target for other multiples of the recipe's epochs. Such pieces have a setting of their own, for instance `full×2`."""
 import argparse
 import itertools
 import json
@@ -21,7 +24,7 @@ from filelock import FileLock
 
 from xitcal.core.errors import XitcalError
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
-from xitcal.study.grid import Study, make_plan
+from xitcal.study.grid import Setting, Study, make_plan
 from xitcal.study.plan_text import cost_text
 from xitcal.study.protocol import REAL, REAL_PARTS
 from xitcal.study.runner import default_workers, drop_used, run_study
@@ -47,24 +50,30 @@ def joined(old: dict[str, pd.DataFrame], new: dict[str, pd.DataFrame]) -> dict[s
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in tables.items()}
 
 
-def of_part(tables: dict[str, pd.DataFrame], part: str) -> dict[str, pd.DataFrame]:
-    "The rows of a part's targets"
-    return {kind: t[t.target.isin(REAL_PARTS[part])] for kind, t in tables.items()}
+def of_piece(tables: dict[str, pd.DataFrame], part: str, setting: Setting) -> dict[str, pd.DataFrame]:
+    "The rows of a part's targets in one setting"
+    return {kind: t[t.target.isin(REAL_PARTS[part]) & (t.method.astype(str) == setting.name)] for kind, t in tables.items()}
 
 
-def with_piece(about: dict, piece: str, made: dict) -> dict:
-    "The record of a seed with one piece more"
-    used = made["precision"]["full"]
-    if about and (known := about["precision"]["full"]) != used:
+def joined_facts(old: dict, new: dict) -> dict:
+    "Facts by setting, with those of one setting replaced or added"
+    return {n: v for n, v in (old | new).items() if v}
+
+
+def with_piece(about: dict, piece: str, name: str, made: dict) -> dict:
+    "The record of a seed with one piece more, which has the setting `name`"
+    used = made["precision"][name]
+    if about and (known := next(iter(about["precision"].values()))) != used:
         raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(known)} and {piece} in {', '.join(used)}; remove the store of that "
                           f"condition and run it again with --precision {known[0]}.")
     pieces = about.get("pieces", {}) | {piece: {n: made[n] for n in ("date", "versions", "validation", "core_seconds")}}
-    settings = made["settings"]["full"] | dict(precision=used[0])
-    planned = [*map(list, dict.fromkeys(map(tuple, about.get("planned", {}).get("full", []) + made["planned"]["full"])))]
-    validation = [v for p in pieces.values() for v in p["validation"]["full"]]
-    return dict(command=made["command"], date=made["date"], seed=made["seed"], versions=made["versions"], settings=dict(full=settings), tuned=made["tuned"],
-                planned=dict(full=planned), validation=dict(full=validation), precision=made["precision"], pieces=pieces,
-                core_seconds=dict(full=sum(p["core_seconds"]["full"] for p in pieces.values())), notes=made["notes"])
+    old = about.get("planned", {}).get(name, [])
+    by_setting = {n: joined_facts(about.get(n, {}), made[n]) for n in ("tuned", "precision", "notes")} | dict(
+        settings=about.get("settings", {}) | {name: made["settings"][name] | dict(precision=used[0])},
+        planned=about.get("planned", {}) | {name: [*map(list, dict.fromkeys(map(tuple, old + made["planned"][name])))]},
+        validation={n: [v for p in pieces.values() for v in p["validation"].get(n, [])] for n in {**about.get("settings", {}), name: 0}},
+        core_seconds={n: sum(p["core_seconds"].get(n, 0) for p in pieces.values()) for n in {**about.get("settings", {}), name: 0}})
+    return {n: made[n] for n in ("command", "date", "seed", "versions")} | by_setting | dict(pieces=pieces)
 
 
 def drop_all_used(study: Study, store: Store) -> None:
@@ -74,25 +83,28 @@ def drop_all_used(study: Study, store: Store) -> None:
         if store.published(stage.name): drop_used(plan, stage, store)
 
 
-def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace) -> None:
-    "Run one part of one condition of one seed and add its results, unless they are there"
-    piece = f"{condition} {part}"
+def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace, length: float = 1.) -> None:
+    "Run one part of one condition of one seed in one setting and add its results, unless they are there"
+    setting = Setting(length=length)
+    piece = f"{condition} {part}" + ("" if setting == Setting() else f" {setting.name}")
     if piece in known_results(args.out, seed)[1].get("pieces", {}): return print(f"Seed {seed}, {piece}: in {args.out.name}.")
-    whole = replace(REAL, seeds=(seed,), intermediates=(condition,), precision=args.precision)
+    whole = replace(REAL, seeds=(seed,), intermediates=(condition,), precision=args.precision, target_lengths=(length,))
     study, store = replace(whole, targets=REAL_PARTS[part]), Store(args.folder / f"{seed}-{condition.replace(':', '-')}")
-    if not (plan := make_plan(study)).cells: return print(f"Seed {seed}, {piece}: nothing to do.")
-    before = sum(store.manifest(s)["seconds"] for s in plan.stages if store.published(s) and plan.stages[s].phase == "intermediate")
+    plan = make_plan(study)
+    cells = [c for c in plan.cells if c.method == setting.name]
+    if not cells: return print(f"Seed {seed}, {piece}: nothing to do.")
+    before = {s for s in plan.stages if store.published(s)}
     run_study(study, store.path, args.workers or default_workers(), Options(save_seconds=120., budget=args.budget))
-    made = record({"full": store.path}, seed, f"python scripts/real_study.py --seeds {seed}")
-    stages = [s.name for s in plan.stages.values() if s.phase != "pretrained"]
-    made["core_seconds"] = dict(full=round(sum(store.manifest(s)["seconds"] for s in stages) - before)) # a training that parts share counts once
-    made["planned"] = dict(full=[[i, t] for i, t in made["planned"]["full"] if t in REAL_PARTS[part]])
+    made = record({setting.name: store.path}, seed, f"python scripts/real_study.py --seeds {seed}")
+    spent = sum(store.manifest(s)["seconds"] for s in plan.stages if plan.stages[s].phase != "pretrained" and s not in before)
+    made["core_seconds"] = {setting.name: round(spent)} # a training that parts share counts once
+    made["planned"] = {setting.name: [*map(list, dict.fromkeys((c.intermediate, c.target) for c in cells))]}
     with FileLock(args.folder / f"seed-{seed}.lock"): # another call may have added a piece meanwhile
         tables, about = known_results(args.out, seed)
-        about = with_piece(about, piece, made)
-        write_results(joined(tables, of_part(compact(store.path, "full"), part)), about, args.out)
+        about = with_piece(about, piece, setting.name, made)
+        write_results(joined(tables, of_piece(compact(store.path, setting.name), part, setting)), about, args.out)
     drop_all_used(whole, store)
-    print(f"Seed {seed}, {piece}: done, {about['pieces'][piece]['core_seconds']['full'] / 60:.0f} core-minutes.", flush=True)
+    print(f"Seed {seed}, {piece}: done, {round(spent / 60)} core-minutes.", flush=True)
 
 
 def main():
@@ -100,6 +112,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of the real data, as for `xitcal run --data`")
     parser.add_argument("--seeds", help="default: all of the study, in turn")
     parser.add_argument("--condition", help="default: all of the study, in turn")
+    parser.add_argument("--length", default="1", help="of target fine-tuning, as multiples of the recipe's epochs (default: 1)")
     parser.add_argument("--part", default=",".join(REAL_PARTS), help="default: %(default)s")
     parser.add_argument("--folder", type=Path, default=root / "study-real", help="where stores are")
     parser.add_argument("--out", type=Path, default=root / "studies" / "real", help="where compact results go")
@@ -113,7 +126,9 @@ def main():
     if args.plan: return print(cost_text(make_plan(replace(REAL, seeds=REAL.seeds[:1])), args.workers or default_workers(), None))
     conditions = args.condition.split(",") if args.condition else REAL.intermediates
     seeds = [*map(int, args.seeds.split(","))] if args.seeds else REAL.seeds
-    for part, seed, condition in itertools.product(args.part.split(","), seeds, conditions): run_piece(seed, condition, part, args)
+    lengths = [*map(float, args.length.split(","))]
+    for part, length, seed, condition in itertools.product(args.part.split(","), lengths, seeds, conditions):
+        run_piece(seed, condition, part, args, length)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_a_sweep_over_learning_rates_is_part_of_the_grid(tmp_path):
     assert set(cells.index.get_level_values(0)) == {"full@0.001", "full@0.0003"} and len(cells) == 4 and cells.nunique() == 4
     refused = xitcal("run", "--store", tmp_path / "s", "--label-smoothing", .2, *few, check=False)
     assert refused.returncode == 2 and "belongs to a study with label_smoothing = 0.1" in refused.stderr
-    for option, value, said in (("--recipes", "pang", "did you mean 'phang'?"), ("--learning-rate", "fast", "is no number"),
+    for option, value, said in (("--recipes", "pang", "did you mean 'phang'?"), ("--learning-rate", "fast", "takes numbers"),
                                 ("--sampling", "capped", "cannot be"), ("--test-rows", "many", "is a whole number or all")):
         wrong = xitcal("plan", *few, option, value, check=False)
         assert wrong.returncode == 2 and said in wrong.stderr and wrong.stderr.count("\n") == 1, wrong.stderr

@@ -60,6 +60,21 @@ def test_a_training_that_parts_share_is_done_and_counted_once(args, capsys):
     for kind in real_study.KINDS: assert len(read_seeds(args.out, kind)) > 0
 
 
+def test_a_length_of_target_fine_tuning_is_a_setting_of_its_own(args):
+    for length in (2., 1.):
+        for condition in SMALL.intermediates: real_study.run_piece(0, condition, "pairs", args, length)
+    real_study.run_piece(0, "none", "retrieval", args, 2.) # nothing is fine-tuned, so there is nothing to do
+    usual, longer = read_results(args.out), read_results(args.out, "full×2")
+    assert usual.sums.targets == longer.sums.targets == ["xnli"] and usual.planned == longer.planned == {(i, "xnli") for i in SMALL.intermediates}
+    assert (usual.sums.values["n"] == longer.sums.values["n"]).all() # the same examples
+    assert not (usual.sums.values["nll"] == longer.sums.values["nll"]).all() # by other models
+    assert len(list(args.folder.glob("*/stages/intermediate-*"))) == 1 # one MNLI for both lengths
+    about = json.loads((args.out / "seed-0.json").read_text())
+    assert list(about["pieces"]) == ["none pairs full×2", "mnli pairs full×2", "none pairs", "mnli pairs"]
+    spent = sum(json.loads(p.read_text())["seconds"] for p in args.folder.glob("*/stages/*/manifest.json"))
+    assert abs(sum(about["core_seconds"].values()) - spent) <= 4 * .5
+
+
 def test_pieces_of_one_seed_have_one_precision(args):
     real_study.run_piece(0, "none", "pairs", args)
     args.precision = "bf16"

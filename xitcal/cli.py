@@ -63,8 +63,9 @@ _Method = Annotated[str|None, typer.Option(help="full, lora, or both with a comm
 
 # %% ../nbs/cli.ipynb #aa4e7437
 _Rate = Annotated[str|None, typer.Option(
-    help="Learning rates of both phases, comma-separated: each is a part of the grid. Default: "
-    "each recipe's own.")]
+    help="Learning rates of both phases, comma-separated: each is a grid part. Default: recipes'.")]
+_Length = Annotated[str|None, typer.Option(
+    help="Multiples of the epochs of target fine-tuning, comma-separated: each is a grid part.")]
 _Recipes = Annotated[str|None, typer.Option(
     help="Whose recipes: phang, xtreme, xitcal or small. Default: the suite's.")]
 _Smoothing = Annotated[float|None, typer.Option(
@@ -113,12 +114,11 @@ def seed_list(
     return tuple(dict.fromkeys(seeds))
 
 # %% ../nbs/cli.ipynb #484a8931
-def _rates(values) -> tuple[float, ...]:
-    "Learning rates from text or numbers"
+def _floats(values, option: str) -> tuple[float, ...]:
+    "Numbers of a sweep from text or numbers"
     try: return tuple(dict.fromkeys(float(v) for v in values))
-    except ValueError as error:
-        raise XitcalError(f"A learning rate is no number ({error}); "
-                          "write --learning-rate 5e-6,1e-5.") from None
+    except ValueError as e:
+        raise XitcalError(f"--{option.replace('_', '-')} takes numbers, as .5,1 ({e}).") from None
 
 def _row_limit(value, option: str) -> int|None:
     "A number of rows; None for all"
@@ -130,8 +130,8 @@ def _row_limit(value, option: str) -> int|None:
 
 # %% ../nbs/cli.ipynb #f6c3f8b7
 _FIELDS = dict(suite="suite", model="models", intermediate="intermediates",
-               target="targets", language="languages", seeds="seeds",
-               method="methods", learning_rate="learning_rates",
+               target="targets", language="languages", seeds="seeds", method="methods",
+               learning_rate="learning_rates", target_length="target_lengths",
                intermediate_rows="intermediate_rows", target_rows="target_rows",
                test_rows="test_rows", calibration_rows="calibration_rows",
                recipes="recipes", label_smoothing="label_smoothing", average="average",
@@ -240,8 +240,8 @@ def make_study(
     chosen = {_FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
-    if "learning_rates" in chosen:
-        chosen["learning_rates"] = _rates(_items(chosen["learning_rates"]))
+    for name in ("learning_rate", "target_length"):
+        if name in given: chosen[_FIELDS[name]] = _floats(_items(given[name]), name)
     for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
@@ -280,7 +280,7 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 @app.command()
 def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
          target: _Target = None, language: _Language = None, seeds: _Seeds = None,
-         method: _Method = None, learning_rate: _Rate = None,
+         method: _Method = None, learning_rate: _Rate = None, target_length: _Length = None,
          intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None,
          test_rows: _Test = None, calibration_rows: _Kept = None, recipes: _Recipes = None,
          label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
@@ -316,12 +316,13 @@ _Save = Annotated[float, typer.Option(help="Seconds between two checkpoints of a
 def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None,
         intermediate: _Intermediate = None, target: _Target = None, language: _Language = None,
         seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-        intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None,
-        test_rows: _Test = None, calibration_rows: _Kept = None, recipes: _Recipes = None,
-        label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-        sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None,
-        without: _Without = None, precision: _Precision = None, task_file: _Own = None,
-        data: _Data = None, revision: _Revision = None, config: _Config = None,
+        target_length: _Length = None, intermediate_rows: _Phase2 = None,
+        target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
+        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None,
+        mc_dropout: _Passes = None, sampling: _Sampling = None, lora_rank: _Rank = None,
+        lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
+        task_file: _Own = None, data: _Data = None, revision: _Revision = None,
+        config: _Config = None,
         workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
         tracker: _Tracker = None, compile: _Compile = False, drop_weights: _Drop = False,
         budget: _Budget = 4096, save_seconds: _Save = 60.):

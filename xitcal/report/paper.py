@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..data.suites import absent_tasks, find_suite
 from ..data.tasks import INTERMEDIATES, MASKED, MULTI
-from ..study.grid import Plan, Study, default_study, make_plan
+from ..study.grid import Plan, Setting, Study, default_study, make_plan
 from ..study.ledger import study_cells
 from ..study.plan_text import GPU_FLOPS, estimate
 from ..study.store import Store
@@ -43,17 +43,20 @@ def stored_study(
     settings, cells = json.loads(path.read_text())["settings"], study_cells(store)
     given = {f.name: settings[f.name] for f in fields(Study) if f.name in settings}
     model, method = next(pair for pair, name in setting_names(cells).items() if name == "full")
-    method, _, rate = method.partition("@")
+    setting = Setting.parse(method)
     once = lambda column: tuple(dict.fromkeys(cells[column]))
     grid = dict(models=("" if model == given["suite"] else model,),
-                methods=(method,), learning_rates=(float(rate),) if rate else (),
+                methods=(setting.method,),
+                learning_rates=() if setting.rate is None else (setting.rate,),
+                target_lengths=() if setting.length == 1 else (setting.length,),
                 intermediates=once("intermediate"), targets=once("target"),
                 seeds=tuple(sorted(int(s) for s in cells.seed.dropna().unique())) or (0,))
     return Study(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}, **grid)
 
 # %% ../../nbs/report/05_paper.ipynb #485c7c24
 _OPTIONS = dict(models="model", intermediates="intermediate", targets="target",
-                languages="language", methods="method", learning_rates="learning-rate")
+                languages="language", methods="method", learning_rates="learning-rate",
+                target_lengths="target-length")
 
 def _said(value) -> str:
     "A setting as the command line takes it"

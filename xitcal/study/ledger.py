@@ -26,7 +26,8 @@ from .grid import Plan, Study
 from .store import Store, store_lock
 
 # %% ../../nbs/study/02_ledger.ipynb #6c662d8d
-_GROWS = ("models", "intermediates", "targets", "seeds", "methods", "learning_rates")
+_GROWS = ("models", "intermediates", "targets", "seeds", "methods", "learning_rates",
+           "target_lengths")
 
 _DEFAULTS = json.loads(json.dumps({f.name: f.default for f in fields(Study)}))
 

@@ -20,6 +20,7 @@ from ..inference.block_sums import CELL_COLUMNS, bin_table, block_table, cell_ta
 from ..inference.results import KEYS_OF_RESULTS, write_results
 from ..predictions.events import read_events
 from ..predictions.scores import example_scores, score_table
+from .grid import Setting
 from .ledger import (encoder_notes, prediction_tables, study_cells, study_runs,
                                  study_tasks, trained_precisions)
 from .store import Store, versions
@@ -31,7 +32,7 @@ def setting_names(
     """Settings within one store: `full` is full fine-tuning of the first model; its other methods
     keep their names, further models carry theirs as well"""
     pairs = list(dict.fromkeys(zip(cells.model.astype(str), cells.method.astype(str))))
-    like = lambda start: next((p for p in pairs if p[1].partition("@")[0] == start), None)
+    like = lambda start: next((p for p in pairs if Setting.parse(p[1]).method == start), None)
     first = next((p for p in pairs if p[1] == "full"), None) or like("full") or pairs[0]
     return {p: "full" if p == first else p[1] if p[0] == first[0] else " ".join(p) for p in pairs}
 
