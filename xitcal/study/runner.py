@@ -46,9 +46,11 @@ def work_through(
     options: Options = Options(), # How trainings run
     tell=lambda *message: None,   # Called with ("start" | "step" | "done", stage name, ...)
     pause: float = .2,            # Seconds to wait while others hold all stages that could be done
+    only=None,                    # Names of the stages to do; None for all
 ) -> None:
-    "Do stages until every stage of the plan is published"
-    stages = [s for s in plan.stages.values() if s.phase != "pretrained"]
+    "Do stages until every one of them is published"
+    stages = [s for s in plan.stages.values()
+              if s.phase != "pretrained" and (only is None or s.name in only)]
     while todo := [s for s in stages if not store.published(s.name)]:
         if not any(_attempt(plan, s, store, options, tell) for s in todo): time.sleep(pause)
 
@@ -308,6 +310,7 @@ def run_study(
     workers: int|None = None,     # Processes; None for `default_workers`, 1 for this one alone
     options: Options = Options(), # How trainings run
     progress: bool = True,        # Whether to show bars
+    engine=None,                  # Does the missing stages: `RayEngine`; None for this machine
 ) -> Plan: # All of its stages are published
     "Do what is missing of a study"
     if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
@@ -325,6 +328,7 @@ def run_study(
     workers = min(workers or default_workers(), max(1, len(missing)))
     try:
         if not missing: pass
+        elif engine: engine(plan, place, options, bars)
         elif PartialState().num_processes > 1: work_together(plan, place, options, bars)
         elif workers == 1: work_through(plan, place, options, bars)
         else: _side_by_side(plan, place, workers, options, bars)
