@@ -11,6 +11,7 @@ import os
 import sys
 import tomllib
 from dataclasses import replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated
 
@@ -129,16 +130,32 @@ def _row_limit(value, option: str) -> int|None:
                           f"not {value!r}.") from None
 
 # %% ../nbs/cli.ipynb #f6c3f8b7
-_FIELDS = dict(suite="suite", model="models", intermediate="intermediates",
-               target="targets", language="languages", seeds="seeds", method="methods",
-               learning_rate="learning_rates", target_length="target_lengths",
-               intermediate_rows="intermediate_rows", target_rows="target_rows",
-               test_rows="test_rows", calibration_rows="calibration_rows",
-               recipes="recipes", label_smoothing="label_smoothing", average="average",
-               mc_dropout="mc_dropout", sampling="sampling", lora_rank="lora_rank",
-               lora_targets="lora_targets", without="without", precision="precision")
-# options of `plan` and `run` that make a study
-_STUDY = ("config", *_FIELDS, "task_file", "data", "revision")
+# field of `Study` and type of each option that makes a study
+_FIELDS = {
+    "suite": ("suite", _Suite), "model": ("models", _Model),
+    "intermediate": ("intermediates", _Intermediate), "target": ("targets", _Target),
+    "language": ("languages", _Language), "seeds": ("seeds", _Seeds), "method": ("methods", _Method),
+    "learning_rate": ("learning_rates", _Rate), "target_length": ("target_lengths", _Length),
+    "intermediate_rows": ("intermediate_rows", _Phase2), "target_rows": ("target_rows", _Phase3),
+    "test_rows": ("test_rows", _Test), "calibration_rows": ("calibration_rows", _Kept),
+    "recipes": ("recipes", _Recipes), "label_smoothing": ("label_smoothing", _Smoothing),
+    "average": ("average", _Average), "mc_dropout": ("mc_dropout", _Passes),
+    "sampling": ("sampling", _Sampling), "lora_rank": ("lora_rank", _Rank),
+    "lora_targets": ("lora_targets", _Modules), "without": ("without", _Without),
+    "precision": ("precision", _Precision)}
+# and of the others that `plan` and `run` share
+_SHARED = dict(task_file=_Own, data=_Data, revision=_Revision, config=_Config)
+
+# %% ../nbs/cli.ipynb #8242a3d7
+def _study_command(command):
+    "A command that takes all options of a study as `options`, beside its own"
+    own = [p for p in signature(command).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    study = [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+             for name, kind in ({n: k for n, (_, k) in _FIELDS.items()} | _SHARED).items()]
+    first = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.name == "store"]
+    rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.name != "store"]
+    command.__signature__ = Signature([*first, *study, *rest])
+    return command
 
 # %% ../nbs/cli.ipynb #21b31d7c
 def read_config(
@@ -237,11 +254,11 @@ def make_study(
     given = read_config(config) | {n: v for n, v in options.items() if v is not None}
     _set_data(given.pop("data", None), given.pop("revision", None))
     for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
-    chosen = {_FIELDS[name]: value for name, value in given.items()}
+    chosen = {_FIELDS[name][0]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
     for name in ("learning_rate", "target_length"):
-        if name in given: chosen[_FIELDS[name]] = _floats(_items(given[name]), name)
+        if name in given: chosen[_FIELDS[name][0]] = _floats(_items(given[name]), name)
     for name in ("intermediate_rows", "target_rows", "test_rows", "calibration_rows"):
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
@@ -278,21 +295,15 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 
 # %% ../nbs/cli.ipynb #37d12cbe
 @app.command()
-def plan(suite: _Suite = None, model: _Model = None, intermediate: _Intermediate = None,
-         target: _Target = None, language: _Language = None, seeds: _Seeds = None,
-         method: _Method = None, learning_rate: _Rate = None, target_length: _Length = None,
-         intermediate_rows: _Phase2 = None, target_rows: _Phase3 = None,
-         test_rows: _Test = None, calibration_rows: _Kept = None, recipes: _Recipes = None,
-         label_smoothing: _Smoothing = None, average: _Average = None, mc_dropout: _Passes = None,
-         sampling: _Sampling = None, lora_rank: _Rank = None, lora_targets: _Modules = None,
-         without: _Without = None, precision: _Precision = None, task_file: _Own = None,
-         data: _Data = None, revision: _Revision = None, config: _Config = None,
-         flops: Annotated[float|None, typer.Option(
+@_study_command
+def plan(flops: Annotated[float|None, typer.Option(
              help="Operations a second of the machine.")] = None,
          workers: Annotated[int|None, typer.Option(
-             help="Stages side by side. Default: one per core, or one on a GPU.")] = None):
+             help="Stages side by side. Default: one per core, or one on a GPU.")] = None,
+         **options # Of `make_study`
+         ):
     "Show the recipes and stages of a study and what they cost; runs nothing."
-    study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
+    study = make_study(**options)
     from xitcal.study.plan_text import cost_text
     from xitcal.study.runner import default_workers
     from xitcal.study.grid import make_plan
@@ -309,30 +320,40 @@ _Drop = Annotated[bool, typer.Option(
     help="Delete a model's weights once every stage that starts from it is done.")]
 _Budget = Annotated[int, typer.Option(
     help="Most tokens in a training's micro-batch; a smaller number needs less memory.")]
+_Engine = Annotated[str, typer.Option(
+    help="local: this machine. ray: a Ray cluster (pip install 'xitcal[ray]').")]
+_Address = Annotated[str|None, typer.Option(
+    help="HOST:PORT of the Ray cluster's head. Default: RAY_ADDRESS, or this machine alone.")]
 _Save = Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")]
+
+# %% ../nbs/cli.ipynb #49a5d4e8
+def _engine(name: str, address: str|None, workers: int|None):
+    "What does the stages of `run`; None for this machine's processes"
+    if check_name(name, ("local", "ray"), "engine") == "local":
+        if address: raise XitcalError("--address is for --engine ray; add it, or leave it out.")
+        return None
+    from xitcal.study.ray_engine import RayEngine
+    return RayEngine(address, workers)
 
 # %% ../nbs/cli.ipynb #d5cb1009
 @app.command()
-def run(store: _Store = Path("study"), suite: _Suite = None, model: _Model = None,
-        intermediate: _Intermediate = None, target: _Target = None, language: _Language = None,
-        seeds: _Seeds = None, method: _Method = None, learning_rate: _Rate = None,
-        target_length: _Length = None, intermediate_rows: _Phase2 = None,
-        target_rows: _Phase3 = None, test_rows: _Test = None, calibration_rows: _Kept = None,
-        recipes: _Recipes = None, label_smoothing: _Smoothing = None, average: _Average = None,
-        mc_dropout: _Passes = None, sampling: _Sampling = None, lora_rank: _Rank = None,
-        lora_targets: _Modules = None, without: _Without = None, precision: _Precision = None,
-        task_file: _Own = None, data: _Data = None, revision: _Revision = None,
-        config: _Config = None,
-        workers: Annotated[int|None, typer.Option(help="Stages side by side.")] = None,
+@_study_command
+def run(store: _Store = Path("study"),
+        workers: Annotated[int|None, typer.Option(
+            help="Stages side by side; with Ray, on each node.")] = None,
         tracker: _Tracker = None, compile: _Compile = False, drop_weights: _Drop = False,
-        budget: _Budget = 4096, save_seconds: _Save = 60.):
+        budget: _Budget = 4096, save_seconds: _Save = 60., engine: _Engine = "local",
+        address: _Address = None,
+        **options # Of `make_study`
+        ):
     "Run a study, or what is missing of it; call it again after any interruption."
-    study = make_study(**{name: value for name, value in locals().items() if name in _STUDY})
+    study = make_study(**options)
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
-    options = Options(save_seconds=save_seconds, tracker=tracker, compile=compile,
-                      drop_weights=drop_weights, budget=budget)
-    done = run_study(_without_headless(study), store, workers, options)
+    how = Options(save_seconds=save_seconds, tracker=tracker, compile=compile,
+                  drop_weights=drop_weights, budget=budget)
+    done = run_study(_without_headless(study), store, workers, how,
+                     engine=_engine(engine, address, workers))
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in "
                f"{store}. Next: xitcal report --store {store}")
 
