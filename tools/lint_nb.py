@@ -22,7 +22,8 @@ CLOSE = 3    # cells behind a definition in which its example stands
 WIDEST = 100 # characters of a line of code
 FINISHED = ("core", "data", "kinds", "training", "predictions", "calibration", "inference", "study",
             "report", "cli.ipynb", "tutorials") # rooms that keep to it
-EXAMPLED = ("core", "data", "kinds", "training", "predictions") # rooms whose definitions have an example that shows its output
+EXAMPLED = ("core", "data", "kinds", "training", "predictions", "calibration", "study",
+            "cli.ipynb") # rooms whose definitions have an example that shows its output
 KINDS = (ast.FunctionDef, ast.ClassDef)
 
 

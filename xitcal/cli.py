@@ -204,6 +204,12 @@ def _without_headless(study):
         typer.echo(f"xitcal: {sentence} The study goes on without {name}.", err=True)
     return left
 
+# %% ../nbs/cli.ipynb #23ff883e
+def _items(value) -> list:
+    "A comma-separated string, a list or a single value as a list"
+    if isinstance(value, str): return [v.strip() for v in value.split(",") if v.strip()]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
 # %% ../nbs/cli.ipynb #f9982e64
 def _tell_multi(study):
     "Say which tasks `multi` goes without"
@@ -267,12 +273,6 @@ def make_study(
     study = check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)),
                                                 **chosen)))
     return _tell_multi(_tell_languages(study, "targets" in chosen))
-
-# %% ../nbs/cli.ipynb #23ff883e
-def _items(value) -> list:
-    "A comma-separated string, a list or a single value as a list"
-    if isinstance(value, str): return [v.strip() for v in value.split(",") if v.strip()]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 # %% ../nbs/cli.ipynb #487754dc
 @app.command()

@@ -88,14 +88,6 @@ def _tidy(model, language, sums, squares, temperatures, labelled, means=MEANS):
     return table.assign(estimate=pd.Categorical(np.repeat(names, n)),
                         **dict(values)).dropna(subset="after")
 
-# %% ../../nbs/calibration/10_regimes.ipynb #46025001
-@dataclass
-class Regimes:
-    "What recalibration does in each regime"
-    table: pd.DataFrame    # A row for each model, language, regime, n and estimate
-    examples: pd.DataFrame # Sums by model, regime, n, language and example
-    missing: pd.DataFrame  # Target, language, regime, n and reason of what could not be done
-
 # %% ../../nbs/calibration/10_regimes.ipynb #1d7c9f27
 def _missing(model, key, centre, sizes):
     "What cannot be done for a model, with the reason"
@@ -167,6 +159,14 @@ def _regimes(tables, sums, missing):
                "change", "low", "high", "examples"]
     lost = pd.DataFrame(missing, columns=["target", "language", "regime", "n", "reason"])
     return Regimes(table[columns], examples, lost.drop_duplicates(ignore_index=True))
+
+# %% ../../nbs/calibration/10_regimes.ipynb #46025001
+@dataclass
+class Regimes:
+    "What recalibration does in each regime"
+    table: pd.DataFrame    # A row for each model, language, regime, n and estimate
+    examples: pd.DataFrame # Sums by model, regime, n, language and example
+    missing: pd.DataFrame  # Target, language, regime, n and reason of what could not be done
 
 # %% ../../nbs/calibration/10_regimes.ipynb #45a43788
 def recalibrate(
