@@ -8,7 +8,6 @@ from encoders import make_encoder
 from test_local import put, squad, told
 from test_pages import run_page
 
-from xitcal.cli import make_study
 from xitcal.core.errors import XitcalError
 from xitcal.data.suites import find_suite
 from xitcal.data.xtreme.reading import noted
@@ -16,6 +15,7 @@ from xitcal.data.xtreme.suite import XtremeSuite
 from xitcal.report.sentences import fault_sentence
 from xitcal.study.grid import Study, default_study, make_plan
 from xitcal.study.ledger import source_records
+from xitcal.study.options import make_study
 from xitcal.study.plan_text import recipe_table
 from xitcal.study.runner import fit_heads, run_study
 

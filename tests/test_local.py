@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
-from xitcal.cli import app, make_study
+from xitcal.cli import app
 from xitcal.core.errors import XitcalError
 from xitcal.data.languages import LANGUAGES
 from xitcal.data.rows import check_rows
@@ -21,6 +21,7 @@ from xitcal.data.xtreme.suite import XtremeSuite, check_data
 from xitcal.data.xtreme.user_files import LOCAL, local_identity
 from xitcal.report.sentences import fault_sentence
 from xitcal.study.grid import Study, make_plan
+from xitcal.study.options import make_study
 from xitcal.training.phase2 import material_facts
 
 N = 12

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from conftest import xitcal
 
-from xitcal.cli import make_study
 from xitcal.core.errors import XitcalError
 from xitcal.data.suites import ADDED, add_task, find_suite, load_task
 from xitcal.study.grid import Study, make_plan
 from xitcal.study.ledger import load_predictions, study_cells
+from xitcal.study.options import make_study
 from xitcal.study.store import Store
 
 FEW = ("--target", "pawsx", "--language", "sw", "--seeds", 0, "--intermediate-rows", 32, "--target-rows", 32, "--test-rows", 10,

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from test_pages import run_page, study
 
-from xitcal.cli import make_study
 from xitcal.core.errors import XitcalError
 from xitcal.data.tasks import NONE, TARGETS
 from xitcal.report.html import results_notebooks, write_report
 from xitcal.report.paper import SIGNS, paper_figures, rest_of_grid, rest_words, run_command, stored_study
 from xitcal.study.grid import default_study, make_plan
 from xitcal.study.ledger import record_study
+from xitcal.study.options import make_study
 from xitcal.study.store import Store
 
 PAGE = "trust/05_paper.ipynb"

@@ -11,7 +11,6 @@ from loopback import Loopback
 from repositories import make_repositories
 from test_xtreme_study import files_of_ones_own
 
-from xitcal.cli import make_study
 from xitcal.core.errors import XitcalError
 from xitcal.data.languages import LANGUAGES
 from xitcal.data.tasks import INTERMEDIATES
@@ -20,6 +19,7 @@ from xitcal.report.paper import multi_words
 from xitcal.study import plan_text as estimates
 from xitcal.study.grid import Study, make_plan
 from xitcal.study.ledger import record_study
+from xitcal.study.options import make_study
 from xitcal.study.plan_text import estimate, memory_bytes
 from xitcal.study.protocol import ARMS
 from xitcal.study.store import Store

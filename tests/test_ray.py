@@ -118,7 +118,7 @@ def test_what_a_task_ends_with_is_said_in_one_sentence(monkeypatch):
     def get(ref): raise found[ref]
     monkeypatch.setattr(ray, "get", get)
     for ref, kind, said in (("own", XitcalError, "^A clear sentence.$"), ("lacking", XitcalError, "A Ray node has no xitcal; install it"),
-                            ("memory", XitcalError, "XNLI ran out of memory .* smaller --budget"), ("crash", XitcalError, "Ray gave up XNLI .* last checkpoint"),
+                            ("memory", XitcalError, "XNLI ran out of memory .* smaller --budget"), ("crash", XitcalError, "Ray gave up XNLI"),
                             ("code", RuntimeError, "A stage failed on a Ray node")):
         with pytest.raises(kind, match=said): ray_engine._check_result(ray, ref, "XNLI")
 

@@ -123,8 +123,8 @@ def _connect(address: str|None):
     except Exception as error:
         said = str(error).strip().splitlines()[0]
         raise XitcalError(
-            f"Ray could not be joined at {address} ({said}); run on a machine that is a node of "
-            "the cluster, with the cluster's version of Ray." if address else
+            f"Ray could not be joined at {address} ({said}); run on a node of the cluster, with "
+            "its version of Ray and, if it has a token, with RAY_AUTH_MODE=token." if address else
             f"Ray could not be started here ({said}); run again without --engine ray.") from None
     return ray
 
@@ -178,7 +178,7 @@ def _follow(ray, waiting: dict, work: _Work, tell) -> None:
 # %% ../../nbs/study/11_ray_engine.ipynb #0bfc0d65
 @dataclass
 class RayEngine:
-    "Does the missing stages of a plan as tasks of a Ray cluster: `run_study(..., engine=RayEngine())`"
+    "Does the missing stages of a plan as tasks of a Ray cluster, as `engine` of `run_study`"
     address: str|None = None # HOST:PORT; None: RAY_ADDRESS, or a cluster on this machine alone
     workers: int|None = None # Stages side by side on a node; None for one a core, or one a GPU
     retries: int = 3         # Of a stage whose process or node died

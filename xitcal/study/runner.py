@@ -289,6 +289,13 @@ def _tell_degenerate(store: Store) -> None:
         print(f"xitcal: {told.replace('**', '')}", file=sys.stderr)
 
 # %% ../../nbs/study/05_runner.ipynb #40dde7d1
+def _prepare(plan: Plan, store: Store) -> None:
+    "Before a run: enter the plan, put damaged stages aside, take back models that are needed again"
+    check_encoders(plan, store)
+    record_study(store, plan)
+    check_published(plan, store)
+    _restore(plan, store)
+
 def _finish(plan: Plan, store: Store, options: Options) -> None:
     "After a run: drop weights that were kept by an earlier one, say which data moved"
     for stage in plan.stages.values() if options.drop_weights else (): drop_used(plan, stage, store)
@@ -314,15 +321,11 @@ def run_study(
 ) -> Plan: # All of its stages are published
     "Do what is missing of a study"
     if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
-    place, plan = Store(store), make_plan(study)
+    place, plan, main = Store(store), make_plan(study), PartialState().is_main_process
     _check_models(plan, study)
-    if PartialState().is_main_process:
-        check_encoders(plan, place)
-        record_study(place, plan)
-        check_published(plan, place)
-        _restore(plan, place)
+    if main: _prepare(plan, place)
     PartialState().wait_for_everyone()
-    bars = _Bars(plan, place, progress and PartialState().is_main_process)
+    bars = _Bars(plan, place, progress and main)
     missing = [s for s in plan.stages.values()
                if s.phase != "pretrained" and not place.published(s.name)]
     workers = min(workers or default_workers(), max(1, len(missing)))
@@ -333,5 +336,5 @@ def run_study(
         elif workers == 1: work_through(plan, place, options, bars)
         else: _side_by_side(plan, place, workers, options, bars)
     finally: bars.close()
-    if PartialState().is_main_process: _finish(plan, place, options)
+    if main: _finish(plan, place, options)
     return plan
