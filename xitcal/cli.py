@@ -7,6 +7,7 @@ __all__ = ['app', 'data_app', 'tasks', 'plan', 'run', 'report', 'predictions', '
            'export', 'score', 'main']
 
 # %% ../nbs/cli.ipynb #6df31f95
+import json
 import os
 import sys
 from inspect import Parameter, Signature, signature
@@ -215,6 +216,14 @@ def report(store: _Store = Path("study"),
     from xitcal.report.html import write_report
     typer.echo(f"Report: {write_report(store, out, every=every)}")
 
+# %% ../nbs/cli.ipynb #9e3731f1
+def _plain(table):
+    "A pandas table whose lists are JSON, as `calibrate` reads them from CSV"
+    lists = [f.name for f in table.schema if str(f.type).startswith(("list", "large_list"))]
+    texts = {name: [v if v is None else json.dumps(v) for v in table[name].to_pylist()]
+             for name in lists}
+    return table.to_pandas().assign(**texts)
+
 # %% ../nbs/cli.ipynb #1236742d
 @app.command()
 def predictions(out: Annotated[Path, typer.Option(
@@ -230,7 +239,7 @@ def predictions(out: Annotated[Path, typer.Option(
         else split)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".csv": table.to_pandas().to_csv(out, index=False)
+        if out.suffix == ".csv": _plain(table).to_csv(out, index=False)
         else: pq.write_table(table, out, compression="zstd")
     typer.echo(f"{len(table):,} events in {out}")
 
