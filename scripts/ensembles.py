@@ -1,7 +1,7 @@
 """Ensembles over the seeds of the full study: `python scripts/ensembles.py --seeds 2,3,4,5,6`
 
 Reads the stores of scripts/full_study.py and keeps what is kept of a seed (xitcal.study.summarise), for the mean of the probabilities of all seeds of
-an arm, where an event has the same classes in every seed (labels and tokens): studies/ensembles/seed-0-blocks.parquet and its like. The seeds
+a condition, where an event has the same classes in every seed (labels and tokens): studies/ensembles/seed-0-blocks.parquet and its like. The seeds
 of an ensemble are the `members` of seed-0.json. A minute."""
 import argparse
 import json
@@ -26,11 +26,11 @@ root = Path(__file__).parents[1]
 
 
 def members(stores: list[Path], tasks: dict) -> dict[tuple, list]:
-    "Predictions of the arms without variants, by (arm, target), a table a seed"
+    "Predictions of the conditions without variants, by (condition, target), a table a seed"
     found = defaultdict(list)
     for table in (t for store in stores for t in prediction_tables(store, [*EVENT_COLUMNS, "prediction_text"]) if t.num_rows):
-        arm, target = (table[k][0].as_py() for k in ("intermediate", "target"))
-        if arm in (NONE, *INTERMEDIATES) and shown_event(tasks[target]) in CLASSES: found[arm, target].append(table)
+        condition, target = (table[k][0].as_py() for k in ("intermediate", "target"))
+        if condition in (NONE, *INTERMEDIATES) and shown_event(tasks[target]) in CLASSES: found[condition, target].append(table)
     return {key: tables for key, tables in found.items() if len(tables) == len(stores)}
 
 

@@ -1,4 +1,4 @@
-"""What the embedded encoder reaches without phase 2: `python scripts/floors.py` writes benchmarks/floors.csv (half an hour on one core).
+"""What the embedded encoder reaches without intermediate training: `python scripts/floors.py` writes benchmarks/floors.csv (half an hour on one core).
 
 Every task is trained with its recipe on its English training rows, two seeds, and scored in all its languages beside what the
 posterior's most probable decision scores on the same rows (`bound`). Retrieval tasks are not trained.

@@ -2,7 +2,7 @@
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 studies/full (xitcal.study.summarise): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
-on English validation rows) and seed-N.json (command, versions, settings, run time, what phase 2 learnt). What a seed's results hold
+on English validation rows) and seed-N.json (command, versions, settings, run time, what intermediate training learnt). What a seed's results hold
 is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows
 most. `--tables` trains nothing and makes the tables again.
 
@@ -39,7 +39,7 @@ def merged(known: dict, new: dict) -> dict:
 
 
 def lacking(studies: dict, seed: int, kept: dict[str, pd.DataFrame]) -> list[str]:
-    "Settings of which the kept tables lack a pair of arm and target"
+    "Settings of which the kept tables lack a pair of condition and target"
     cells = kept["cells"] if kept else pd.DataFrame(columns=["setting", "intermediate", "target"])
     there = set(cells[["setting", "intermediate", "target"]].astype(str).itertuples(index=False, name=None))
     return [name for name, study in studies.items() if {(name, c.intermediate, c.target) for c in make_plan(replace(study, seeds=(seed,))).cells} - there]

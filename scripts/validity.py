@@ -1,4 +1,4 @@
-"""Scores of the full study's models without phase 2 beside the best possible ones, and on rows with new parts: `python scripts/validity.py`
+"""Scores of the full study's models without intermediate training beside the best possible ones, and on rows with new parts: `python scripts/validity.py`
 
 Reads the stores study-full/full-SEED and writes studies/validity/scores.csv (score and bound by target and language, mean over the seeds) and seen.csv (the
 same apart for rows whose parts all occur in training and for the others), with about.json. Needs the stores, so `make study-full` first."""
@@ -21,7 +21,7 @@ root = Path(__file__).parents[1]
 
 
 def of_store(store: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    "Headline scores without phase 2, and the same by whether all parts were seen"
+    "Headline scores without intermediate training, and the same by whether all parts were seen"
     tables = (t for t in prediction_tables(store, [*EVENT_COLUMNS, "prediction_text"]) if t["intermediate"][0].as_py() == NONE)
     events, tasks = read_events(tables), study_tasks(store)
     parts = example_scores(events, tasks)

@@ -27,7 +27,7 @@ def eurobert(tmp_path_factory): return str(make_encoder("eurobert", tmp_path_fac
 
 
 def test_phase_2_without_a_head_is_left_out(eurobert):
-    "EuroBERT has neither a head for questions nor one for choices; many tasks at once are another arm without them"
+    "EuroBERT has neither a head for questions nor one for choices; many tasks at once are another condition without them"
     left, told_of = fit_heads(replace(SMALL, models=(eurobert,)))
     assert left.intermediates == ("none", "mnli") and len(told_of) == 3
     assert told_of[0] == f"Model {eurobert!r} has no head for HellaSwag." and "SQuAD v1.1, " in told_of[2]

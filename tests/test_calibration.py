@@ -185,11 +185,11 @@ def make_store(folder, seeds=(0, 1), skip=()):
     from xitcal.study.store import Store
     store, grid = Store(folder), []
     for target in ("xnli", "panx", "xquad", "tatoeba"):
-        for arm in ("none", "mnli"):
-            for seed in [None] if (target, arm) == ("tatoeba", "none") else seeds:
-                stage = f"prediction-{target}-{arm}-{seed}"
+        for condition in ("none", "mnli"):
+            for seed in [None] if (target, condition) == ("tatoeba", "none") else seeds:
+                stage = f"prediction-{target}-{condition}-{seed}"
                 codes = ["de", "sw"] if target == "tatoeba" else ["en", "de", "sw"]
-                table = toy_predictions([target], [arm], codes, [seed], n=30)
+                table = toy_predictions([target], [condition], codes, [seed], n=30)
                 if target == "panx": table = with_entities(table)
                 table = table.append_column("split", pa.array(["test"] * table.num_rows))
                 for field in (f for f in PREDICTION_SCHEMA if f.name not in table.column_names): # of mined tasks
@@ -198,7 +198,7 @@ def make_store(folder, seeds=(0, 1), skip=()):
                     with store.publishing(stage, {}) as place:
                         pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA),
                                        place / "predictions.parquet")
-                grid.append(dict(zip(KEYS, ("toy", "full", arm, target, seed))) | dict(stage=stage))
+                grid.append(dict(zip(KEYS, ("toy", "full", condition, target, seed))) | dict(stage=stage))
     (folder / "study.json").write_text(json.dumps(dict(settings=dict(suite="embedded"), cells=grid)))
     return folder
 
@@ -227,10 +227,10 @@ def test_results_pages_on_a_full_a_partial_and_no_store(page, tmp_path, monkeypa
     assert "do not say which" not in words and "nothing to draw" not in words
     words, figures = run_page(page, make_store(tmp_path / "part", skip=("prediction-xnli-mnli-1",)), monkeypatch)
     assert figures and re.search("Not there yet:.*mnli → xnli \\(seed 1\\).*xitcal run --store", words)
-    arms = {arm: tuple(f"prediction-{t}-{arm}-{s}" for t in ("xnli", "panx", "xquad", "tatoeba") for s in (0, 1, None))
-            for arm in ("none", "mnli")}
-    for arm, skip in arms.items():
-        words, _ = run_page(page, make_store(tmp_path / arm, skip=skip), monkeypatch)
+    conditions = {condition: tuple(f"prediction-{t}-{condition}-{s}" for t in ("xnli", "panx", "xquad", "tatoeba") for s in (0, 1, None))
+                  for condition in ("none", "mnli")}
+    for condition, skip in conditions.items():
+        words, _ = run_page(page, make_store(tmp_path / condition, skip=skip), monkeypatch)
         assert "nan" not in words and "Not there yet" in words
     words, figures = run_page(page, tmp_path / "nowhere", monkeypatch)
     assert not figures and "xitcal run --store" in words

@@ -11,7 +11,7 @@ from xitcal.data.languages import LANGUAGES
 from xitcal.data.suites import find_suite
 from xitcal.inference.language_features import COVARIATES, FACTS, covariate_table, language_facts, suite_texts, token_statistics
 from xitcal.inference.language_regression import explained, language_effects, minimum_detectable, one_at_a_time, together, toy_effects
-from xitcal.inference.results import Results, read_results, whole_arms, whole_targets
+from xitcal.inference.results import Results, read_results, whole_conditions, whole_targets
 from xitcal.inference.seeds import Sums
 from xitcal.report.change_figures import slopes_figure
 from xitcal.report.result_sentences import explained_words
@@ -130,17 +130,18 @@ def test_seeds_count_as_in_the_rest_of_the_study():
 
 
 def test_an_effect_is_the_mean_over_targets_and_missing_languages_do_not_bend_it(full):
-    arms, targets = whole_arms(full), whole_targets(full)
-    codes, found = language_effects(full, "signed_ce", arms)
+    conditions, targets = whole_conditions(full), whole_targets(full)
+    codes, found = language_effects(full, "signed_ce", conditions)
     sums = full.sums
     confidence, correct, n = (sums.values[c][..., 0] for c in ("confidence", "correct", "n"))
     gap = (confidence - correct) / n
-    by_hand = np.mean([[(gap[sums.arms.index(a), :, sums.targets.index(t)] - gap[0, :, sums.targets.index(t)]) for t in targets] for a in arms], axis=(0, 1, 2))
+    rows, columns = [sums.conditions.index(a) for a in conditions], [sums.targets.index(t) for t in targets]
+    by_hand = np.mean([[gap[a, :, t] - gap[0, :, t] for t in columns] for a in rows], axis=(0, 1, 2))
     assert found[..., 0].mean(1) == pytest.approx([by_hand[sums.languages.index(c)] for c in codes])
     lost = {k: v.copy() for k, v in sums.values.items()}
     for v in lost.values():
         v[:, :, sums.targets.index(targets[0]), sums.languages.index("sw")] = np.nan
-    holes = Results(Sums(lost, sums.arms, sums.seeds, sums.targets, sums.languages), full.tasks, full.suite, full.about, full.planned, full.folder)
+    holes = Results(Sums(lost, sums.conditions, sums.seeds, sums.targets, sums.languages), full.tasks, full.suite, full.about, full.planned, full.folder)
     same, other = language_effects(holes, "signed_ce", ["none"])
     _, level = language_effects(full, "signed_ce", ["none"])
     at = [i for i, c in enumerate(codes) if c != "sw"]

@@ -67,10 +67,13 @@ def test_notebooks_pass_their_lint():
 
 def test_the_lint_finds_words_that_are_out():
     sys.path.insert(0, str(root / "tools"))
-    from lint_nb import check_words
-    assert check_words("Two arms, told from chance") == ["says 'told from chance'; say: significant", "says 'arms'; say: condition"]
+    from lint_nb import OUT, check_words, remarks
+    assert check_words("Two arms, told from chance") == ["says 'arms'; say: condition", "says 'told from chance'; say: significant"]
     assert check_words("see notebook 31bd") and check_words("The null floor of an estimate")
     assert not check_words("The array `arms` of [results](../arms/04_results.ipynb) has one row for each condition, and charm is none of them.")
+    assert check_words("What phase 2 does") and not check_words("What intermediate training (phase 2) does on an ARM processor")
+    said = remarks('def f(x):\n    "Change by arm"\n    return "arm" # after phase 3')
+    assert [check_words(text, OUT) for text in said] == [["says 'arm'; say: condition"], ["says 'phase 3'; say: intermediate training, target fine-tuning"]]
 
 
 def test_readme_is_the_index_notebook(tmp_path):

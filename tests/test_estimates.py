@@ -78,9 +78,9 @@ def test_groups_are_what_each_group_gives_alone():
 def test_table_agrees_with_scikit_learn():
     events = event_statistics(toy_predictions(["pawsx"], n=300, seeds=(0,)))
     table = estimate_table(events, ["intermediate", "language"], draws=5).set_index(["intermediate", "language", "estimate"]).sort_index()
-    for (arm, code), part in events.groupby(["intermediate", "language"], observed=True):
+    for (condition, code), part in events.groupby(["intermediate", "language"], observed=True):
         c, y = part.confidence.to_numpy(), part.correct.to_numpy()
-        row = table.loc[(arm, code)].value
+        row = table.loc[(condition, code)].value
         assert row["auroc"] == pytest.approx(roc_auc_score(y, c), abs=1e-12)
         assert row["brier_confidence"] == pytest.approx(brier_score_loss(y, c), abs=1e-12)
         assert row["nll_confidence"] == pytest.approx(log_loss(y, c), abs=1e-9)

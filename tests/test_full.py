@@ -13,7 +13,7 @@ from xitcal.data.suites import find_suite
 from xitcal.data.tasks import INTERMEDIATES, NONE, TARGETS
 from xitcal.inference.results import read_seeds
 from xitcal.inference.seeds import changes, others, sums_of
-from xitcal.study.protocol import ARMS, FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
+from xitcal.study.protocol import FULL, FULL_CONDITIONS, SECOND, SUBSETS, TRAINED_OTHERWISE
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "studies" / "full"
@@ -41,7 +41,7 @@ def test_every_seed_is_whole(seed):
         assert cells == wanted, setting
     about = json.loads((DATA / f"seed-{seed}.json").read_text())
     assert about["seed"] == seed and about["command"].endswith(f"--seeds {seed}") and about["versions"]["torch"]
-    assert {v["title"] for v in about["validation"]["full"]} >= {f"{INTERMEDIATES[a].title}, seed {seed}" for a in ARMS if a in INTERMEDIATES}
+    assert {v["title"] for v in about["validation"]["full"]} >= {f"{INTERMEDIATES[a].title}, seed {seed}" for a in FULL_CONDITIONS if a in INTERMEDIATES}
 
 
 def test_the_second_encoder_is_another_one_and_whole():
@@ -69,7 +69,7 @@ def test_ensembles_are_of_the_committed_seeds_and_no_worse_than_the_mean_of_thei
 
 def test_every_language_is_there(sums):
     for t, target in enumerate(sums.targets):
-        there = ~np.isnan(sums.values["n"][sums.arms.index(NONE), 0, t, :, 0])
+        there = ~np.isnan(sums.values["n"][sums.conditions.index(NONE), 0, t, :, 0])
         assert there.sum() == len(SUITE.tasks[target].languages)
 
 
@@ -84,7 +84,7 @@ NINE = list(INTERMEDIATES)
 
 
 def cell_values(top, bottom="n", setting="full", away=True, folder=DATA):
-    "Ratio of two sums in every cell of the shown event, straight from the tables: rows (target, seed, language), columns arms"
+    "Ratio of two sums in every cell of the shown event, straight from the tables: rows (target, seed, language), columns conditions"
     blocks = read_seeds(folder, setting=setting)
     entities = {t for t in TARGETS if SUITE.tasks[t].options.get("entities")}
     blocks = blocks[[t not in entities or e == "entity" for t, e in zip(blocks.target, blocks.event)]]
@@ -94,10 +94,10 @@ def cell_values(top, bottom="n", setting="full", away=True, folder=DATA):
     return (sums[top] / sums[bottom]).unstack("intermediate")
 
 
-def mean_change_of(top, bottom="n", arms=NINE, targets=TRAINED, setting="full", away=True, folder=DATA):
-    "Mean change over arms, then languages, then targets"
+def mean_change_of(top, bottom="n", conditions=NINE, targets=TRAINED, setting="full", away=True, folder=DATA):
+    "Mean change over conditions, then languages, then targets"
     values = cell_values(top, bottom, setting, away, folder).groupby(["target", "language"]).mean() # seeds first: retrieval without a task has none
-    change = values[arms].sub(values[NONE], axis=0).mean(axis=1)
+    change = values[conditions].sub(values[NONE], axis=0).mean(axis=1)
     return change.groupby("target").mean()[targets].mean()
 
 
@@ -119,9 +119,9 @@ NUMBER = r"([+-]\d+\.\d+)"
     ("answer/03_confidence", rf"right decisions moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
     ("answer/03_confidence", rf"99 % confidence moves by {NUMBER}", lambda: mean_change_of("above_99")),
     ("answer/07_lora", rf"Intermediate training moves over-confidence by {NUMBER}",
-     lambda: mean_change_of("signed_ce", arms=["mnli", "hellaswag"], targets=["xnli", "panx"])),
+     lambda: mean_change_of("signed_ce", conditions=["mnli", "hellaswag"], targets=["xnli", "panx"])),
     ("answer/07_lora", rf"full fine-tuning and by {NUMBER}",
-     lambda: mean_change_of("signed_ce", arms=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
+     lambda: mean_change_of("signed_ce", conditions=["mnli", "hellaswag"], targets=["xnli", "panx"], setting="lora")),
 ], ids=lambda v: v if isinstance(v, str) and "/" in v else "")
 def test_headlines_are_what_the_tables_say(name, pattern, value):
     "Recomputed from the committed sums by another way than the page's"
@@ -142,7 +142,7 @@ def test_the_ensemble_moves_what_the_tables_say():
 
 @pytest.mark.parametrize("page_", ["trust/02_validity", "answer/01_answer"])
 def test_the_second_encoder_moves_what_the_tables_say(page_):
-    change = mean_change_of("signed_ce", arms=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
+    change = mean_change_of("signed_ce", conditions=list(SECOND.intermediates[1:]), targets=list(SECOND.targets), folder=SECOND_DATA)
     assert abs(said(page_, rf"With a second encoder, .*? by \*\*{NUMBER} ") - 100 * change) < .0501
 
 
@@ -154,16 +154,16 @@ def test_the_primary_outcomes_are_what_the_tables_say(top, pattern, digits):
 
 def test_the_readme_says_what_the_tables_say():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for arms, words in ((NINE, "intermediate training moves over-confidence in the other languages by"),
-                        ([f"{n}:mlm" for n in NINE], "masked language modelling mixed in:"),
-                        (["own"], "no intermediate task at all:"), (["mlm"], "Masked language modelling alone:")):
+    for conditions, words in ((NINE, "intermediate training moves over-confidence in the other languages by"),
+                              ([f"{n}:mlm" for n in NINE], "masked language modelling mixed in:"),
+                              (["own"], "no intermediate task at all:"), (["mlm"], "Masked language modelling alone:")):
         number = re.search(re.escape(words) + r" \*\*([+-]\d+\.\d)\*\*", text)
-        assert number and abs(float(number[1]) - 100 * mean_change_of("signed_ce", arms=arms)) < .0501, words
+        assert number and abs(float(number[1]) - 100 * mean_change_of("signed_ce", conditions=conditions)) < .0501, words
 
 
 def test_the_controls_are_what_the_tables_say():
-    for arm, pattern in (("own", rf"the target's own data moves over-confidence by {NUMBER}"), ("mlm", rf"as many steps, moves it by {NUMBER}")):
-        assert abs(said("answer/06_controls", pattern) - 100 * mean_change_of("signed_ce", arms=[arm])) < .0501
+    for condition, pattern in (("own", rf"the target's own data moves over-confidence by {NUMBER}"), ("mlm", rf"as many steps, moves it by {NUMBER}")):
+        assert abs(said("answer/06_controls", pattern) - 100 * mean_change_of("signed_ce", conditions=[condition])) < .0501
 
 
 def test_the_languages_that_change_are_counted():
@@ -184,9 +184,9 @@ def test_the_claims_are_counted_as_they_stand_in_their_table():
     assert abs(float(retrieval[2].split()[0]) - value) < .0501
 
 
-def test_the_mean_over_arms_is_the_mean_of_changes(sums):
+def test_the_mean_over_conditions_is_the_mean_of_changes(sums):
     delta = others(changes(sums, "signed_ce"), sums.languages)[..., 0]
-    rows = [sums.arms.index(a) for a in INTERMEDIATES]
+    rows = [sums.conditions.index(a) for a in INTERMEDIATES]
     assert abs(delta[rows][:, :, [sums.targets.index(t) for t in TRAINED]].mean() - mean_change_of("signed_ce")) < 1e-5
 
 

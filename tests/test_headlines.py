@@ -83,22 +83,22 @@ def test_calibration():
     assert (int(over), int(cells)) == ((table.ece_15 > table.ece_15_expected_95).sum(), len(table))
 
 
-def verdicts(arm, statistic):
+def verdicts(condition, statistic):
     "How many targets rose, fell and are unclear, and the range of the changes"
     rows = one_event(default("change"))
     rows = rows[(rows.language == "others") & (rows.statistic == statistic)]
     rows = rows.assign(sure=multipletests(rows.p, method="holm")[1] < .05)
-    rows = rows[rows.intermediate == arm]
+    rows = rows[rows.intermediate == condition]
     return (rows.sure & (rows.change > 0)).sum(), (rows.sure & (rows.change < 0)).sum(), (~rows.sure).sum(), rows.change.min(), rows.change.max()
 
 
-@pytest.mark.parametrize("arm, title", [("mnli", "MNLI"), ("hellaswag", "HellaSwag")])
+@pytest.mark.parametrize("condition, title", [("mnli", "MNLI"), ("hellaswag", "HellaSwag")])
 @pytest.mark.parametrize("statistic, words, scale", [("signed_ce", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
-def test_change(arm, title, statistic, words, scale):
+def test_change(condition, title, statistic, words, scale):
     line = said("results/default/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
     part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points)?\)", line)
     counts = [int((re.search(rf"{w} in (\d+)", part[1]) or [0, 0])[1]) for w in ("rose", "fell", "unclear")]
-    *expected, low, high = verdicts(arm, statistic)
+    *expected, low, high = verdicts(condition, statistic)
     assert counts == expected
     assert all(abs(float(text) - scale * value) < (.0051 if scale == 1 else .051) for text, value in ((part[2], low), (part[3], high)))
 
@@ -120,7 +120,7 @@ def test_the_first_page_on_the_default_study():
 
 @pytest.fixture(scope="module")
 def values():
-    "Over-confidence, calibration term of NLL and score of every cell of the shown event: rows (target, language), columns arms, mean over seeds"
+    "Over-confidence, calibration term of NLL and score of every cell of the shown event: rows (target, language), columns conditions, mean over seeds"
     blocks = pd.concat([pd.read_parquet(p) for p in sorted(FOLDERS["full"].glob("seed-*-blocks.parquet"))])
     blocks = one_event(blocks[blocks.setting == "full"].astype({c: str for c in ("target", "language", "intermediate", "event")}))
     blocks = blocks.assign(signed_ce=blocks.confidence - blocks.correct)
@@ -129,13 +129,13 @@ def values():
     return ratio.groupby(["target", "language", "intermediate"]).mean()
 
 
-def change_of(values, statistic, arms, targets=TRAINED):
-    "Mean change in the languages but English: over arms, languages, targets"
+def change_of(values, statistic, conditions, targets=TRAINED):
+    "Mean change in the languages but English: over conditions, languages, targets"
     wide = values[statistic].unstack("intermediate").query("language != 'en'")
-    return wide[arms].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[list(targets)].mean()
+    return wide[conditions].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[list(targets)].mean()
 
 
-def test_arms(values):
+def test_conditions(values):
     rows = {r[0]: r[1:] for r in html_rows("results/answer/06_controls", "all tasks at once")}
     translated = [a for a in NINE if a in SUITE.translated]
     sets = {"9 intermediate tasks": NINE, "all tasks at once": [MULTI], "the tasks with masked LM": [f"{a}:mlm" for a in NINE],
@@ -143,11 +143,11 @@ def test_arms(values):
             "the target's own data": ["own"], "masked LM alone": ["mlm"], "MNLI with shuffled labels": ["mnli:shuffled"],
             "HellaSwag with shuffled labels": ["hellaswag:shuffled"]}
     assert set(rows) == set(sets)
-    for title, arms in sets.items():
+    for title, conditions in sets.items():
         gap, nll, _, score = (float(text.split()[0]) for text in rows[title])
-        assert abs(gap - 100 * change_of(values, "signed_ce", arms)) < .0501, title
-        assert abs(nll - change_of(values, "nll_calibration", arms)) < .000501, title
-        assert abs(score - 100 * change_of(values, "score", arms)) < .0501, title
+        assert abs(gap - 100 * change_of(values, "signed_ce", conditions)) < .0501, title
+        assert abs(nll - change_of(values, "nll_calibration", conditions)) < .000501, title
+        assert abs(score - 100 * change_of(values, "score", conditions)) < .0501, title
 
 
 def test_hypotheses(values):
@@ -156,7 +156,7 @@ def test_hypotheses(values):
     wide = values.signed_ce.unstack("intermediate").query("language == 'en'")
     english = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1).groupby("target").mean()[TRAINED].mean()
     mixed = [f"{a}:mlm" for a in (*NINE, MULTI)]
-    def nll(*arms): return change_of(values, "nll_calibration", list(arms))
+    def nll(*conditions): return change_of(values, "nll_calibration", list(conditions))
     expected = {"H1": change_of(values, "signed_ce", NINE), "H2": change_of(values, "signed_ce", NINE) - english, "H3": nll(*NINE),
                 "H4": nll(*mixed) - nll(*NINE, MULTI), "H7": nll(*NINE) - (nll("own") + nll("mlm") + nll("mnli:shuffled", "hellaswag:shuffled")) / 3}
     for name, value in expected.items():
@@ -188,8 +188,8 @@ def test_claims(values):
     english = english[(english.setting == "full") & english.intermediate.isin([NONE, *NINE, MULTI])].astype({"target": str, "intermediate": str})
     best = english.groupby(["target", "intermediate"]).value.mean().groupby("target").idxmax().map(lambda pair: pair[1]).to_dict()
     def variant(suffix):
-        arms = [a for a in (*NINE, MULTI) if f"{a}:{suffix}" in values.index.get_level_values("intermediate")]
-        return lambda s: change_of(values, s, [f"{a}:{suffix}" for a in arms], every) - change_of(values, s, arms, every)
+        conditions = [a for a in (*NINE, MULTI) if f"{a}:{suffix}" in values.index.get_level_values("intermediate")]
+        return lambda s: change_of(values, s, [f"{a}:{suffix}" for a in conditions], every) - change_of(values, s, conditions, every)
     expected = {
         "the best": lambda s: np.mean([0 if best.get(t, NONE) == NONE else change_of(values, s, [best[t]], [t]) for t in every]),
         "large gains": lambda s: change_of(values, s, NINE, ["bucc", "tatoeba"]),

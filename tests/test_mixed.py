@@ -1,4 +1,4 @@
-"""One store, one study: the same names for other data, arms or encoders are refused, and what a store of earlier days mixed is not read."""
+"""One store, one study: the same names for other data, conditions or encoders are refused, and what a store of earlier days mixed is not read."""
 import json
 import os
 import shutil
@@ -64,7 +64,7 @@ def test_the_hub_first_and_a_folder_then(ours, monkeypatch):
     other = make_plan(REAL)
     assert other.cells[0].stage != plan.cells[0].stage  # or there is nothing to refuse
     refused(store, other, "tatoeba after none (model some/encoder, method full)", "task.options.source was 'google/xtreme@main' and is 'files ")
-    refused(store, make_plan(replace(REAL, intermediates=("mnli",))), "target tatoeba")  # another arm, on other data
+    refused(store, make_plan(replace(REAL, intermediates=("mnli",))), "target tatoeba")  # another condition, on other data
     record_study(store, make_plan(replace(REAL, targets=("xnli",))))  # the folder has nothing of it
     shutil.rmtree(store.folder(plan.cells[0].stage))  # as the sentence says
     record_study(store, other)
@@ -78,8 +78,8 @@ def test_many_tasks_without_ccg_and_then_with_it(ours, monkeypatch):
     publish(store, eight)
     monkeypatch.setenv("XITCAL_DATA", str(ours / "bank"))
     nine = make_plan(multi)
-    refused(store, nine, "xnli after multi (model some/encoder, method full, seed 0)", "phase 2 multi: tasks was 8 of them and is 9 of them now")
-    refused(store, make_plan(replace(multi, seeds=(1,))), "phase 2 multi")  # seeds of eight and of nine tasks are no sample
+    refused(store, nine, "xnli after multi (model some/encoder, method full, seed 0)", "intermediate training multi: tasks was 8 of them and is 9 of them now")
+    refused(store, make_plan(replace(multi, seeds=(1,))), "intermediate training multi")  # seeds of eight and of nine tasks are no sample
 
 
 def test_a_model_folder_that_was_written_anew(tmp_path):

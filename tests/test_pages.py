@@ -70,7 +70,7 @@ def two_seeds(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def partial(tmp_path_factory):
-    "Three arms, four targets, eight languages; MNLI → TyDiQA lacks Swahili, HellaSwag → XNLI is planned and not there, no other setting"
+    "Three conditions, four targets, eight languages; MNLI → TyDiQA lacks Swahili, HellaSwag → XNLI is planned and not there, no other setting"
     def keep(t, setting, seed):
         kept = t.language.isin(SOME) & t.intermediate.isin(["none", "mnli", "hellaswag"]) & t.target.isin(["xnli", "panx", "tydiqa", "tatoeba"])
         kept &= ~((t.intermediate == "mnli") & (t.target == "tydiqa") & (t.language == "sw"))

@@ -109,8 +109,8 @@ def test_the_page_shows_the_grid_what_is_missing_and_its_command(which, request,
     for sign in ("-0.8?", "+20.0?", "71.5<", "74.4°", "80.4"):  # of changes, a level, and test figures
         assert sign in shown, sign
     assert ("This store holds no predictions yet." in shown) == (which == "empty")
-    for arm in {a for a, _ in rest.pairs} - {"ccg"}:
-        assert ", ".join(TARGETS[t].title for a, t in rest.pairs if a == arm) in shown
+    for condition in {a for a, _ in rest.pairs} - {"ccg"}:
+        assert ", ".join(TARGETS[t].title for a, t in rest.pairs if a == condition) in shown
     made = as_study(command(shown))
     assert {(c.intermediate, c.target) for c in make_plan(made).cells} >= {p for p in rest.pairs if p[0] not in rest.absent}
     assert made == replace(SMALL, intermediates=rest.left.intermediates)

@@ -1,4 +1,4 @@
-"""What phase 2 trains on and how: texts longer than the limit, files that rows are told from, and the modules of LoRA."""
+"""What intermediate training uses and how: texts longer than the limit, files that rows are told from, and the modules of LoRA."""
 import json
 from pathlib import Path
 

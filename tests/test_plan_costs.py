@@ -1,4 +1,4 @@
-"""What `xitcal plan` says: every phase 2 on real data, with and without declared counts; memory, disk and rate; languages and tasks that are not there."""
+"""What `xitcal plan` says: every condition on real data, with and without declared counts; memory, disk and rate; languages and tasks that are not there."""
 import os
 import re
 import shutil
@@ -21,7 +21,7 @@ from xitcal.study.grid import Study, make_plan
 from xitcal.study.ledger import record_study
 from xitcal.study.options import make_study
 from xitcal.study.plan_text import estimate, memory_bytes
-from xitcal.study.protocol import ARMS
+from xitcal.study.protocol import FULL_CONDITIONS
 from xitcal.study.store import Store
 
 CODES = ",".join(("de", "ru"))
@@ -33,10 +33,10 @@ def encoder(tmp_path_factory): return make_encoder("xlm-roberta-large", tmp_path
 
 def test_every_phase_2_is_reckoned_from_declared_counts(encoder, monkeypatch):
     "Nothing is loaded for it, so that it costs a second"
-    arms = tuple(a for a in ARMS if "ccg" not in a and not a.endswith(":translated"))
-    assert {"mlm", "multi", "multi:mlm", "own", "mnli:mlm", "mnli:shuffled"} <= set(arms)
+    conditions = tuple(a for a in FULL_CONDITIONS if "ccg" not in a and not a.endswith(":translated"))
+    assert {"mlm", "multi", "multi:mlm", "own", "mnli:mlm", "mnli:shuffled"} <= set(conditions)
     monkeypatch.setattr(estimates, "mean_tokens", lambda *a, **k: 10.)
-    plan = make_plan(Study(suite="xtreme", models=(str(encoder),), intermediates=arms, targets=("xnli", "xquad"), seeds=(0,), intermediate_rows=None))
+    plan = make_plan(Study(suite="xtreme", models=(str(encoder),), intermediates=conditions, targets=("xnli", "xquad"), seeds=(0,), intermediate_rows=None))
     costs = estimate(plan).set_index("title")
     plain, mixed = (costs.examples[f"{t}, seed 0"] for t in ("MNLI", "MNLI with masked LM"))
     mnli = next(s for s in plan.stages.values() if s.title == "MNLI with masked LM, seed 0")
@@ -50,7 +50,7 @@ def test_every_phase_2_is_reckoned_from_what_is_there(encoder, tmp_path):
     (data / "texts").mkdir()
     for code in LANGUAGES: (data / f"texts/{code}.txt").write_text("One line of text.\n" * 9)
     shutil.copytree(encoder, root / "models/some/encoder")
-    there = [a for a in ARMS if not a.endswith(":translated")] + ["mnli:translated", "squad:translated", "multi:translated"]
+    there = [a for a in FULL_CONDITIONS if not a.endswith(":translated")] + ["mnli:translated", "squad:translated", "multi:translated"]
     options = ["--suite", "xtreme", "--model", "some/encoder", "--data", data, "--target", "xnli,tatoeba", "--language", CODES, "--seeds", 0, "--test-rows", 4,
                "--intermediate", ",".join(there), "--intermediate-rows", "16"]
     with Loopback(root) as hub:

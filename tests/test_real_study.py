@@ -35,7 +35,7 @@ def test_pieces_join_one_by_one(args):
     assert list(args.folder.glob("*/stages/intermediate-*/*.safetensors")) # the other part starts from it
     assert not list(args.folder.glob("*/stages/target-*/*.safetensors")) # nothing starts from these any more
     results = read_results(args.out)
-    assert results.sums.targets == ["xnli"] and set(results.sums.arms) == set(SMALL.intermediates)
+    assert results.sums.targets == ["xnli"] and set(results.sums.conditions) == set(SMALL.intermediates)
 
 
 def test_a_training_that_parts_share_is_done_and_counted_once(args, capsys):

@@ -334,21 +334,21 @@ def test_rejection_keeps_what_was_asked_in_english_and_all_for_one():
     assert one.kept.eq(0).all() and one.risk.isna().all()  # nothing is as sure as English
 
 
-# --- the two pages on stores that have calibration rows, fewer arms, or one language ------------------------------------
+# --- the two pages on stores that have calibration rows, fewer conditions, or one language ------------------------------------
 
-def write_store(folder, arms, languages=("en", "de", "sw"), seeds=(0, 1)):
+def write_store(folder, conditions, languages=("en", "de", "sw"), seeds=(0, 1)):
     "A store of toy predictions with English calibration rows"
     store, grid = Store(folder), []
     for target in ("xnli", "xquad"):
-        for arm in arms:
+        for condition in conditions:
             for seed in seeds:
-                parts = rows_of([target], n=40, languages=languages, intermediates=[arm], seeds=(seed,))
+                parts = rows_of([target], n=40, languages=languages, intermediates=[condition], seeds=(seed,))
                 table = pa.concat_tables(table_of(f).append_column("split", pa.array([s] * len(f))) for f, s in zip(parts, ("test", "calibration")))
-                with store.publishing(f"prediction-{target}-{arm}-{seed}", {}) as place:
+                with store.publishing(f"prediction-{target}-{condition}-{seed}", {}) as place:
                     for field in (f for f in PREDICTION_SCHEMA if f.name not in table.column_names): # of mined tasks
                         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
                     pq.write_table(table.select(PREDICTION_SCHEMA.names).cast(PREDICTION_SCHEMA), place / "predictions.parquet")
-                grid.append(dict(model="toy", method="full", intermediate=arm, target=target, seed=seed, stage=f"prediction-{target}-{arm}-{seed}"))
+                grid.append(dict(model="toy", method="full", intermediate=condition, target=target, seed=seed, stage=f"prediction-{target}-{condition}-{seed}"))
     (folder / "study.json").write_text(json.dumps(dict(settings=dict(suite="embedded"), cells=grid)))
     return folder
 
@@ -365,16 +365,17 @@ def shown_on(page, store, monkeypatch):
     return "\n".join(o.data for o in shown if isinstance(o, Markdown))
 
 
-@pytest.mark.parametrize("arms, seeds, sentence", [(("none", "mnli"), (0, 1), "Intermediate training makes the English temperature worth"),
-                                                   (("mnli",), (0,), "no pair of models with and without intermediate training")])
-def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, arms, seeds, sentence):
-    store = write_store(tmp_path, arms, seeds=seeds)
+@pytest.mark.parametrize("conditions, seeds, sentence", [(("none", "mnli"), (0, 1), "Intermediate training makes the English temperature worth"),
+                                                         (("mnli",), (0,), "no pair of models with and without intermediate training")])
+def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, conditions, seeds, sentence):
+    store = write_store(tmp_path, conditions, seeds=seeds)
     words = shown_on("use/01_recalibration.ipynb", store, monkeypatch)
     assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
     assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
-    assert ("There is one condition here" in words) == (arms == ("mnli",))
+    assert ("There is one condition here" in words) == (conditions == ("mnli",))
     assert "one target for each sort of event with English labels, if any has them (XNLI, XQuAD)" in words
-    assert ("pairs of target and regime the family with the lowest NLL is the same without intermediate training and after MNLI" in words) == (len(arms) == 2)
+    same = "pairs of target and regime the family with the lowest NLL is the same without intermediate training and after MNLI"
+    assert (same in words) == (len(conditions) == 2)
     for labels in ("English labels", "labels of other languages", "20 labels of the language", "20 of the language drawn towards English"):
         assert re.search(rf"^- \*{labels}\*: XNLI \*\*.*; XQuAD \*\*", words, re.M)
     words = shown_on("use/02_decisions.ipynb", store, monkeypatch)

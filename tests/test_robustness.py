@@ -21,7 +21,7 @@ from xitcal.inference.hypotheses import (
     main_inference,
     stated_tests,
 )
-from xitcal.inference.results import read_results, text_shares, whole_arms, whole_targets
+from xitcal.inference.results import read_results, text_shares, whole_conditions, whole_targets
 from xitcal.inference.seeds import changes, others, over_seeds, statistic
 from xitcal.predictions.events import read_events, shown_event
 from xitcal.report.change_figures import choices_figure
@@ -55,18 +55,20 @@ def slope(y, x):
 
 def by_other_code(full) -> dict[str, np.ndarray]:
     "H5, H6 and H8, (seeds, 1 + blocks) each, from arrays of the sums; tests/test_headlines.py has the others"
-    sums, nine, trained = full.sums, whole_arms(full), whole_targets(full)
-    rows, target = [sums.arms.index(a) for a in nine], [sums.targets.index(t) for t in trained]
+    sums, nine, trained = full.sums, whole_conditions(full), whole_targets(full)
+    rows, target = [sums.conditions.index(a) for a in nine], [sums.targets.index(t) for t in trained]
     def pairs_of(name):
         found = others(changes(sums, name), sums.languages)[rows][:, :, target]
         return np.moveaxis(found, 2, 1).reshape(-1, len(sums.seeds), found.shape[-1])
     shares, delta = text_shares(full), changes(sums, "signed_ce")[rows][:, :, target].mean((0, 2))
     away = [i for i, code in enumerate(sums.languages) if code != "en" and code in shares and not np.isnan(delta[0, i, 0])]
     share = np.log10([shares[sums.languages[i]] for i in away])
-    def level(s, arm): return others(statistic(s, "nll_calibration"), s.languages)[s.arms.index(arm)][:, [s.targets.index(t) for t in ("xnli", "panx")]]
+    def level(s, condition):
+        found = others(statistic(s, "nll_calibration"), s.languages)[s.conditions.index(condition)]
+        return found[:, [s.targets.index(t) for t in ("xnli", "panx")]]
     none = level(sums, "none")
     rates = [np.abs(level(read_results(full.folder, rate).sums, "none") - none) for rate in ("rate-third", "rate-triple")]
-    tasks = [np.abs(level(sums, arm) - none) for arm in ("mnli", "hellaswag")]
+    tasks = [np.abs(level(sums, condition) - none) for condition in ("mnli", "hellaswag")]
     return {"H5": slope(pairs_of("signed_ce"), pairs_of("score")), "H6": slope(np.moveaxis(delta[:, away], 1, 0), share[:, None, None]),
             "H8": (np.mean(rates, axis=0) - np.mean(tasks, axis=0)).mean(1)}
 
@@ -93,8 +95,8 @@ def test_an_estimator_that_reads_cells_equals_one_made_by_hand(store):
         events = events[(events.event.astype(str) == shown_event(tasks[target])) & (events.language.astype(str) == "sw")]
         if events.empty or events.seed.isna().all():
             continue
-        arm, seed = sums.arms.index(str(events.intermediate.iloc[0])), sums.seeds.index(int(events.seed.iloc[0]))
-        place = (arm, seed, sums.targets.index(target), sums.languages.index("sw"), 0)
+        condition, seed = sums.conditions.index(str(events.intermediate.iloc[0])), sums.seeds.index(int(events.seed.iloc[0]))
+        place = (condition, seed, sums.targets.index(target), sums.languages.index("sw"), 0)
         c, y, group = events.confidence.to_numpy(float), events.correct.to_numpy(float), np.zeros(len(events), int)
         assert estimator_values(results, "smooth_ece")[place] == pytest.approx(smooth_ece(c, y, group)[0], rel=1e-3)
         for bins, name in ((15, "ece_15"), (10, "ece_10")):
@@ -164,7 +166,7 @@ def test_results_from_before_bins_and_later_columns_were_kept_lack_them(full, tm
 
 
 def test_a_known_change_is_found_with_its_sign(full, tmp_path):
-    "Confidence raised by a tenth of what is left after every phase 2: the gap grows by as much in every question that is a mean"
+    "Confidence raised by a tenth of what is left after every intermediate task: the gap grows by as much in every question that is a mean"
     def change(table):
         table = few(table)
         if "block" in table:

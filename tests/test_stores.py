@@ -18,7 +18,7 @@ from xitcal.study.summarise import store_results
 PAGES = [f"{p.parent.name}/{p.name}" for p in results_notebooks()]
 ONE = Study(targets=("xnli",), intermediates=("none", "mnli"), languages=("en", "sw", "de"), seeds=(0,))
 ANSWERS = ("answer/01_answer", "answer/02_accuracy", "answer/04_languages", "answer/07_lora", "trust/04_claims")
-FEW = [f"{p}.ipynb" for p in ANSWERS] # which ask for targets, arms, settings and languages
+FEW = [f"{p}.ipynb" for p in ANSWERS] # which ask for targets, conditions, settings and languages
 
 
 def report(study: Study, folder, monkeypatch, pages=PAGES, **options) -> dict[str, str]:

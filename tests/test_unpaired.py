@@ -20,9 +20,9 @@ def toy():
     return event_statistics(toy_predictions(["xnli", "udpos"], ("none", "mnli", "qqp"), seeds=(0, 1), n=90))
 
 
-def less(toy, examples, arm="mnli", seed=None, language="sw", target="xnli"):
-    "The toy without some examples of one arm"
-    gone = (toy.intermediate == arm) & (toy.language == language) & (toy.target == target) & toy.example.isin(examples)
+def less(toy, examples, condition="mnli", seed=None, language="sw", target="xnli"):
+    "The toy without some examples of one condition"
+    gone = (toy.intermediate == condition) & (toy.language == language) & (toy.target == target) & toy.example.isin(examples)
     return toy[~(gone & ((toy.seed == seed) | (seed is None)))].reset_index(drop=True)
 
 
@@ -35,22 +35,22 @@ def test_examples_that_one_model_saw_are_counted_and_the_others_compared(toy):
     keys = ["intermediate", "target", "language", "statistic"]
     one, two = (t[(t.target == "xnli") & (t.intermediate == "mnli")].set_index(keys).change.sort_index() for t in (change, both))
     pd.testing.assert_series_equal(one, two)
-    whole = paired_change(toy, draws=20)[0]  # an arm that lacks nothing is compared on everything
+    whole = paired_change(toy, draws=20)[0]  # a condition that lacks nothing is compared on everything
     one, two = (t[(t.target == "xnli") & (t.intermediate == "qqp")].set_index(keys).change.sort_index() for t in (change, whole))
     pd.testing.assert_series_equal(one, two)
 
 
-def test_a_baseline_that_lost_examples_loses_them_for_every_arm(toy):
-    change, dropped = paired_change(less(toy, ["xnli-7"], arm="none", seed=1), draws=20)
+def test_a_baseline_that_lost_examples_loses_them_for_every_condition(toy):
+    change, dropped = paired_change(less(toy, ["xnli-7"], condition="none", seed=1), draws=20)
     assert dropped[["intermediate", "seed", "examples"]].to_numpy().tolist() == [["mnli", 1, 1], ["qqp", 1, 1]]
     assert (change[change.target == "xnli"].unpaired == 1).all()
 
 
 def test_a_baseline_without_a_seed_loses_what_any_seed_lacks():
     base = event_statistics(toy_predictions(["tatoeba"], ("none",), ["de", "sw"], [None], 60)).astype({"seed": "Int64"})
-    arm = event_statistics(toy_predictions(["tatoeba"], ("mnli",), ["de", "sw"], [0, 1], 60)).astype({"seed": "Int64"})
-    names = sorted(set(arm.example[arm.language == "sw"].astype(str)))
-    cut = arm[~((arm.seed == 1) & (arm.language == "sw") & (arm.example.astype(str) == names[0]))]
+    after = event_statistics(toy_predictions(["tatoeba"], ("mnli",), ["de", "sw"], [0, 1], 60)).astype({"seed": "Int64"})
+    names = sorted(set(after.example[after.language == "sw"].astype(str)))
+    cut = after[~((after.seed == 1) & (after.language == "sw") & (after.example.astype(str) == names[0]))]
     both = pd.concat([base, cut], ignore_index=True).astype({c: "category" for c in ("intermediate", "language", "target", "event", "example")})
     change, dropped = paired_change(both, draws=20)
     assert dropped.seed.tolist() == [0, 1] and (dropped.examples == 1).all() and set(dropped.reason) == {ONE_SIDED}
@@ -63,7 +63,7 @@ def test_no_example_in_common_is_no_change_and_says_so(toy):
     assert change.empty and set(dropped.reason) == {"the two models saw different examples"} and (dropped.examples == 90).all()
 
 
-def test_blocks_of_other_examples_are_left_out_of_all_arms_and_counted(toy):
+def test_blocks_of_other_examples_are_left_out_of_all_conditions_and_counted(toy):
     whole, cut = sums_of(block_table(toy)), sums_of(block_table(less(toy, ["xnli-3"], seed=1)))
     assert whole.unpaired.empty and unpaired_words(whole) == ""
     row = cut.unpaired.iloc[0]
@@ -79,7 +79,7 @@ def test_blocks_of_other_examples_are_left_out_of_all_arms_and_counted(toy):
     assert (table.missing_seeds == "").all()
 
 
-def test_an_arm_that_saw_half_the_examples_loses_that_seed_and_the_others_do_not(toy):
+def test_a_condition_that_saw_half_the_examples_loses_that_seed_and_the_others_do_not(toy):
     half = sums_of(block_table(less(toy, [f"xnli-{i}" for i in range(45)], seed=1)))
     assert half.unpaired.left_out.tolist() == ["the condition"]
     table = change_over_seeds(half, "signed_ce").query("target == 'xnli' and language == 'others'").set_index("intermediate")

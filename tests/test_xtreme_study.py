@@ -23,8 +23,8 @@ from xitcal.study.submission import FOLDERS, GROUPS
 
 N = 8
 LANGUAGES = ("en", "de", "ru")
-ARMS = (NONE, *INTERMEDIATES, MULTI, "mnli:mlm", "mnli:translated", "squad:translated")
-STUDY = ["--suite", "xtreme", "--intermediate", ",".join(ARMS), "--language", ",".join(LANGUAGES), "--intermediate-rows", "8", "--target-rows", "8",
+CONDITIONS = (NONE, *INTERMEDIATES, MULTI, "mnli:mlm", "mnli:translated", "squad:translated")
+STUDY = ["--suite", "xtreme", "--intermediate", ",".join(CONDITIONS), "--language", ",".join(LANGUAGES), "--intermediate-rows", "8", "--target-rows", "8",
          "--test-rows", "8", "--sampling", "capped:4"]
 
 
@@ -75,14 +75,14 @@ def done(tmp_path_factory):
 
 def test_every_cell_of_the_grid_has_predictions_of_its_kind(done):
     cells = study_cells(done[0])
-    assert cells["done"].all() and len(cells) == len(ARMS) * len(TARGETS)
+    assert cells["done"].all() and len(cells) == len(CONDITIONS) * len(TARGETS)
     table = load_predictions(done[0], split=None)
     assert set(table.column_names) >= {f.name for f in EVENT_SCHEMA}
     frame = table.select(["intermediate", "target", "language", "split", "confidence"]).to_pandas()
     assert frame.confidence.between(0, 1).all()
     for target, task in TARGETS.items():
         mine = frame[(frame.target == target) & (frame.split == "test")]
-        assert set(mine.language) == set(task.languages) & set(LANGUAGES) and set(mine.intermediate) == set(ARMS), target
+        assert set(mine.language) == set(task.languages) & set(LANGUAGES) and set(mine.intermediate) == set(CONDITIONS), target
     mined = table.select(["target", "mined", "threshold", "labels_used"]).to_pandas()
     assert set(mined[mined.mined.notna()].target) == {"bucc"} and mined[mined.target == "bucc"].mined.notna().all()
     assert set(mined.threshold.dropna()) == {1.04} and mined.labels_used.isna().all() # the hub has no sample pools to tune on

@@ -2,16 +2,18 @@
 
 Library notebooks: title and description; imports alone in their cell; one public definition to an exported cell, of at most 30 lines
 that are not blank; a docstring and a comment on every parameter; an example or test close behind (a docstring is enough for what
-modules share among themselves, in cells marked exporti); imports of xitcal from
-lower numbers of the same folder, or from other folders. All notebooks: cell ids, the python3 kernel, no error outputs, no word in
-prose that the field does not have (WORDS), under 500 KB (results: 1 MB). Rooms that are FINISHED: lines of code of at most 100
+modules share among themselves, in cells marked exporti); imports of xitcal from lower numbers of the same folder, or from other
+folders. All notebooks: cell ids, the python3 kernel, no error outputs, no word in prose that the field does not have (WORDS; a few
+of them in no docstring or comment either, OUT), under 500 KB (results: 1 MB). Rooms that are FINISHED: lines of code of at most 100
 characters, and no exported cell of more than 30 lines.
 
 `python tools/lint_nb.py --examples` counts the public definitions that have an example with an output within three cells, and names
 the others. tools/fold_tests.py folds what only tests."""
 import ast
+import io
 import re
 import sys
+import tokenize
 from pathlib import Path
 
 import nbformat
@@ -145,18 +147,27 @@ def check_library(notebook, paths, own) -> list[str]:
     return faults
 
 
-WORDS = { # what prose does not say, and what it says instead; names in backticks and targets of links are free
-    r"told from (chance|no change)": "significant", r"\barms?\b": "condition", r"\bloud(er)?\b": "over-confident", r"\bshare right\b": "accuracy",
+OUT = { # what neither prose nor docstrings and comments say, and what they say instead; the processor ARM and "(phase 2)" are free
+    r"\b(?-i:[Aa]rms?)\b": "condition", r"(?<!\()\bphases? [23]\b": "intermediate training, target fine-tuning"}
+WORDS = OUT | { # what prose does not say, and what it says instead; names in backticks and targets of links are free
+    r"told from (chance|no change)": "significant", r"\bloud(er)?\b": "over-confident", r"\bshare right\b": "accuracy",
     r"\bnull floors?\b": "expected value under calibration", r"\bimagined rows?\b": "pseudo-observations", r"\bhanded in\b": "submitted",
-    r"\bshrunken\b": "shrunk", r"\bsorts? of (event|phase 2)\b": "event type, condition", r"\bdrawn models?\b": "simulated calibrated models",
+    r"\bshrunken\b": "shrunk", r"\bsorts? of event\b": "event type", r"\bdrawn models?\b": "simulated calibrated models",
     r"\bnotebooks? \d\d[a-z]*\b": "its title and a link", r"\b(is|are) (asked|told)\b": "who asks or says it", r"\bstands? beside\b": "a plain verb"}
 REGISTERED = "00_hypotheses.ipynb" # nothing on it changes
 
 
-def check_words(source: str) -> list[str]:
+def check_words(source: str, words: dict[str, str] = WORDS) -> list[str]:
     "Words of a Markdown text that readers of the field would have to learn"
     plain = re.sub(r"`[^`]*`|\]\([^)]*\)", "", source)
-    return [f"says {found[0]!r}; say: {better}" for word, better in WORDS.items() if (found := re.search(word, plain, re.I))]
+    return [f"says {found[0]!r}; say: {better}" for word, better in words.items() if (found := re.search(word, plain, re.I))]
+
+
+def remarks(source: str) -> list[str]:
+    "Docstrings and comments of a piece of code"
+    documented = [n for n in ast.walk(ast.parse(source)) if isinstance(n, KINDS)]
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return [ast.get_docstring(n) or "" for n in documented] + [t.string for t in tokens if t.type == tokenize.COMMENT]
 
 
 def check_any(path, notebook) -> list[str]:
@@ -170,6 +181,8 @@ def check_any(path, notebook) -> list[str]:
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown" and path.name != REGISTERED:
             faults += [f"cell {i} {f}" for f in check_words(cell.source)]
+        if cell.cell_type == "code":
+            faults += [f"cell {i} {f}" for text in remarks(cell.source) for f in check_words(text, OUT)]
         if cell.cell_type == "code" and finished(path):
             faults += [f"cell {i} has a line of {len(line)} characters" for line in too_wide(cell.source)]
             if exported(cell) and length(cell) > LONGEST:

@@ -256,7 +256,7 @@ def part_of(
     languages: int = 6,  # How many besides English, evenly spaced in the order of their codes
 ) -> dict[str, list]: # Values of model, method, seed, target, intermediate, language
     """A part of a study: one target for each sort of event (with English labels if any has them),
-    one seed, without phase 2 and one phase 2"""
+    one seed, no intermediate training and one condition with it"""
     words = table.astype({k: str for k in (*KEYS[:-1], "event", "language")})
     words = words[(words.model == words.model.iloc[0]) & (words.method == words.method.iloc[0])]
     sort = words.event.where(~words.event.isin(CLASSES), "fixed classes")
@@ -267,14 +267,14 @@ def part_of(
     targets = [t for i, t in enumerate(order) if kinds[t] not in [kinds[o] for o in order[:i]]
                and english[t] == english[order[0]]]
     rank = {name: i for i, name in enumerate((NONE, *INTERMEDIATES))}
-    arms = sorted(words[words.target.isin(targets)].intermediate.unique(),
-                  key=lambda a: (rank.get(a, len(rank)), a))
+    conditions = sorted(words[words.target.isin(targets)].intermediate.unique(),
+                        key=lambda a: (rank.get(a, len(rank)), a))
     codes = sorted(set(words.language) - {"en"})
     spaced = np.unique(np.linspace(0, len(codes) - 1, min(languages, len(codes))).round()
                        .astype(int)) if codes else []
     return dict(model=[words.model.iloc[0]], method=[words.method.iloc[0]],
                 seed=sorted(words.seed.dropna().unique())[:1], target=targets,
-                intermediate=arms[:2] if arms[0] == NONE else arms[:1],
+                intermediate=conditions[:2] if conditions[0] == NONE else conditions[:1],
                 language=["en"] * ("en" in set(words.language)) + [codes[i] for i in spaced])
 
 # %% ../../nbs/calibration/10_regimes.ipynb #84a1559a

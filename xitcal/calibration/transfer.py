@@ -43,26 +43,27 @@ def _influence(frame, top, bottom):
 
 # %% ../../nbs/calibration/11_transfer.ipynb #9cdb25d9
 def _contrasts(keys):
-    """Weights of cells (contrasts, cells), and what each contrast is: level or change of an arm in
-    a language or in all others"""
+    """Weights of cells (contrasts, cells), and what each contrast is: level or change of a
+    condition in a language or in all others"""
     rows, weights = [], []
-    arms, codes = (list(keys.intermediate.astype(str).unique()),
-                   sorted(keys.language.astype(str).unique()))
-    arm, language = keys.intermediate.astype(str).to_numpy(), keys.language.astype(str).to_numpy()
+    conditions, codes = (list(keys.intermediate.astype(str).unique()),
+                         sorted(keys.language.astype(str).unique()))
+    condition, language = (keys.intermediate.astype(str).to_numpy(),
+                           keys.language.astype(str).to_numpy())
     def mean_of(cells): return cells / max(cells.sum(), 1)
     def level(a, seeds, chosen):
-        return np.mean([mean_of((arm == a) & np.isin(keys.seed, seeds) & (language == c))
+        return np.mean([mean_of((condition == a) & np.isin(keys.seed, seeds) & (language == c))
                         for c in chosen], axis=0)
-    for a in arms:
-        mine, base = (set(keys.seed[arm == x]) for x in (a, NONE))
+    for a in conditions:
+        mine, base = (set(keys.seed[condition == x]) for x in (a, NONE))
         shared = mine & base if base - {-1} else mine
         for where in [*codes, OTHERS]:
             chosen = [c for c in codes if c != "en"] if where == OTHERS else [where]
-            there = [c for c in chosen if ((arm == a) & (language == c)).any()]
+            there = [c for c in chosen if ((condition == a) & (language == c)).any()]
             if there:
                 (rows.append((a, where, "level", len(there), mine)),
                  weights.append(level(a, list(mine), there)))
-            paired = [c for c in there if ((arm == NONE) & (language == c)).any()]
+            paired = [c for c in there if ((condition == NONE) & (language == c)).any()]
             if a != NONE and paired and shared:
                 rows.append((a, where, "change", len(paired), shared))
                 weights.append(level(a, list(shared), paired)
@@ -75,8 +76,8 @@ def carry_over(
     examples: pd.DataFrame, # Sums by example, from `recalibrate`
     quantity: str,          # One of `QUANTITIES`
 ) -> pd.DataFrame: # Columns `CARRIED`; what: level or change
-    """A quantity per language and in the mean of all but English, and its change with phase 2, with
-    intervals over examples"""
+    """A quantity per language and in the mean of all but English, and its change with
+    intermediate training, with intervals over examples"""
     regime, first, second, bottom = QUANTITIES[check_name(quantity, QUANTITIES, "quantity")]
     mine = examples[(examples.regime == regime) & (examples[bottom] > 0)]
     found = []
@@ -105,7 +106,7 @@ def carry_over(
 def seed_ensembles(
     predictions: pa.Table, # Predictions of several seeds, in the schema of the store
 ) -> pa.Table: # An ensemble a model, method, intermediate, target of two seeds or more; no seed
-    """Mean of the probabilities of all seeds of an arm; events of which a seed is missing, and
+    """Mean of the probabilities of all seeds of a condition; events of which a seed is missing, and
     events that are no labels or tokens, are left out"""
     table = predictions.filter(pc.and_(pc.is_in(predictions["event"], pa.array(CLASSES)),
                                        pc.is_valid(predictions["seed"])))
@@ -113,11 +114,12 @@ def seed_ensembles(
                          "example", "unit"]).to_pandas(strings_to_categorical=True)
     number, seeds = (keys.groupby(list(keys), observed=True).ngroup().to_numpy(),
                      table["seed"].to_numpy())
-    arm = keys.groupby(["model", "method", "intermediate", "target"],
-                       observed=True).ngroup().to_numpy()
-    of_arm = pd.Series(seeds).groupby(arm).nunique().to_numpy() if len(arm) else np.zeros(0, int)
-    whole = ((np.bincount(number)[number] == of_arm[arm]) & (of_arm[arm] > 1) if len(arm)
-             else np.zeros(0, bool))
+    condition = keys.groupby(["model", "method", "intermediate", "target"],
+                             observed=True).ngroup().to_numpy()
+    whole = np.zeros(0, bool)
+    if len(condition):
+        every = pd.Series(seeds).groupby(condition).nunique().to_numpy()[condition]
+        whole = (np.bincount(number)[number] == every) & (every > 1)
     if not whole.any():
         raise XitcalError("An ensemble over seeds needs labels or tokens of two seeds of one model "
                           "and target; there are none.")

@@ -129,7 +129,7 @@ def _own_rows(task: Task, split: str, rows) -> Dataset:
 
 # %% ../../nbs/data/03_suites.ipynb #cf3310bf
 def _check_own(task: Task) -> Task:
-    "Refuse a task that phase 2 could not train on, or whose name means something else"
+    "Refuse a task that intermediate training cannot use, or whose name means something else"
     taken = {*INTERMEDIATES, *TARGETS, NONE, MULTI, OWN, MASKED.name}
     if task.name in taken or not task.name or set(task.name) & set(":, "):
         raise XitcalError(f"An intermediate task cannot be called {task.name!r}: "

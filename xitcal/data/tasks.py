@@ -199,16 +199,16 @@ def split_phase2(
     name: str, # Such as "mnli:mlm"
     tasks: Iterable[str] = (), # A suite's tasks; those that are no targets are intermediate
 ) -> tuple[str, str]: # What is trained on, and the variant ("" for none)
-    "Parts of a name of phase 2; `XitcalError` for an unknown one, with the nearest known"
+    "Parts of a condition's name; `XitcalError` for an unknown one, with the nearest known"
     base, _, variant = name.partition(":")
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
     parts = tasks_of(base)
     for part in parts if len(parts) > 1 else (): check_name(part, learnt, "intermediate task")
     if len(parts) == 1:
         check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
-    if variant: check_name(variant, VARIANTS, "variant of phase 2")
+    if variant: check_name(variant, VARIANTS, "variant of intermediate training")
     if variant and len(parts) == 1 and base not in (MULTI, *learnt):
-        raise XitcalError(f"Phase 2 {name!r} cannot be: {base!r} has no variants; "
+        raise XitcalError(f"Condition {name!r} cannot be: {base!r} has no variants; "
                           f"they are for intermediate tasks and {MULTI!r}.")
     return base, variant
 
@@ -216,7 +216,7 @@ def split_phase2(
 def phase2_title(
     name: str, # Such as "mnli:mlm"
 ) -> str: # Such as "MNLI with masked LM"
-    "Phase 2 for people; a name from elsewhere is its own title"
+    "A condition for people; a name from elsewhere is its own title"
     base, _, variant = name.partition(":")
     titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
         NONE: "no intermediate task", MULTI: "all tasks", OWN: "the target's own data",
@@ -244,7 +244,8 @@ _PHANG = RecipeSet(
     "The paper does not settle warm-up and weight decay, "
     "how often masked LM is mixed in, which texts it uses, "
     "how tasks are sampled in multi-task training (jiant's default is proportional), "
-    "or the number of seeds; batches and epochs of phase 2 are recalled from its appendix.")
+    "or the number of seeds; batches and epochs of intermediate training are recalled from its "
+    "appendix.")
 
 # %% ../../nbs/data/01_tasks.ipynb #57b15bb1
 _XTREME = Recipe(learning_rate=2e-5, batch_size=32, epochs=5, max_length=128, warmup=0,
@@ -275,14 +276,14 @@ _LENGTH = {"answers": 384, "retrieval": 512}
 
 def _same(task: Task) -> Recipe:
     """The one recipe with the length that the task's kind needs;
-    phase 3 of small data sets lasts longer"""
+    target fine-tuning on small data sets lasts longer"""
     return replace(_SAME, max_length=_LENGTH.get(task.kind, 256),
                    epochs=task.recipe.epochs if task.name in TARGETS else 2)
 
 _OURS = RecipeSet(
     "the same for all tasks", {name: _same(t) for name, t in (INTERMEDIATES | TARGETS).items()}
     | {MULTI: replace(_SAME, max_length=384)}, _PHANG.options,
-    "Epochs of phase 3 are those of jiant's guide, "
+    "Epochs of target fine-tuning are those of jiant's guide, "
     "since the targets' data differ in size by a factor of fifty.")
 
 # %% ../../nbs/data/01_tasks.ipynb #0c239b2c

@@ -19,7 +19,7 @@ from .block_sums import CELL_COLUMNS
 from ..core.schema import OTHERS
 from .paired import holm_values
 from .results import (Results, read_results, read_seeds, require_any, text_shares,
-                                      whole_arms, whole_targets)
+                                      whole_conditions, whole_targets)
 from .seeds import (STATISTICS, half_width, in_language, over_seeds,
                                     p_value, statistic)
 from ..predictions.events import headline_events
@@ -49,19 +49,19 @@ def _ece_of_bins(table):
     return (total.part / total.n).rename("value").reset_index()
 
 def _arranged(table, sums):
-    """A value of each cell as (arms, seeds, targets, languages, 1); a cell without a seed serves
-    every seed"""
-    found = np.full((len(sums.arms), len(sums.seeds), len(sums.targets), len(sums.languages), 1),
-                    np.nan)
+    """A value of each cell as (conditions, seeds, targets, languages, 1); a cell without a seed
+    serves every seed"""
+    found = np.full((len(sums.conditions), len(sums.seeds), len(sums.targets),
+                     len(sums.languages), 1), np.nan)
     def at(column, names): return pd.Index(names).get_indexer(table[column].astype(str))
-    places = np.array([at("intermediate", sums.arms), at("target", sums.targets),
+    places = np.array([at("intermediate", sums.conditions), at("target", sums.targets),
                        at("language", sums.languages)])
     seed = pd.Index(sums.seeds).get_indexer(table.seed.astype("Float64").fillna(-1).astype(int))
     value, none = table.value.to_numpy(float), table.seed.isna().to_numpy()
     for i in range(len(sums.seeds)):
         rows = (places >= 0).all(0) & (none | (seed == i))
-        arm, target, language = places[:, rows]
-        found[arm, i, target, language, 0] = value[rows]
+        condition, target, language = places[:, rows]
+        found[condition, i, target, language, 0] = value[rows]
     return found
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #6b4863bb
@@ -79,7 +79,7 @@ def estimator_values(
     results: Results, # From `read_results`
     name: str,        # One of `COMPARED`, or of `xitcal.inference.seeds.STATISTICS`
     tables: dict|None = None, # Keeps what was read, for the next estimator of the same results
-) -> np.ndarray|None: # (arms, seeds, targets, languages, 1 or 1 + blocks)
+) -> np.ndarray|None: # (conditions, seeds, targets, languages, 1 or 1 + blocks)
     """An estimator in every cell of a study, with 1 at the end where blocks are not kept; None
     where the results do not have it"""
     check_name(name, dict.fromkeys((*COMPARED, *STATISTICS)), "estimate")
@@ -123,27 +123,28 @@ class _Asked:
     "A study seen through one estimator"
     results: Results
     name: str            # Estimator
-    values: np.ndarray   # (arms, seeds, targets, languages, 1 or 1 + blocks)
+    values: np.ndarray   # (conditions, seeds, targets, languages, 1 or 1 + blocks)
     targets: list[str]   # Whole targets in which the estimator is known
     nine: list[str]      # Whole single intermediate tasks
     context: dict        # For all estimators: controls, shares of text, other learning rates
 
-    def change(self, arms, language=OTHERS):
-        "Of arms, in the targets: (arms, seeds, targets, 1 or 1 + blocks)"
-        delta = self.values - self.values[self.results.sums.arms.index(NONE)]
+    def change(self, conditions, language=OTHERS):
+        "Of conditions, in the targets: (conditions, seeds, targets, 1 or 1 + blocks)"
+        delta = self.values - self.values[self.results.sums.conditions.index(NONE)]
         found = in_language(language, delta, self.results.sums.languages)
-        return found[[self.results.sums.arms.index(a) for a in arms]][:, :, [
+        return found[[self.results.sums.conditions.index(a) for a in conditions]][:, :, [
             self.results.sums.targets.index(t) for t in self.targets]]
 
-    def has(self, arms):
-        return len(whole_arms(self.results, list(arms), self.targets)) == len(set(arms))
+    def has(self, conditions):
+        whole = whole_conditions(self.results, list(conditions), self.targets)
+        return len(whole) == len(set(conditions))
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #96a05fc3
 def _asked(results, name, values, context):
     "The study through one estimator, with the targets that have it; None where no target does"
-    sums, nine = results.sums, require_any(whole_arms(results), results)
-    wanted = values[[sums.arms.index(a) for a in (NONE, *nine)]]
-    there = sums.values["n"][[sums.arms.index(a) for a in (NONE, *nine)]][..., 0] > 0
+    sums, nine = results.sums, require_any(whole_conditions(results), results)
+    wanted = values[[sums.conditions.index(a) for a in (NONE, *nine)]]
+    there = sums.values["n"][[sums.conditions.index(a) for a in (NONE, *nine)]][..., 0] > 0
     bad = (np.isnan(wanted[..., 0]) & there).any((0, 1, 3))
     targets = [t for t in whole_targets(results) if not bad[sums.targets.index(t)]]
     return _Asked(results, name, values, targets, nine, context) if targets else None
@@ -190,10 +191,10 @@ _RATES, _RATE_TARGETS, _RATE_TASKS = (("rate-third", "rate-triple"), ["xnli", "p
                                       ["mnli", "hellaswag"]) # as stated
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #af12efb6
-def _level(asked, arm, targets):
+def _level(asked, condition, targets):
     "Level in the other languages: (seeds, targets, 1 or 1 + blocks)"
     sums = asked.results.sums
-    return in_language(OTHERS, asked.values, sums.languages)[sums.arms.index(arm)][:, [
+    return in_language(OTHERS, asked.values, sums.languages)[sums.conditions.index(condition)][:, [
         sums.targets.index(t) for t in targets]]
 
 def _h8(a):
@@ -204,7 +205,7 @@ def _h8(a):
     shared = _RATE_TARGETS
     whole = all(set(shared) <= set(targets)
                 for targets in (a.targets, *(whole_targets(o) for o, _ in rates)))
-    if not whole or whole_arms(a.results, _RATE_TASKS, shared) != _RATE_TASKS: return None
+    if not whole or whole_conditions(a.results, _RATE_TASKS, shared) != _RATE_TASKS: return None
     none = _level(a, NONE, shared)
     for other, tables in rates:
         values = estimator_values(other, a.name, tables=tables)

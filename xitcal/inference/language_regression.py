@@ -35,14 +35,14 @@ def _language_weights(there):
 def language_effects(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    arms: list[str],  # Names of phase 2 that are averaged over; `["none"]` for the level without
+    conditions: list[str], # Those that are averaged over; `["none"]` for the level without
 ) -> tuple[list[str], np.ndarray]: # Codes, without English; (languages, seeds, 1 + blocks)
     """Change of a statistic in each language, or its level without intermediate training, over all
     whole targets; `XitcalError` where there is none"""
     sums, targets = results.sums, whole_targets(results)
     at = [sums.targets.index(target) for target in targets]
-    found = (statistic if require_any(arms) == [NONE] else changes)(
-        sums, name)[[sums.arms.index(a) for a in arms]].mean(0)[:, at]
+    found = (statistic if require_any(conditions) == [NONE] else changes)(
+        sums, name)[[sums.conditions.index(a) for a in conditions]].mean(0)[:, at]
     found = np.moveaxis(found, 0, 2) # (targets, languages, seeds, 1 + blocks)
     there = ~np.isnan(found).any((2, 3)) & np.array([c != "en" for c in sums.languages])
     codes = [c for c, any_ in zip(sums.languages, there.any(0)) if any_]

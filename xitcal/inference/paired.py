@@ -139,9 +139,9 @@ def _reasons(keys, pairs):
     treated = keys[keys.intermediate.astype(str) != NONE]
     drop(treated[~treated.index.isin(pairs.a)], "no baseline for this seed and language")
     base = keys[keys.intermediate.astype(str) == NONE]
-    for arm in treated.intermediate.astype(str).unique():
-        used = pairs.b[pairs.intermediate.astype(str) == arm]
-        drop(base[~base.index.isin(used)].assign(intermediate=arm),
+    for condition in treated.intermediate.astype(str).unique():
+        used = pairs.b[pairs.intermediate.astype(str) == condition]
+        drop(base[~base.index.isin(used)].assign(intermediate=condition),
              "no model with intermediate training for this seed and language")
     other = (pairs.fingerprint != pairs.fingerprint_base) & (pairs.event.astype(str) != "entity")
     drop(pairs[other], "the two models saw different examples")
@@ -203,8 +203,8 @@ def _summarise(pairs, values, draws):
 
 # %% ../../nbs/inference/00_paired.ipynb #c54094cd
 def _seen(events):
-    """Numbers of the examples, in order, by (model, method, arm, seed, language), seed −1 where
-    there is none, and their names; nothing is known of entities"""
+    """Numbers of the examples, in order, by (model, method, condition, seed, language), seed −1
+    where there is none, and their names; nothing is known of entities"""
     rows = events[events.event.astype(str) != "entity"]
     example, names = pd.factorize(rows.example)
     cell, table = cells(rows, ("model", "method", "intermediate", "seed", "language"))
@@ -217,20 +217,21 @@ def _seen(events):
 
 # %% ../../nbs/inference/00_paired.ipynb #19739713
 def _unshared(events):
-    """{arm: {(model, method, seed, language): examples that the arm or its baseline alone saw}};
-    `_reasons` has cells without a common one"""
+    """{condition: {(model, method, seed, language): examples that the condition or its baseline
+    alone saw}}; `_reasons` has cells without a common one"""
     (seen, names), found, nothing = _seen(events), {}, np.zeros(0, int)
-    for (model, method, arm, seed, language), mine in seen.items():
+    for (model, method, condition, seed, language), mine in seen.items():
         at = next((s for s in (seed, -1) if (model, method, NONE, s, language) in seen), None)
         base = seen.get((model, method, NONE, at, language), nothing)
-        if arm == NONE or np.array_equal(mine, base) or not len(np.intersect1d(mine, base)):
+        if condition == NONE or np.array_equal(mine, base) or not len(np.intersect1d(mine, base)):
             continue
-        lost = found.setdefault(arm, {}).setdefault((model, method, at, language), set())
+        lost = found.setdefault(condition, {}).setdefault((model, method, at, language), set())
         # a baseline without a seed loses what any seed lacks
         lost.update(names[np.setxor1d(mine, base)])
-    return {arm: {(m, d, s, c): x for (m, d, a, s, c) in seen if a == arm
-                  for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
-            | {key: x for key, x in lost.items() if key[2] == -1} for arm, lost in found.items()}
+    return {condition: {(m, d, s, c): x for (m, d, a, s, c) in seen if a == condition
+                        for x in [lost.get((m, d, s, c), lost.get((m, d, -1, c)))] if x}
+            | {key: x for key, x in lost.items() if key[2] == -1}
+            for condition, lost in found.items()}
 
 # %% ../../nbs/inference/00_paired.ipynb #82e4932e
 def _without(table, unshared):
@@ -242,21 +243,21 @@ def _without(table, unshared):
 
 # %% ../../nbs/inference/00_paired.ipynb #f8056c3c
 def _target_change(events, parts, task, draws, seed):
-    """Change and dropped cells of one target task; an arm that saw other examples than its baseline
-    is compared on those that both have"""
+    """Change and dropped cells of one target task; a condition that saw other examples than its
+    baseline is compared on those that both have"""
     odd = _unshared(events)
-    def of(table, arms):
-        return table[table.intermediate.astype(str).isin(arms)].reset_index(drop=True)
+    def of(table, conditions):
+        return table[table.intermediate.astype(str).isin(conditions)].reset_index(drop=True)
     even = [a for a in events.intermediate.astype(str).unique() if a not in odd]
     groups = [(of(events, even), of(parts, even), even, {})] if len(even) > 1 or not odd else []
-    groups += [(_without(of(events, [NONE, arm]), lost), _without(of(parts, [NONE, arm]), lost),
-                [arm], lost) for arm, lost in odd.items()]
+    groups += [(*(_without(of(table, [NONE, a]), lost) for table in (events, parts)), [a], lost)
+               for a, lost in odd.items()]
     tables, dropped = [], []
-    for mine, scored, arms, lost in groups:
+    for mine, scored, conditions, lost in groups:
         change, gone = _same_examples(mine, scored, task, draws, seed)
         tables.append(change.assign(unpaired=sum(len(x) for key, x in lost.items() if key[2] >= 0)))
-        rest = [dict(intermediate=arms[0], seed=s, language=c, examples=len(x), reason=ONE_SIDED)
-                for (_, _, s, c), x in lost.items() if s >= 0]
+        rest = [dict(intermediate=conditions[0], seed=s, language=c, examples=len(x),
+                     reason=ONE_SIDED) for (_, _, s, c), x in lost.items() if s >= 0]
         dropped += [gone, pd.DataFrame(rest).assign(target=task.name)]
     return pd.concat(tables, ignore_index=True), pd.concat(
         [d for d in dropped if len(d)] or [pd.DataFrame(columns=_LOST)], ignore_index=True)
@@ -265,7 +266,7 @@ def _target_change(events, parts, task, draws, seed):
 ONE_SIDED = "examples that one of the two models saw, left out"
 
 def _same_examples(events, parts, task, draws, seed):
-    "The same where an arm and its baseline saw the same examples"
+    "The same where a condition and its baseline saw the same examples"
     blocks = [(task.name, events, parts)] if task.parallel else [
         (task.name + str(language), part, parts[parts.language == language])
         for language, part in events.groupby("language", observed=True)]
@@ -293,8 +294,8 @@ def paired_change(
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # Columns `CHANGE`; what was dropped
     """Change of every statistic from without to with intermediate training, with 95 % intervals
-    that resample examples, given the seeds; and what was dropped: arm, target, seed, language,
-    examples, reason"""
+    that resample examples, given the seeds; and what was dropped: condition, target, seed,
+    language, examples, reason"""
     tasks = INTERMEDIATES | TARGETS if tasks is None else tasks
     scores = example_scores(events, tasks)
     changes, dropped = [], []

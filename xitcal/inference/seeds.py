@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNPAIRED', 'STATISTICS', 'half_width', 'p_value', 'over_seeds', 'Sums', 'sums_of', 'statistic', 'changes', 'others',
-           'in_language', 'change_over_seeds', 'language_changes', 'arm_means']
+           'in_language', 'change_over_seeds', 'language_changes', 'condition_means']
 
 # %% ../../nbs/inference/02_seeds.ipynb #df57b0f7
 from dataclasses import dataclass, field
@@ -66,9 +66,10 @@ UNPAIRED = ("intermediate", "seed", "target", "language", "blocks", "examples", 
 
 @dataclass
 class Sums:
-    "Sums of a study by arm, seed, target and language"
-    values: dict[str, np.ndarray] # By column; (arms, seeds, targets, languages, 1 + blocks), or NaN
-    arms: list[str]               # Names of phase 2, `none` first
+    "Sums of a study by condition, seed, target and language"
+    # By column; (conditions, seeds, targets, languages, 1 + blocks), or NaN
+    values: dict[str, np.ndarray]
+    conditions: list[str]         # Names, `none` first
     seeds: list[int]              # In rising order
     targets: list[str]            # Names
     languages: list[str]          # Codes, "en" first
@@ -81,7 +82,7 @@ def _order(names, first):
 
 # %% ../../nbs/inference/02_seeds.ipynb #5717b8c0
 def _pair_up(values, names, seeds):
-    "Blank what an arm and its baseline do not share, and say what that was (`UNPAIRED`)"
+    "Blank what a condition and its baseline do not share, and say what that was (`UNPAIRED`)"
     marks, examples = (values.pop(k, None) for k in ("fingerprint", "examples"))
     if marks is None: return pd.DataFrame(columns=list(UNPAIRED))
     known_ = ~np.isnan(marks).all(-1, keepdims=True)
@@ -92,10 +93,10 @@ def _pair_up(values, names, seeds):
     for v in values.values(): v[most], v[:, blocks] = np.nan, np.nan
     rows, counted = [], np.fmax(np.nan_to_num(examples), np.nan_to_num(examples[:1]))
     for place in np.argwhere(differ.any(-1)):
-        arm, seed, target, language = place
+        condition, seed, target, language = place
         lost = (counted[tuple(place)][differ[tuple(place)]] if not most[tuple(place)]
                 else counted[tuple(place)])
-        rows.append((names["intermediate"][arm], seeds[seed], names["target"][target],
+        rows.append((names["intermediate"][condition], seeds[seed], names["target"][target],
                      names["language"][language], int(differ[tuple(place)].sum()), int(lost.sum()),
                      "the condition" if most[tuple(place)] else "these blocks, of all conditions"))
     return pd.DataFrame(rows, columns=list(UNPAIRED))
@@ -105,8 +106,8 @@ def sums_of(
     blocks: pd.DataFrame, # From `block_table`: of one model, method and setting, of any seeds
     tasks: dict[str, Task]|None = None, # Tasks by name; None for XTREME's and the intermediate ones
 ) -> Sums:
-    """Arrange the sums of a study; an arm without intermediate training and without a seed serves
-    every seed"""
+    """Arrange the sums of a study; a condition without intermediate training and without a seed
+    serves every seed"""
     rows = headline_events(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
     text = lambda column, first: _order(set(rows[column].astype(str)), first)
     # a store of retrieval without intermediate training alone has none
@@ -137,8 +138,8 @@ def _share_unseeded(values, rows, at, seeds):
     "Copy cells without a seed to every seed"
     cells = np.unique(np.column_stack([a[rows.seed.isna().to_numpy()] for a in at]), axis=0)
     for v in values.values():
-        for arm, target, language in cells:
-            v[arm, :, target, language] = v[arm, 0, target, language]
+        for condition, target, language in cells:
+            v[condition, :, target, language] = v[condition, 0, target, language]
 
 def _without_each(sums):
     """Sum over all blocks, then over all but each; a block without examples adds nothing, a cell
@@ -174,7 +175,7 @@ _MADE = { # differences of two sums
 def statistic(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
-) -> np.ndarray: # (arms, seeds, targets, languages, 1 + blocks); NaN where there is nothing
+) -> np.ndarray: # (conditions, seeds, targets, languages, 1 + blocks); NaN where there is nothing
     "Value of a statistic everywhere"
     def column(c):
         return sums.values[_MADE[c][0]] - sums.values[_MADE[c][1]] if c in _MADE else sums.values[c]
@@ -185,10 +186,10 @@ def statistic(
 def changes(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
-) -> np.ndarray: # (arms, seeds, targets, languages, 1 + blocks); the first arm's are 0
+) -> np.ndarray: # (conditions, seeds, targets, languages, 1 + blocks); the first condition's are 0
     "With minus without intermediate training, same seed, same examples"
     found = statistic(sums, name)
-    return found - found[sums.arms.index(NONE)]
+    return found - found[sums.conditions.index(NONE)]
 
 # %% ../../nbs/inference/02_seeds.ipynb #0ea09e34
 def others(
@@ -198,7 +199,7 @@ def others(
     """Plain mean over the languages but English that a target has anywhere; NaN where one of them
     is missing"""
     away = values[..., [c != "en" for c in languages], :]
-    # (1, 1, targets, languages): whether any arm or seed has it
+    # (1, 1, targets, languages): whether any condition or seed has it
     there = ~np.isnan(away[..., 0]).all((0, 1), keepdims=True)
     with np.errstate(invalid="ignore"):
         return np.where(there[..., None], away, 0).sum(-2) / there.sum(-1)[..., None]
@@ -239,8 +240,8 @@ def over_seeds_there(delta, base, seeds):
             dict(seeds=names(there), missing_seeds=names(~there)))
 
 def _left_out(sums, frame):
-    """Examples left out as unpaired for each row's arm, target and language (or all but English),
-    over seeds"""
+    """Examples left out as unpaired for each row's condition, target and language (or all but
+    English), over seeds"""
     lost, english = sums.unpaired, sums.unpaired.language == "en"
     def count(row):
         where = (lost.target == row.target) & (english if row.language == "en" else ~english
@@ -256,19 +257,19 @@ def change_over_seeds(
     sums: Sums, # Sums of a study
     name: str,  # One of `STATISTICS`
 ) -> pd.DataFrame: # intermediate, target, language, and these
-    """Change in the mean of the other languages ("others") and in English, for every arm and
+    """Change in the mean of the other languages ("others") and in English, for every condition and
     target: without, change, low, high, standard_error, p, p_holm, q, seeds, missing_seeds,
     unpaired; p_holm and q correct over all rows of a language"""
     value, delta, rows = statistic(sums, name), changes(sums, name), []
     for language in (OTHERS, *(c for c in sums.languages if c == "en")):
-        # (seeds, arms, targets, 1 + blocks)
+        # (seeds, conditions, targets, 1 + blocks)
         mine = np.moveaxis(in_language(language, delta, sums.languages)[1:], 1, 0)
         base = np.broadcast_to(in_language(language, value, sums.languages)[0, :, None, :, 0],
                                mine.shape[:-1])
         found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]),
                                         base.reshape(len(mine), -1), sums.seeds)
-        keys = pd.DataFrame([dict(intermediate=arm, target=target, language=language)
-                             for arm in sums.arms[1:] for target in sums.targets])
+        keys = pd.DataFrame([dict(intermediate=condition, target=target, language=language)
+                             for condition in sums.conditions[1:] for target in sums.targets])
         rows.append(corrected_for_many(pd.concat([keys, found], axis=1).assign(**seeds)
                                        .dropna(subset="change")))
     table = pd.concat(rows, ignore_index=True)
@@ -279,15 +280,15 @@ def change_over_seeds(
 def language_changes(
     sums: Sums,      # Sums of a study
     name: str,       # One of `STATISTICS`
-    arms: list[str], # Names of phase 2 that are averaged over
+    conditions: list[str], # Conditions that are averaged over
     targets: list[str]|None = None, # Targets that are asked about; None for all
 ) -> pd.DataFrame: # target, language, and these
-    """Mean change over arms in every language of the targets: without, change, low, high,
+    """Mean change over conditions in every language of the targets: without, change, low, high,
     standard_error, p, p_holm, q, seeds, missing_seeds, unpaired; p_holm and q correct over these
     rows, those of English apart"""
     value, delta = statistic(sums, name), changes(sums, name)
-    mine, base = (delta[[sums.arms.index(a) for a in arms]].mean(0),
-                  value[sums.arms.index(NONE), ..., 0])
+    mine, base = (delta[[sums.conditions.index(a) for a in conditions]].mean(0),
+                  value[sums.conditions.index(NONE), ..., 0])
     found, seeds = over_seeds_there(mine.reshape(len(mine), -1, mine.shape[-1]),
                                     base.reshape(len(mine), -1), sums.seeds)
     keys = pd.DataFrame([dict(target=target, language=code) for target in sums.targets
@@ -302,12 +303,12 @@ def language_changes(
 
 
 # %% ../../nbs/inference/02_seeds.ipynb #ea5e5c62
-def arm_means(
+def condition_means(
     sums: Sums,          # Sums of a study
     name: str,           # One of `STATISTICS`
     targets: list[str],  # Targets that are averaged over
     language: str = OTHERS, # A code, or the mean of all languages but English
-) -> np.ndarray: # (arms, seeds, 1 + blocks); NaN where an arm lacks one of the targets
+) -> np.ndarray: # (conditions, seeds, 1 + blocks); NaN where a condition lacks one of the targets
     "Mean change over targets"
     found = in_language(language, changes(sums, name), sums.languages)
     return found[:, :, [sums.targets.index(t) for t in targets]].mean(2)

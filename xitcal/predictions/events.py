@@ -75,7 +75,7 @@ def toy_predictions(
     languages: Iterable[str] = ("en", "de", "sw"),  # From best to worst understood
     seeds: Iterable[int|None] = (0, 1),             # One toy model each
     n: int = 100,                                   # Examples per language; in tagging of 4 tokens
-    louder: float = 1.5,                            # What phase 2 multiplies the logits by
+    louder: float = 1.5,                            # What it multiplies the logits by
 ) -> pa.Table: # Predictions in the schema of the store
     "Made-up predictions with a known posterior, for examples and tests; the same each time"
     return pa.concat_tables(

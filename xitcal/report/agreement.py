@@ -28,10 +28,11 @@ def seeds_with(
 ) -> list[int]: # Seeds that have all of them, in rising order
     "Seeds in which every condition and target has decisions"
     sums = results.sums
-    if not set(targets) <= set(sums.targets) or not set(conditions) <= set(sums.arms): return []
-    arms = [sums.arms.index(a) for a in (NONE, *conditions)]
+    if not (set(targets) <= set(sums.targets) and set(conditions) <= set(sums.conditions)):
+        return []
+    rows = [sums.conditions.index(a) for a in (NONE, *conditions)]
     places = [sums.targets.index(t) for t in targets]
-    there = (sums.values["n"][..., 0][arms][:, :, places] > 0).any(-1).all((0, 2))
+    there = (sums.values["n"][..., 0][rows][:, :, places] > 0).any(-1).all((0, 2))
     return [seed for seed, whole in zip(sums.seeds, there) if whole]
 
 # %% ../../nbs/report/07_agreement.ipynb #a05bb861
@@ -47,14 +48,14 @@ def narrowed(
     if not seeds:
         raise XitcalError(f"No seed in {str(results.folder)!r} has {', '.join(conditions)} on all "
                           f"of {', '.join(targets)} yet; run these pieces first.")
-    arms = [NONE, *(a for a in sums.arms if a in conditions)]
-    axes = (sums.arms, arms), (sums.seeds, seeds), (sums.targets, targets)
+    wanted = [NONE, *(a for a in sums.conditions if a in conditions)]
+    axes = (sums.conditions, wanted), (sums.seeds, seeds), (sums.targets, targets)
     chosen = np.ix_(*([names.index(n) for n in kept] for names, kept in axes))
     values = {name: v[chosen] for name, v in sums.values.items()}
-    part = replace(sums, values=values, arms=arms, seeds=seeds, targets=list(targets))
+    part = replace(sums, values=values, conditions=wanted, seeds=seeds, targets=list(targets))
     runs = results.runs
-    if runs is not None: runs = runs[runs.intermediate.isin(arms) & runs.target.isin(targets)]
-    planned = {(a, t) for a, t in results.planned if a in arms and t in targets}
+    if runs is not None: runs = runs[runs.intermediate.isin(wanted) & runs.target.isin(targets)]
+    planned = {(a, t) for a, t in results.planned if a in wanted and t in targets}
     return replace(results, sums=part, runs=runs, planned=planned)
 
 # %% ../../nbs/report/07_agreement.ipynb #79f241e3
@@ -87,10 +88,10 @@ def changes_table(
 ) -> pd.DataFrame: # A row a condition and target, a column a number: change with 95 % interval
     "Changes by each condition, over seeds and examples"
     rows = {}
-    for arm in results.sums.arms[1:]:
+    for condition in results.sums.conditions[1:]:
         for target in results.sums.targets:
-            rows[phase2_title(arm), TARGETS[target].title] = {
-                called: interval_words(mean_change(results, name, [arm], [target], language),
+            rows[phase2_title(condition), TARGETS[target].title] = {
+                called: interval_words(mean_change(results, name, [condition], [target], language),
                                        scale, digits)
                 for called, (name, scale, digits) in CHANGE_COLUMNS.items()}
     return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
@@ -98,15 +99,15 @@ def changes_table(
 # %% ../../nbs/report/07_agreement.ipynb #d1a39307
 def condition_rows(
     results: Results, # From `read_results` or `narrowed`
-    arm: str,         # A condition
-) -> pd.DataFrame: # Rows for `study_figure`: section, arm, name, value, low, high (points)
+    condition: str,   # One of those it has
+) -> pd.DataFrame: # Rows for `study_figure`: section, condition, name, value, low, high (points)
     "Change of over-confidence by one condition, in the mean of the targets and on each"
     targets, seeds = results.sums.targets, len(results.sums.seeds)
-    together = {"together": ([arm], targets)} if len(targets) > 1 else {}
-    parts = together | {TARGETS[t].title: ([arm], [t]) for t in targets}
-    title = phase2_title(arm)
+    together = {"together": ([condition], targets)} if len(targets) > 1 else {}
+    parts = together | {TARGETS[t].title: ([condition], [t]) for t in targets}
+    title = phase2_title(condition)
     section = f"{title[0].upper()}{title[1:]} first ({seeds} seed{'s' if seeds > 1 else ''})"
-    return change_rows(results, "signed_ce", parts).assign(section=section, arm=arm)
+    return change_rows(results, "signed_ce", parts).assign(section=section, condition=condition)
 
 # %% ../../nbs/report/07_agreement.ipynb #b6e09419
 def _verdict(mine: dict, theirs: dict) -> str:
@@ -138,11 +139,11 @@ def agreement_table(
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> pd.DataFrame: # intermediate, target, real and suite (each with _low and _high), verdict
     "One change in both studies, for every pair of a condition and a target that both have"
-    arms = [a for a in real.sums.arms[1:] if a in embedded.sums.arms]
+    conditions = [a for a in real.sums.conditions[1:] if a in embedded.sums.conditions]
     targets = [t for t in real.sums.targets if t in embedded.sums.targets]
-    if not arms or not targets:
+    if not conditions or not targets:
         raise XitcalError("The two studies have no condition and target in common.")
-    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in arms
+    return pd.DataFrame([_in_both(real, embedded, (a, t), name, scale, language) for a in conditions
                          for t in targets])
 
 # %% ../../nbs/report/07_agreement.ipynb #594385a9
@@ -191,13 +192,14 @@ def _level_words(results: Results, targets: list[str]) -> str:
 # %% ../../nbs/report/07_agreement.ipynb #b16d8e86
 def finding_sentence(
     results: Results, # From `narrowed`
-    arm: str,         # A condition
+    condition: str,   # One of those it has
 ) -> str: # Markdown
     """What a condition does to over-confidence, the calibration term and the score in the other
     languages"""
     targets, seeds = results.sums.targets, len(results.sums.seeds)
-    def change(name, language=OTHERS): return mean_change(results, name, [arm], targets, language)
-    title, plural = phase2_title(arm), "s" if seeds > 1 else ""
+    def change(name, language=OTHERS):
+        return mean_change(results, name, [condition], targets, language)
+    title, plural = phase2_title(condition), "s" if seeds > 1 else ""
     names = ", ".join(TARGETS[t].title for t in targets)
     sure = ("" if seeds > 2 else
             f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise.")

@@ -81,8 +81,8 @@ def run_command(
 class Rest:
     "What a store lacks of the paper's grid"
     plan: Plan                    # The whole grid under the store's settings; tasks with data here
-    pairs: list[tuple[str, str]]  # Phase 2 and target that lack a seed or all
-    absent: dict[str, str]        # Phases 2 among them without data, and where to get these
+    pairs: list[tuple[str, str]]  # Condition and target that lack a seed or all
+    absent: dict[str, str]        # Conditions among them without data, and where to get these
     stages: frozenset[str]        # Stages that are still to be done
 
     @property
@@ -95,7 +95,7 @@ class Rest:
 
 # %% ../../nbs/report/05_paper.ipynb #8673d0ff
 def _keys(cells) -> set:
-    "Cells as (phase 2, target, seed)"
+    "Cells as (condition, target, seed)"
     return {(c.intermediate, c.target, None if pd.isna(c.seed) else int(c.seed))
             for c in cells.itertuples()}
 
@@ -134,8 +134,8 @@ def rest_of_grid(
 # %% ../../nbs/report/05_paper.ipynb #aabe61a8
 def multi_words(
     store: str|Path|None, # Folder of a store; None for none
-) -> dict[str, str]: # By arm, such as " (here 8 of 9 tasks)"; nothing for one that has all
-    "Of how many tasks the arms of many tasks in a store are"
+) -> dict[str, str]: # By condition, such as " (here 8 of 9 tasks)"; nothing for one that has all
+    "Of how many tasks the conditions of many tasks in a store are"
     if store is None: return {}
     cells, place, found = study_cells(store).query("done"), Store(store, create=False), {}
     for cell in cells[cells.intermediate.str.split(":").str[0] == MULTI].itertuples():

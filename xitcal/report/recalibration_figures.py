@@ -16,7 +16,8 @@ from ..calibration.recalibrators import RECALIBRATORS
 from ..core.schema import OTHERS
 from ..core.errors import XitcalError
 from ..data.tasks import TARGETS
-from .figures import arm_look, arms, draw_languages, figure_legend, styled
+from .figures import (condition_look, conditions_in, draw_languages, figure_legend,
+                                   styled)
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #1a0c7d3d
 @styled
@@ -45,7 +46,8 @@ def languages_figure(
 
 # %% ../../nbs/report/02_recalibration_figures.ipynb #f148e671
 def _regime_means(table):
-    "Mean change of NLL over seeds, then over languages but English, by target, arm, regime and n"
+    """Mean change of NLL over seeds, then over languages but English, by target, condition, regime
+    and n"""
     mine = table[(table.estimate == "nll") & (table.language.astype(str) != "en")].astype(
         {"target": str, "intermediate": str, "language": str, "regime": str})
     each = mine.groupby(["target", "intermediate", "language", "regime", "n"]).change.mean()
@@ -55,8 +57,8 @@ def _regime_panel(axis, part, sizes):
     "One target"
     place = {n: i + 1 for i, n in enumerate(sizes)}
     axis.axhline(0, color="0.6", linewidth=.8)
-    for arm in arms(part):
-        mine, look = part[part.intermediate == arm], arm_look(arm)
+    for condition in conditions_in(part):
+        mine, look = part[part.intermediate == condition], condition_look(condition)
         at = {regime: rows.set_index("n").change for regime, rows in mine.groupby("regime")}
         own, plain = (at.get("own, shrunken", pd.Series(dtype=float)),
                       at.get("own", pd.Series(dtype=float)))
@@ -106,10 +108,11 @@ def _regimes_in_order(table):
                                                  table.regime.astype(str))))]
 
 def _families_panel(axis, part, order):
-    "One target in one regime: a row a family, a point an arm"
-    names = arms(part)
-    for i, arm in enumerate(names):
-        mine, look = part[part.intermediate == arm].set_index("recalibrator"), arm_look(arm)
+    "One target in one regime: a row a family, a point a condition"
+    names = conditions_in(part)
+    for i, condition in enumerate(names):
+        look = condition_look(condition)
+        mine = part[part.intermediate == condition].set_index("recalibrator")
         plain, mine = mine.loc["none"], mine.drop(index="none")
         y = np.array([order.index(r) for r in mine.index]) + (i - (len(names) - 1) / 2) * .36
         axis.axvline(plain.value, color=look["color"], linewidth=.8, linestyle="--")
@@ -170,8 +173,8 @@ def coverage_figure(
     for axis, target in zip(axes[0], targets):
         axis.axhline(promised, color="0.6", linewidth=.8)
         part = table[table.target.astype(str) == target]
-        for arm in arms(part):
-            look, mine = arm_look(arm), part[part.intermediate.astype(str) == arm]
+        for condition in conditions_in(part):
+            look, mine = condition_look(condition), part[part.intermediate.astype(str) == condition]
             axis.vlines(mine["size"], mine.low, mine.high, color=look["color"], linewidth=.5,
                         alpha=.5)
             english = (mine.language.astype(str) == "en").to_numpy()

@@ -26,8 +26,8 @@ from .sentences import encoder_sentence
 # %% ../../nbs/report/04_result_sentences.ipynb #2ba8e64e
 def unpaired_words(
     sums: Sums, # Of a study
-) -> str: # Markdown; "" when every arm saw the examples of its baseline
-    "Which arms saw other examples than their baseline, and how many examples are left out"
+) -> str: # Markdown; "" when every condition saw the examples of its baseline
+    "Which conditions saw other examples than their baseline, and how many examples are left out"
     lost = sums.unpaired
     if lost.empty: return ""
     def said(r):
@@ -47,25 +47,26 @@ def missing_pairs_words(
     lost, unpaired = (sorted((a, t) for a, t in results.planned
                              if not is_whole(results.sums, a, t)), unpaired_words(results.sums))
     if not lost: return unpaired
-    by_arm = pd.DataFrame(lost, columns=["arm", "target"]).groupby("arm").target.agg(", ".join)
+    by_condition = pd.DataFrame(lost, columns=["condition", "target"]).groupby(
+        "condition").target.agg(", ".join)
     command = results.about[0]["command"]
     unpaired = unpaired and f" {unpaired}"
     return ("**Not whole yet** (absent, without a seed or language that others have, "
             "or without a single decision in one), and left out of every average: "
-            + "; ".join(f"{arm} → {targets}" for arm, targets in by_arm.items())
+            + "; ".join(f"{condition} → {targets}" for condition, targets in by_condition.items())
             + f". `{command}` with the study's options fills it.{unpaired}")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #bef9ab1c
 def seeds_words(
     results: Results, # From `read_results`
 ) -> str: # Markdown
-    """How many arms, targets, languages and seeds there are, what intervals are over, whose labels
-    were used, which runs are degenerate, and what is missing"""
+    """How many conditions, targets, languages and seeds there are, what intervals are over, whose
+    labels were used, which runs are degenerate, and what is missing"""
     sums = results.sums
     seeds = (f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}"
              if sums.seeds else "no seeds")
-    text = (f"{len(sums.arms)} conditions, {len(sums.targets)} targets, {len(sums.languages)} "
-            f"languages, {seeds}. ")
+    text = (f"{len(sums.conditions)} conditions, {len(sums.targets)} targets, "
+            f"{len(sums.languages)} languages, {seeds}. ")
     text += ("Intervals are over seeds and examples." if len(sums.seeds) > 1 else
              "One seed: every interval resamples examples alone, is **conditional on this seed**, "
              "and says nothing of the next.")
@@ -93,38 +94,38 @@ def interval_words(
 # %% ../../nbs/report/04_result_sentences.ipynb #48cc14b5
 def sound_pairs(
     results: Results,   # From `read_results`
-    arms: list[str],    # Names of phase 2
+    conditions: list[str], # Names
     targets: list[str], # Targets
-) -> list[tuple[str, str]]: # (arm, target)
+) -> list[tuple[str, str]]: # (condition, target)
     "Pairs without a degenerate run in any seed, with and without intermediate training"
     bad = set() if results.runs is None else degenerate_pairs(results.runs)
-    return [(a, t) for a in arms for t in targets if not {(a, t), (NONE, t)} & bad]
+    return [(a, t) for a in conditions for t in targets if not {(a, t), (NONE, t)} & bad]
 
 # %% ../../nbs/report/04_result_sentences.ipynb #2f1b766e
 def pair_change(
     results: Results, # From `read_results`
     name: str,        # One of `xitcal.inference.seeds.STATISTICS`
-    pairs: list[tuple[str, str]], # (arm, target), one at least
+    pairs: list[tuple[str, str]], # (condition, target), one at least
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> np.ndarray: # (seeds, 1 + blocks)
-    """Change of a statistic, mean over pairs of an arm and a target; that of `mean_change` where
-    all pairs are there"""
+    """Change of a statistic, mean over pairs of a condition and a target; that of `mean_change`
+    where all pairs are there"""
     return np.mean([mean_change(results, name, [a], [t], language) for a, t in pairs], axis=0)
 
 # %% ../../nbs/report/04_result_sentences.ipynb #a63ace9e
 def without_degenerate(
     results: Results,   # From `read_results`
-    arms: list[str],    # Names of phase 2 that the headline averages over
+    conditions: list[str], # Those that the headline averages over
     targets: list[str], # Targets that it averages over
     parts: dict[str, tuple], # By what a number is called: statistic's name, scale, digits, unit
 ) -> str: # Markdown
     "A headline's changes in the languages but English with and without degenerate runs"
     if results.runs is None:
         return "These results do not say which runs are degenerate: an earlier version made them."
-    pairs = sound_pairs(results, arms, targets)
-    if len(pairs) == len(arms) * len(targets):
+    pairs = sound_pairs(results, conditions, targets)
+    if len(pairs) == len(conditions) * len(targets):
         return "No run of these is degenerate, so the numbers are the same without such runs."
-    left = (f"Without degenerate runs {len(pairs)} of {len(arms) * len(targets)} pairs of an "
+    left = (f"Without degenerate runs {len(pairs)} of {len(conditions) * len(targets)} pairs of an "
             "intermediate task and a target are left")
     if not pairs:
         return (f"**{left.replace('0 of', 'none of')}**, so nothing here is a finding "
@@ -139,7 +140,7 @@ def without_degenerate(
               for names in (targets, level)]
     return (f"**{left}: there intermediate training moves "
             f"{said(lambda name: pair_change(results, name, pairs))}.** With all runs "
-            f"it moves {said(lambda name: mean_change(results, name, arms, targets))}."
+            f"it moves {said(lambda name: mean_change(results, name, conditions, targets))}."
             + base.format(*levels) * (len(level) < len(targets)))
 
 # %% ../../nbs/report/04_result_sentences.ipynb #82aa832a
@@ -150,12 +151,13 @@ def encoder_words(
 ) -> str: # Markdown
     """What intermediate training does to over-confidence with another encoder, and with the first
     one on the same part of the study"""
-    arms, targets, _, (first, second) = both_encoders(results, other, "signed_ce")
-    if not arms: return f"With {name} no condition is whole yet."
+    conditions, targets, _, (first, second) = both_encoders(results, other, "signed_ce")
+    if not conditions: return f"With {name} no condition is whole yet."
     nll = both_encoders(results, other, "nll_calibration")[-1]
     there, here = (f"{interval_words(gap)} points (calibration term of NLL "
                    f"{interval_words(part, 1, 3)} nats)" for gap, part in zip((first, second), nll))
-    sizes = {"intermediate task": len(arms), "target": len(targets), "seed": len(other.sums.seeds)}
+    sizes = {"intermediate task": len(conditions), "target": len(targets),
+             "seed": len(other.sums.seeds)}
     part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
     size = over_seeds(second)
     told = ", whose 95 % interval includes 0" if size["low"] < 0 < size["high"] else ""

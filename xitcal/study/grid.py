@@ -29,15 +29,15 @@ class Study:
     "What is to be found out"
     suite: str = "embedded"                # Where tasks and rows come from
     models: tuple[str, ...] = ("",)        # Folders or hub ids; "" is the suite's own encoder
-    intermediates: tuple[str, ...] = (NONE, "mnli", "hellaswag") # Phase 2: xitcal.training.phase2
-    targets: tuple[str, ...] = ("xnli", "pawsx", "panx", "xquad", "tatoeba") # Phase 3, evaluation
+    intermediates: tuple[str, ...] = (NONE, "mnli", "hellaswag") # See xitcal.training.phase2
+    targets: tuple[str, ...] = ("xnli", "pawsx", "panx", "xquad", "tatoeba") # Fine-tuned, evaluated
     languages: tuple[str, ...]|None = None # Codes; None for all that a target has
     seeds: tuple[int, ...] = (0, 1)        # Each drives heads, data order, dropout of both phases
     methods: tuple[str, ...] = ("full",)   # "full", "lora"
     learning_rates: tuple[float, ...] = () # Of both phases, each a grid part; () for the recipes'
-    target_lengths: tuple[float, ...] = () # Multiples of phase 3's epochs, as parts; () for 1
-    intermediate_rows: int|None = 2000     # Most training rows of phase 2; None for all
-    target_rows: int|None = 2000           # Most training rows of phase 3; None for all
+    target_lengths: tuple[float, ...] = () # Multiples of the targets' epochs, as parts; () for 1
+    intermediate_rows: int|None = 2000     # Most of an intermediate task, to train on; None for all
+    target_rows: int|None = 2000           # Most of a target, to train on; None for all
     test_rows: int|None = 300              # Most evaluation rows a language; None for all
     calibration_rows: int|None = 300       # English rows kept for recalibration; None for all
     recipes: str = ""                      # A set of `RECIPES`; "" for the suite's own
@@ -120,7 +120,7 @@ class Setting:
     "How the models of one part of the grid are trained"
     method: str = "full"    # "full", "lora"
     rate: float|None = None # Learning rate of both phases; None for the recipes'
-    length: float = 1.      # Of phase 3, as a multiple of the recipe's epochs
+    length: float = 1.      # Of target fine-tuning, as a multiple of the recipe's epochs
 
     @property
     def name(self) -> str: # As in the column `method` of tables
@@ -186,7 +186,7 @@ class _Ground:
     study: Study
     suite: object              # From `find_suite`
     tasks: dict[str, Task]     # Of the suite, under the study's recipes
-    recipes: dict[str, Recipe] # By name of phase 2 and `multi`; none for a suite with its own
+    recipes: dict[str, Recipe] # By task, and `multi`; none for a suite with its own
 
 def _ground(study: Study) -> _Ground:
     "Look up the suite, its tasks and the recipes of a study"
@@ -221,7 +221,7 @@ def _facts(ground: _Ground, materials: list[dict], recipe: Recipe, seed: int, me
 # %% ../../nbs/study/01_grid.ipynb #2c4e533c
 def _intermediate(ground: _Ground, name: str, target: Task, seed: int, setting: Setting,
                   start: Stage) -> Stage:
-    "Phase 2: a task, all of them, or a variant; `own` depends on the target"
+    "Intermediate training: a task, all of them, or a variant; `own` depends on the target"
     study, suite, tasks, materials = (ground.study, ground.suite, ground.tasks,
                                       material_facts(name, ground.suite, target.trained_on))
     base, _ = split_phase2(name, tasks)
@@ -236,7 +236,7 @@ def _intermediate(ground: _Ground, name: str, target: Task, seed: int, setting: 
 # %% ../../nbs/study/01_grid.ipynb #2fdcf6cf
 def _target(ground: _Ground, task: Task, seed: int, setting: Setting, start: Stage,
             phase2: str) -> Stage:
-    "Phase 3: the target's training task under the target's recipe"
+    "Target fine-tuning: the target's training task under the target's recipe"
     study, suite, source = ground.study, ground.suite, ground.suite.tasks[task.trained_on]
     limited = _limited(study, task.recipe, study.target_rows, setting.rate)
     recipe = replace(limited, epochs=limited.epochs * setting.length)
@@ -287,12 +287,12 @@ class Plan:
 # %% ../../nbs/study/01_grid.ipynb #b598c273
 def _cells(plan: Plan, ground: _Ground, model: str, setting: Setting, name: str,
            seed: int) -> Iterator[Cell]:
-    "Enter the stages of one model, phase 2 and seed; yield their cells"
+    "Enter the stages of one model, condition and seed; yield their cells"
     study, (pretrained, path) = ground.study, _pretrained(ground, model)
     plan.places[plan.add(pretrained).name] = path
     for target in (ground.tasks[t] for t in study.targets):
         if name == OWN and target.test_only: continue # it has no data of its own
-        if target.test_only: setting = replace(setting, length=1.) # nor a phase 3
+        if target.test_only: setting = replace(setting, length=1.) # nor target fine-tuning
         start = (pretrained if name == NONE
                  else plan.add(_intermediate(ground, name, target, seed, setting, pretrained)))
         at = (start if target.test_only

@@ -56,7 +56,7 @@ def _made_of(cell: dict, look) -> dict[tuple, dict]:
     keys = dict(prediction=("target", cell["target"]),
                 target=("training for", cell["target"], cell["method"]),
                 pretrained=("model", cell["model"]),
-                intermediate=("phase 2", phase2, cell["method"],
+                intermediate=("intermediate training", phase2, cell["method"],
                               cell["target"] if phase2.partition(":")[0] == OWN else ""))
     while name:
         (facts, inputs), phase = look(name), name.partition("-")[0]
@@ -225,7 +225,7 @@ def cut_examples(
     place, cells = Store(store, create=False), study_cells(store).query("done")
     found = [dict(model=cell.model, target=cell.target) | counts for cell in cells.itertuples()
              for counts in _result(place, cell.stage).get("cut", [])]
-    # the same in every seed and after every phase 2
+    # the same in every seed and condition
     return pd.DataFrame(found, columns=_CUT).drop_duplicates(ignore_index=True)
 
 # %% ../../nbs/study/02_ledger.ipynb #68c02323

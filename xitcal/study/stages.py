@@ -84,7 +84,7 @@ def hub_encoder(path) -> dict:
 
 # %% ../../nbs/study/04_stages.ipynb #27353ee2
 def _train_stage(plan, stage, store, folder, options, on_step):
-    "Phases 2 and 3: rows in English, a trained model out"
+    "A training of either phase: rows in English, a trained model out"
     facts, suite = stage.facts, find_suite(stage.facts["suite"])
     recipe = _recipe_of(facts["recipe"])
     validation = min(recipe.evaluate_rows, recipe.rows or recipe.evaluate_rows)

@@ -81,7 +81,7 @@ def compact(
 def phase2_learnt(
     store: str|Path, # Folder of the store
 ) -> list[dict]: # title and validation: share of right events on English validation rows
-    "What every phase 2 of a store learnt"
+    "What every intermediate training of a store learnt"
     place = Store(store, create=False)
     stages = [p for p in sorted((place.path / "stages").glob("intermediate-*"))
               if (p / "result.json").exists()]
@@ -108,7 +108,7 @@ def record(
     command: str,            # What made the results
 ) -> dict: # JSON
     """What made the tables of a seed: command, date, versions, settings, time in seconds, what was
-    planned, what was tuned, what phase 2 learnt"""
+    planned, what was tuned, what intermediate training learnt"""
     def seconds(path):
         return sum(Store(path, create=False).manifest(s.name)["seconds"]
                    for s in (path / "stages").iterdir())

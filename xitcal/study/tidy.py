@@ -18,7 +18,7 @@ from ..core.schema import EVENT_COLUMNS, KEYS, OTHERS
 from ..data.tasks import INTERMEDIATES, NONE, TARGETS, Task
 from ..inference.block_sums import block_table
 from ..inference.hypotheses import crossed_mean
-from ..inference.seeds import (STATISTICS, arm_means, change_over_seeds, changes,
+from ..inference.seeds import (STATISTICS, change_over_seeds, changes, condition_means,
                                     corrected_for_many, language_changes, others,
                                     over_seeds_there, sums_of)
 from ..predictions.events import read_events
@@ -47,14 +47,14 @@ def _estimates(events, draws):
 BOTH, RANDOM = "seeds and examples", "tasks and targets too"
 
 def _overall(sums, name):
-    "Mean change over targets of each arm, and of all arms by both ways of inference"
-    delta = others(changes(sums, name), sums.languages)[1:, ..., 0] # (arms, seeds, targets)
+    "Mean change over targets of each condition, and of all conditions by both ways of inference"
+    delta = others(changes(sums, name), sums.languages)[1:, ..., 0] # (conditions, seeds, targets)
     targets = [t for t, there in zip(sums.targets, ~np.isnan(delta).any(1).all(0)) if there]
     if not targets: return pd.DataFrame()
-    means = arm_means(sums, name, targets)[1:]
+    means = condition_means(sums, name, targets)[1:]
     base = np.zeros(means.shape[1::-1])
     found, seeds = over_seeds_there(np.moveaxis(means, 1, 0), base, sums.seeds)
-    rows = found.assign(intermediate=sums.arms[1:], inference=BOTH, **seeds)
+    rows = found.assign(intermediate=sums.conditions[1:], inference=BOTH, **seeds)
     whole = delta[:, :, [sums.targets.index(t) for t in targets]]
     whole = whole[~np.isnan(whole).any((1, 2))]
     if len(whole) > 1:
@@ -74,8 +74,8 @@ def _changed(sums, names):
     "Changes of statistics in every language, target and overall"
     found = []
     for name in names:
-        each = pd.concat([language_changes(sums, name, [arm]).assign(intermediate=arm)
-                          for arm in sums.arms[1:]], ignore_index=True)
+        each = pd.concat([language_changes(sums, name, [condition]).assign(intermediate=condition)
+                          for condition in sums.conditions[1:]], ignore_index=True)
         mean = change_over_seeds(sums, name).query("language == @OTHERS")
         tables = [each.assign(scope="language", inference=BOTH),
                   mean.assign(scope="target", inference=BOTH), _overall(sums, name)]
@@ -88,8 +88,8 @@ def _blocks_changed(blocks, tasks, names):
     "The same for every model and method that has a baseline"
     found = []
     for (model, method), mine in blocks.groupby(["model", "method"], observed=True):
-        arms = set(mine.intermediate.astype(str))
-        if NONE in arms and len(arms) > 1:
+        conditions = set(mine.intermediate.astype(str))
+        if NONE in conditions and len(conditions) > 1:
             found.append(_changed(sums_of(mine, tasks), names).assign(model=model, method=method))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 

@@ -31,20 +31,20 @@ def _facts(task: Task, suite: Suite, languages=("en",), shuffled=False) -> dict:
 
 # %% ../../nbs/training/07_phase2.ipynb #2928efa5
 def missing_tasks(
-    name: str,    # Phase 2, such as "multi:mlm"
+    name: str,    # A condition, such as "multi:mlm"
     suite: Suite, # Where its tasks are
-) -> list[str]: # Names; none for a phase 2 that is not of many tasks
+) -> list[str]: # Names; none for a condition that is not of all tasks
     "Intermediate tasks that `multi` goes without"
     return ([n for n in INTERMEDIATES if n not in suite.tasks] if name.partition(":")[0] == MULTI
             else [])
 
 # %% ../../nbs/training/07_phase2.ipynb #a4215c1b
 def material_facts(
-    name: str,     # Phase 2, such as "mnli:mlm"; or a target's training task
+    name: str,     # A condition, such as "mnli:mlm"; or a target's training task
     suite: Suite,  # Where its tasks are
     own: str|None = None, # Name of the task that the target is trained on, for `own`
 ) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; a user's files
-    "What phase 2 trains on"
+    "What a condition trains on"
     base, variant = split_phase2(name, suite.tasks)
     if base == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
     names = ([n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own]
@@ -55,7 +55,7 @@ def material_facts(
     if variant == "translated" and not spread:
         others = (f"there are {', '.join(suite.translated)}" if suite.translated
                   else "put XTREME's translate-train files into the data folder (--data)")
-        raise XitcalError(f"Phase 2 {name!r} cannot be: "
+        raise XitcalError(f"Condition {name!r} cannot be: "
                           f"{suite.tasks[names[0]].title} exists in English alone; {others}.")
     facts = [_facts(suite.tasks[n], suite, suite.translated[n]
                     if variant == "translated" and n in spread else ("en",), variant == "shuffled")
