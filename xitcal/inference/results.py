@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_conditions',
-           'require_any', 'mean_change', 'level_without', 'other_encoders', 'both_encoders', 'change_rows',
-           'pooled_bins', 'text_shares']
+           'require_any', 'mean_change', 'read_conditions', 'level_without', 'other_encoders', 'both_encoders',
+           'change_rows', 'pooled_bins', 'text_shares']
 
 # %% ../../nbs/inference/04_results.ipynb #ce3d2569
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +188,21 @@ def mean_change(
     found = condition_means(results.sums, name,
                             whole_targets(results) if targets is None else targets, language)
     return found[[results.sums.conditions.index(a) for a in require_any(conditions)]].mean(0)
+
+# %% ../../nbs/inference/04_results.ipynb #ed996c24
+def read_conditions(
+    folder: str|Path, # Of results
+    chosen: dict[str, tuple[str, str]], # Setting and condition by new name; "none" is the baseline
+) -> Results: # Of all of these, in the new names
+    "Conditions of one or several settings, as if they were the conditions of one study"
+    folder = Path(folder)
+    found = {name: read_seeds(folder, "blocks", setting) for name, (setting, _) in chosen.items()}
+    parts = [t[t.intermediate.astype(str) == chosen[name][1]].assign(intermediate=name)
+             for name, t in found.items()]
+    base = read_results(folder, chosen[NONE][0])
+    blocks = pd.concat(parts, ignore_index=True)
+    planned = {(a, str(t)) for a, part in zip(chosen, parts) for t in part.target.unique()}
+    return replace(base, sums=sums_of(blocks, base.tasks), planned=planned, runs=None)
 
 # %% ../../nbs/inference/04_results.ipynb #51bfd704
 def level_without(

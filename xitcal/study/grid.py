@@ -238,8 +238,8 @@ def _target(ground: _Ground, task: Task, seed: int, setting: Setting, start: Sta
             phase2: str) -> Stage:
     "Target fine-tuning: the target's training task under the target's recipe"
     study, suite, source = ground.study, ground.suite, ground.suite.tasks[task.trained_on]
-    limited = _limited(study, task.recipe, study.target_rows, setting.rate)
-    recipe = replace(limited, epochs=limited.epochs * setting.length)
+    recipe = _limited(study, task.recipe, study.target_rows, setting.rate)
+    if setting.length != 1: recipe = replace(recipe, epochs=recipe.epochs * setting.length)
     facts = _facts(ground, material_facts(OWN, suite, source.name), recipe, seed, setting.method)
     return Stage("target", f"{phase2} → {source.title}, seed {seed}{setting}", facts,
                  (start.name,))
