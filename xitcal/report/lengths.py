@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['length_settings', 'paired', 'length_levels', 'length_changes', 'length_comparisons', 'length_sentence',
-           'control_sentence', 'length_figure']
+           'control_sentence', 'headline_sentence', 'length_rows', 'length_figure']
 
 # %% ../../nbs/report/08_lengths.ipynb #3c227c09
 import json
@@ -16,9 +16,9 @@ import seaborn as sns
 
 from ..core.errors import XitcalError
 from ..core.schema import OTHERS
-from ..data.tasks import NONE, OWN, TARGETS
-from ..inference.results import (Results, level_without, mean_change, read_conditions,
-                                      read_results)
+from ..data.tasks import NONE, OWN, TARGETS, phase2_title
+from ..inference.results import (Results, change_rows, level_without, mean_change,
+                                      read_conditions, read_results)
 from ..inference.seeds import over_seeds
 from .agreement import (CHANGE_COLUMNS, LEVEL_COLUMNS, direction_words, narrowed,
                                      seeds_with)
@@ -145,6 +145,40 @@ def control_sentence(
     return (f"The target's own data first changes it by {change(first, targets)} points. Against a "
             f"target fine-tuning that has as many steps in all, that is "
             f"{change(beyond, targets)} points ({each}).")
+
+# %% ../../nbs/report/08_lengths.ipynb #c9849d38
+def headline_sentence(
+    folder: str|Path,   # Of results
+    targets: list[str], # Names
+    condition: str = "mnli", # That is compared with a longer target fine-tuning
+) -> str: # Markdown
+    "Over-confidence in the other languages: what a condition changes, beside twice the length"
+    lengths = length_settings(folder)
+    usual, found = (lengths[1.], NONE), {}
+    for words, other in ((f"{phase2_title(condition)} first", (lengths[1.], condition)),
+                         ("twice the target fine-tuning", (lengths.get(2.), NONE))):
+        if other[0] and (pair := paired(folder, usual, other, targets)):
+            found[words] = mean_change(pair, "signed_ce", ["other"], targets)
+    said = [f"{words} {direction_words(over_seeds(values))} it ({interval_words(values)} points)"
+            for words, values in found.items()]
+    names = " and ".join(TARGETS[t].title for t in targets)
+    return (f"**Over-confidence in the other languages on {names}: {'; '.join(said)}.**")
+
+# %% ../../nbs/report/08_lengths.ipynb #d7068ff1
+def length_rows(
+    folder: str|Path,   # Of results
+    targets: list[str], # Names
+    length: float = 2., # That is compared with the recipe's
+) -> pd.DataFrame: # Rows for `study_figure`, as `condition_rows` gives them
+    "Change of over-confidence by another length, in the mean of the targets and on each"
+    lengths = length_settings(folder)
+    pair = paired(folder, (lengths[1.], NONE), (lengths[length], NONE), targets)
+    if pair is None: return pd.DataFrame()
+    seeds = len(pair.sums.seeds)
+    parts = {"together": (["other"], targets)} | {TARGETS[t].title: (["other"], [t])
+                                                  for t in targets}
+    section = (f"{length:g} times the target fine-tuning ({seeds} seed{'s' if seeds > 1 else ''})")
+    return change_rows(pair, "signed_ce", parts).assign(section=section, condition=OWN)
 
 # %% ../../nbs/report/08_lengths.ipynb #1f5fbef4
 @styled
