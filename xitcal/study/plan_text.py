@@ -101,6 +101,8 @@ def recipe_text(
     return "\n".join(lines + ([f"Open: {RECIPES[chosen].unsettled}"] if chosen else []))
 
 # %% ../../nbs/study/03_plan_text.ipynb #c076795c
+_tokenizer = lru_cache(maxsize=2)(load_tokenizer) # reading one takes seconds, every task needs it
+
 @lru_cache(maxsize=64)
 def mean_tokens(
     suite: str,     # Name of the suite
@@ -116,7 +118,7 @@ def mean_tokens(
     if codes != ("en",): rows = found.translated_rows(task, list(codes), n)
     else: rows = found.rows(task, split, facts.languages[:1] if split == "test" else ("en",), n)
     kind = kind_of(facts)
-    features = kind.features(rows, load_tokenizer(model), facts, facts.recipe)
+    features = kind.features(rows, _tokenizer(model), facts, facts.recipe)
     return sum(kind.length(f) for f in features) / len(rows)
 
 # %% ../../nbs/study/03_plan_text.ipynb #5a080d08
