@@ -81,6 +81,18 @@ class Kind:
 # %% ../../nbs/kinds/00_base.ipynb #41a210ee
 Kind.any_token = False # whether batches may hold tokens that no feature has
 
+# %% ../../nbs/kinds/00_base.ipynb #2056f9b4
+def run(
+    self: Kind,   # The kind
+    model,        # With the kind's head
+    inputs: dict, # From `collate`
+    labels: dict, # From `collate`
+): # What the model gives back
+    "A batch through the model, as the kind's loss needs it"
+    return model(**inputs, **self.forward_options)
+
+Kind.run = run
+
 # %% ../../nbs/kinds/00_base.ipynb #87a782b4
 def averaged(
     self: Kind,                   # The kind

@@ -6,6 +6,8 @@
 __all__ = ['mask_tokens', 'Masked']
 
 # %% ../../nbs/kinds/07_masked_lm.ipynb #60a55846
+from contextlib import contextmanager
+
 import torch
 
 from .base import Kind, cross_entropy, pad_inputs, register_kind
@@ -25,6 +27,20 @@ def mask_tokens(
     masked = torch.where(chosen & (how < .8), mask_id, input_ids)
     masked = torch.where(chosen & (how >= .9), noise, masked)
     return masked, torch.where(chosen, input_ids, -100)
+
+# %% ../../nbs/kinds/07_masked_lm.ipynb #e7bedd17
+@contextmanager
+def _only_at(
+    encoder,              # A module whose output has `last_hidden_state`
+    chosen: torch.Tensor, # (texts, longest) bool
+):
+    "Within the context, the head sees the chosen tokens alone, (1, chosen, width)"
+    def keep(module, inputs, found):
+        found.last_hidden_state = found.last_hidden_state[chosen][None]
+        return found
+    hook = encoder.register_forward_hook(keep)
+    try: yield
+    finally: hook.remove()
 
 # %% ../../nbs/kinds/07_masked_lm.ipynb #0f57c718
 @register_kind
@@ -55,6 +71,10 @@ class Masked(Kind):
                                                  first["vocabulary"])
         return inputs, dict(label=label)
 
+    def run(self, model, inputs, labels):
+        with _only_at(model.base_model, labels["label"] != -100): return model(**inputs)
+
     def loss(self, outputs, labels, label_smoothing):
-        return cross_entropy(outputs.logits.flatten(0, 1), labels["label"].flatten(),
-                             label_smoothing)
+        label, z = labels["label"], outputs.logits
+        if z.shape[:2] == label.shape: z = z[label != -100][None] # a compiled model heeds no hook
+        return cross_entropy(z[0], label[label != -100], label_smoothing)

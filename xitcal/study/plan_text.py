@@ -229,7 +229,9 @@ def estimate(
         facts, examples = _model_facts(model), sum(n for *_, n in parts)
         tokens = int(sum(n * mean_tokens(suite, task, model, split, codes=codes)
                          for task, split, codes, n in parts))
-        logits = facts["vocabulary"] if MASKED.name in {task for task, *_ in parts} else 0
+        # masked LM gives logits to 15 % of its tokens
+        logits = (round(.15 * facts["vocabulary"])
+                  if MASKED.name in {task for task, *_ in parts} else 0)
         size = memory_bytes(facts["weights"], facts["width"], facts["layers"], 4096, training,
                             logits)
         rows.append(dict(phase=stage.phase, title=stage.title, examples=examples, tokens=tokens,

@@ -136,7 +136,7 @@ def _backward(model, kind, features, batches, pad_id, smoothing, accelerator):
         if not batch: continue
         inputs, labels = ({n: t.to(accelerator.device) for n, t in part.items()}
                           for part in kind.collate([features[i] for i in batch], pad_id))
-        loss = kind.loss(model(**inputs, **kind.forward_options), labels, smoothing) / max(1, units)
+        loss = kind.loss(kind.run(model, inputs, labels), labels, smoothing) / max(1, units)
         accelerator.backward(loss)
         total += loss.detach()
     return accelerator.reduce(total).item()
