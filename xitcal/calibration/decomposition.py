@@ -164,7 +164,7 @@ def _parts_of(score, before, y, lines, group, cluster, sure, negative, folds, le
     gain, right, wrong = (score(before, o) - score(fitted, o) - pull * (o - expit(fitted))
                           for o in outcomes)
     *_, error, df = imagined_mean(gain, [(right, 2), (wrong, 2)], group, cluster)
-    outcomes = y, 1., sure.astype(float) # those that are surely right are not imagined wrong
+    outcomes = y, 1., sure.astype(float) # no pseudo-observation has a surely right one as wrong
     after, right, wrong = (score(crossed, o) + pull * (o - expit(crossed)) for o in outcomes)
     *_, spread, _ = imagined_mean(after, [(right, 2), (wrong, 2)], group, cluster)
     plain, right, wrong = (score(fitted, o) for o in outcomes)

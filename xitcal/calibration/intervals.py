@@ -40,13 +40,13 @@ def cluster_squares(residual, group, cluster, n):
 # %% ../../nbs/calibration/00_intervals.ipynb #474616c8
 def imagined_mean(
     value: np.ndarray, # (n,) of each decision
-    imagined: list[tuple[np.ndarray, float]], # Values (n,) that could have been; rows each adds
+    imagined: list[tuple[np.ndarray, float]], # Values (n,) of pseudo-observations; rows each adds
     group: np.ndarray,   # (n,) number of the group, from 0, each at least once
     cluster: np.ndarray, # (n,) number of the example; decisions of one example are not independent
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: # Each (n_groups,), in that order
-    """What an interval of each group's mean is made of: the mean, the mean with the imagined rows,
-    its standard error, degrees of freedom; an imagined row has the group's mean of what it could
-    have been"""
+    """What an interval of each group's mean is made of: the mean, the mean with the
+    pseudo-observations, its standard error, degrees of freedom; a pseudo-observation has the
+    group's mean of the values that could have been"""
     n, added = group.max() + 1, sum(weight for _, weight in imagined)
     size, total, *means = _sums(group, n, np.ones(len(value)), value, *(v for v, _ in imagined))
     means = [(m / size, weight) for m, (_, weight) in zip(means, imagined)]
@@ -64,7 +64,8 @@ def mean_interval(
     cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
     level: float = .95,   # Of the interval
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # Mean, low, high of each group
-    "Mean with a t-interval over the group's rows and four imagined ones, two right and two wrong"
+    """Mean with a t-interval over the group's rows and four pseudo-observations, two right and two
+    wrong"""
     cluster = np.arange(len(value)) if cluster is None else cluster
     mean, centre, error, df = imagined_mean(value, [(if_right, 2), (if_wrong, 2)], group, cluster)
     half = t.isf((1 - level) / 2, df) * error

@@ -203,7 +203,7 @@ def recalibrate(
 def shown_tables(
     tables: Iterable[pa.Table], # Predictions, one target a table
     tasks: dict[str, Task],     # Tasks by name
-) -> Iterable[pa.Table]: # The same with one sort of event; tables without rows are left out
+) -> Iterable[pa.Table]: # The same with one event type; tables without rows are left out
     "Rows of the event that figures show"
     for table in tables:
         if table.num_rows:
@@ -255,7 +255,7 @@ def part_of(
     table: pd.DataFrame, # Of `recalibrate`: what there is
     languages: int = 6,  # How many besides English, evenly spaced in the order of their codes
 ) -> dict[str, list]: # Values of model, method, seed, target, intermediate, language
-    """A part of a study: one target for each sort of event (with English labels if any has them),
+    """A part of a study: one target for each event type (with English labels if any has them),
     one seed, no intermediate training and one condition with it"""
     words = table.astype({k: str for k in (*KEYS[:-1], "event", "language")})
     words = words[(words.model == words.model.iloc[0]) & (words.method == words.method.iloc[0])]

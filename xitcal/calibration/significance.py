@@ -44,8 +44,8 @@ def calibration_test(
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
     """Test of perfect calibration, P(right | c) = c for every decision, by its signed gap and by
-    bins of equal mass; in the drawn models, decisions of an example share their luck, which is
-    cautious"""
+    bins of equal mass; in the simulated calibrated models decisions of an example share their
+    luck, which is cautious"""
     c, groups = np.asarray(confidence, float), group.max() + 1
     bins = mass_bin_count(np.bincount(group))
     slot = group * 15 + mass_bins(c, group, bins)
@@ -77,7 +77,7 @@ def _no_change(change, low, high, df, level):
 
 def _mean_change(value, other, reach, group, cluster, level, rows=.5):
     """Mean difference of two (value, if right, if wrong), centre, low, high, df; `reach`: down and
-    up, of what is unseen; `rows` imagined a pairing"""
+    up, of what is unseen; `rows`: pseudo-observations a pairing"""
     imagined = [(a - b, rows) for a in value[1:] for b in other[1:]]
     mean, centre, error, df = imagined_mean(value[0] - other[0], imagined, group, cluster)
     down, up = (np.hypot(t.isf((1 - level) / 2, df) * error, r) for r in reach)

@@ -308,7 +308,7 @@ ESTIMATORS = {
 def estimators_for(
     d: Decisions, # What is known of them
     names: Iterable[str]|None = None, # Estimates; None for all
-) -> list[str]: # In the order asked for
+) -> list[str]: # In the order of `names`
     """Which estimates can be made; those that need a posterior, classes or scores that are not
     there are left out"""
     lacking = ({n for n in ("nll", "brier", "unlisted") if n not in d.scores}

@@ -27,7 +27,7 @@ def selective(
     shares: Iterable[float] = (.5, .7, .8, .9, 1.), # Of English decisions to keep
 ) -> pd.DataFrame: # language, asked, threshold, kept, risk, low, high, n
     """Decisions kept at thresholds of English, and their risk, in every language (by number): share
-    asked for and kept, share wrong of the kept with Wilson's 95 % interval, n kept; NaN risk where
+    to keep and kept, share wrong of the kept with Wilson's 95 % interval, n kept; NaN risk where
     none is kept"""
     found = []
     for share in shares:

@@ -84,7 +84,7 @@ def draw_ranks(
 # %% ../../nbs/calibration/08_trials.ipynb #b5bacc04
 @dataclass
 class _Model:
-    "Events of one model, target and sort of event"
+    "Events of one model, target and event type"
     logits: np.ndarray      # (n, k) float64
     gold: np.ndarray        # (n,) index of the right entry
     prediction: np.ndarray  # (n,) index of the decision made
@@ -144,7 +144,7 @@ def _pooled(model, grid):
 
 def _own(model, grid, n, rank, centre):
     """Temperature of every event that was not labelled, from n examples of its language (plain,
-    shrunken); labels of each language"""
+    shrunk); labels of each language"""
     size = np.zeros(len(model.languages), int)
     np.maximum.at(size, model.language, rank + 1)
     sums, out = model.by_language(rank < n, grid), (rank < n) | (size < 2 * n)[model.language]
@@ -187,9 +187,9 @@ SPANS = ("answer", "entity") # events that have a length
 # %% ../../nbs/calibration/08_trials.ipynb #7d5d444f
 def supports(
     name: str,  # One of `RECALIBRATORS`
-    event: str, # Sort of event
+    event: str, # Event type
 ) -> bool: # Whether it makes sense
-    "Whether a recalibrator suits a sort of event"
+    "Whether a recalibrator suits an event type"
     return dict(logits=True, confidence=True, classes=event in CLASSES,
                 features=event in SPANS)[RECALIBRATORS[name][0]]
 
@@ -201,7 +201,7 @@ LABELS = {"english": "English calibration rows",
 
 # %% ../../nbs/calibration/08_trials.ipynb #3a03565c
 def tables_by_model(tables):
-    "Predictions of each model and sort of event: {(keys of the model, event): table}"
+    "Predictions of each model and event type: {(keys of the model, event): table}"
     found = {}
     for table in [tables] if isinstance(tables, pa.Table) else tables:
         keys = table.select([*KEYS, "event"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 # %% ../../nbs/core/00_errors.ipynb #159a2e45
 class XitcalError(ValueError):
-    "Something a user can put right, told in one sentence"
+    "Something a user can put right, said in one sentence"
 
 # %% ../../nbs/core/00_errors.ipynb #1c1ef531
 def check_name(

@@ -38,7 +38,7 @@ PREDICTION_SCHEMA = pa.schema([
     ("group", pa.string()),             # what sort of row it is; null where unknown
     ("mined", pa.string()), # id of the sentence mined for the query, "" for none; null if not mined
     ("margin", pa.float64()),        # how much nearer than their other neighbours the two are
-    ("threshold", pa.float64()),     # least margin of a pair that is handed in
+    ("threshold", pa.float64()),     # least margin of a pair that is submitted
     ("labels_used", pa.string()),    # labels of its language that the decision saw; null: zero-shot
 ])
 

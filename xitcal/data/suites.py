@@ -41,7 +41,7 @@ class Suite(Protocol):
         each in one of the languages in turn"""
 
     def encoder(self) -> str|Path:
-        "The pretrained encoder that the suite's studies start from unless told otherwise"
+        "The pretrained encoder that the suite's studies start from unless they name another"
 
 # %% ../../nbs/data/03_suites.ipynb #4d57ec21
 SUITES = {"embedded": EmbeddedSuite, "xtreme": XtremeSuite}

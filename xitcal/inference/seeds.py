@@ -281,7 +281,7 @@ def language_changes(
     sums: Sums,      # Sums of a study
     name: str,       # One of `STATISTICS`
     conditions: list[str], # Conditions that are averaged over
-    targets: list[str]|None = None, # Targets that are asked about; None for all
+    targets: list[str]|None = None, # Targets of the question; None for all
 ) -> pd.DataFrame: # target, language, and these
     """Mean change over conditions in every language of the targets: without, change, low, high,
     standard_error, p, p_holm, q, seeds, missing_seeds, unpaired; p_holm and q correct over these

@@ -106,7 +106,7 @@ class Threshold:
 
 # %% ../../nbs/kinds/05_mining.ipynb #86cb681c
 def pair_f1(
-    pairs: Pairs,                # Handed in
+    pairs: Pairs,                # Submitted
     gold: set[tuple[int, int]],  # Right pairs, of both indices
 ) -> float: # In [0, 1]
     "F1 of pairs, as BUCC counts them"

@@ -23,7 +23,7 @@ from .result_sentences import interval_words
 # %% ../../nbs/report/07_agreement.ipynb #bbab518e
 def seeds_with(
     results: Results,   # From `read_results`
-    conditions: list[str], # Kinds of intermediate training; `NONE` is always asked for
+    conditions: list[str], # Kinds of intermediate training; `NONE` is always among them
     targets: list[str], # Names
 ) -> list[int]: # Seeds that have all of them, in rising order
     "Seeds in which every condition and target has decisions"

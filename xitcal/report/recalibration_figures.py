@@ -163,7 +163,7 @@ def families_figure(
 @styled
 def coverage_figure(
     table: pd.DataFrame, # target, intermediate, language, coverage, low, high, size; one row each
-    promised: float,     # Coverage that was asked for
+    promised: float,     # Coverage that the sets promise
 ) -> Figure: # A panel a target
     "Coverage against the size of the prediction sets, a point a language, English filled"
     if table.empty: raise XitcalError("There is nothing to draw: no prediction sets were made.")

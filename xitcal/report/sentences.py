@@ -261,7 +261,7 @@ def calibration_sentence(
 
 # %% ../../nbs/report/03_sentences.ipynb #f8e18abc
 def _verdict(rows, corrected, up, down):
-    "How many targets went up, down, or cannot be told, after correction"
+    "How many targets went up, down, or neither significantly, after correction"
     clear = corrected < .05
     counts = (((clear & (rows.change > 0)).sum(), up), ((clear & (rows.change < 0)).sum(), down),
               ((~clear).sum(), "unclear"))

@@ -110,7 +110,7 @@ def mean_tokens(
     model: str,     # Folder or hub id of the encoder
     split: str = "train", # Which rows to look at
     n: int = 64,    # How many
-    codes: tuple[str, ...] = ("en",), # Languages of training rows; in several they are told in turn
+    codes: tuple[str, ...] = ("en",), # Languages of training rows, which take turns
 ) -> float: # Tokens an example costs, all its windows and choices together
     "Mean number of tokens of a task's examples"
     found = find_suite(suite)
@@ -179,7 +179,7 @@ def told_count(
     codes: tuple[str, ...], # Languages
     n: int|None,            # Most rows in all; None for all
 ) -> int: # Rows that go through the model
-    "Number of training rows that are told in several languages"
+    "Number of training rows that are spread over several languages"
     found = find_suite(suite)
     # what is generated has a number of its own
     if task == MASKED.name and (n or hasattr(found, "translation_source")): return n or TEXTS

@@ -304,7 +304,8 @@ def _finish(plan: Plan, store: Store, options: Options) -> None:
 
 # %% ../../nbs/study/05_runner.ipynb #18dd9999
 def _check_models(plan, study):
-    "`XitcalError` for an encoder without the modules to update, or without the dropout asked for"
+    """`XitcalError` for an encoder without the modules to update, or without the dropout that the
+    study needs"""
     for model in plan.places.values() if study.lora_targets else ():
         check_targets(empty_encoder(model), study.lora_targets)
     for model in plan.places.values() if study.mc_dropout else ():

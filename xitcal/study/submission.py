@@ -236,7 +236,7 @@ def _write_tags(events, names, gold):
 
 # %% ../../nbs/study/06_submission.ipynb #6826c489
 def _handed(events):
-    "Id of what is handed in for each query, \"\" for nothing"
+    "Id of what is submitted for each query, \"\" for nothing"
     if "mined" not in events: return events.prediction_text.astype(str)
     mined = events.mined.where(events.margin.astype(float) >= events.threshold.astype(float), "")
     return mined.where(events.mined.notna(), events.prediction_text.astype(str)).astype(str)
@@ -343,7 +343,7 @@ def _folders(place, what):
 
 # %% ../../nbs/study/06_submission.ipynb #49890f4b
 def _languages(folder, places, every):
-    "Languages that are asked for in a folder"
+    "Languages to score in a folder"
     first = TARGETS[folder.task].languages
     if not every: return first
     ending = format_of(folder).ending
@@ -393,7 +393,7 @@ def score_submission(
     every: bool = False,    # Languages of the files in place of those of XTREME's list
     partial: bool = False,  # Whether to go on where a language's file is missing
 ) -> pd.DataFrame: # folder, language, metric, value in percent (NaN where missing), note
-    """Score predictions in XTREME's layout, every task, language and metric that is asked for;
+    """Score predictions in XTREME's layout: a row for each task, language and metric;
     `XitcalError` for what cannot be read, does not fit its labels, or is missing"""
     places = Path(predictions), Path(labels)
     there = set.intersection(*(_folders(place, what)

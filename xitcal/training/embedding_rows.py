@@ -65,7 +65,7 @@ def whole(
 ) -> torch.nn.Embedding: # The table that was put aside
     "The table with the trained rows in their places and the others as weight decay left them"
     table, left = self.aside[0], self.shrunk.item()
-    # a copy, so that the rows aside are rounded once, however often they are asked for
+    # a copy, so that the rows aside are rounded once, however often this is called
     if left != 1:
         table = copy.deepcopy(table)
         table.weight.mul_(left)

@@ -45,7 +45,7 @@ def silence_transformers():
 # %% ../../nbs/training/01_models.ipynb #b12edcb3
 def model_files(
     path: str|Path, # Folder or hub id
-) -> list[str]: # Empty for a place that is not there or cannot be asked
+) -> list[str]: # Empty for a place that is not there or does not answer
     "Names of the files of a model"
     if Path(path).is_dir(): return sorted(os.listdir(path))
     try: return list_repo_files(str(path))

@@ -266,20 +266,20 @@ def _two(rng, field, new):
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #e732b943
 def _ordered(rng, new):
-    "An interval, told again the same or the other way round"
+    "An interval, said again the same or the other way round"
     ends = _two(rng, rng.choice(("month", "weekday", "city", "country", "language")), new)
     return ("interval", ends), ("interval", ends[::-1] if rng.random() < 0.5 else ends)
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #6b2857c9
 def _unordered(rng, new):
-    "A list, told again in another order or with the other conjunction"
+    "A list, said again in another order or with the other conjunction"
     items = _two(rng, rng.choice(("month", "weekday", "city", "country", "language")), new)
     kinds = rng.sample(("and", "or"), 2)
     return (kinds[0], items), (kinds[0] if rng.random() < 0.45 else kinds[1], items[::-1])
 
 # %% ../../../nbs/data/embedded/02_pairs.ipynb #7c128727
 def _bound(rng, new):
-    """Two pairs, told again with the same or with exchanged values;
+    """Two pairs, said again with the same or with exchanged values;
     and the same pairs with one alternative of a value"""
     key, value = rng.choice((("city", "weekday"), ("city", "month"), ("country", "language"),
                              ("language", "month"), ("weekday", "city")))

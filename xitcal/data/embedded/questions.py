@@ -22,7 +22,7 @@ ASKABLE = ("country", "language", "script", "currency", "weekday", "month", "amo
 # %% ../../../nbs/data/embedded/04_questions.ipynb #d5c14deb
 def ask(
     lang: Words,        # Words of the language
-    fact: tuple,        # The fact that is wanted; only its field, and an amount's unit, are told
+    fact: tuple,        # The fact that is wanted; the question says its field and an amount's unit
     rng: Random|None=None, # Picks forms
 ) -> list: # Pieces
     "A question about a field"
@@ -79,7 +79,7 @@ GROUPED = {"country": "place", "language": "language",
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #654f6a80
 def _fields(rng, n, only=ASKABLE):
-    "`n` fields of different topics that can be asked for"
+    "`n` fields of different topics that questions can ask for"
     found = {}
     for field in rng.sample(only, len(only)): found.setdefault(GROUPED[field], field)
     return list(found.values())[:n]
@@ -93,7 +93,7 @@ def _alternatives(rng, fact, new):
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #5404622d
 def _one_record(rng, new, only, lists):
-    "A text without keys: its facts, and which is asked for"
+    "A text without keys: its facts, and the one that the question asks for"
     facts = [draw(field, rng, new) for field in _fields(rng, rng.choice((3, 3, 4)), only)]
     wanted = rng.choice(facts)
     if wanted[0] in NAMED and rng.random() < lists:
@@ -102,7 +102,7 @@ def _one_record(rng, new, only, lists):
 
 # %% ../../../nbs/data/embedded/04_questions.ipynb #1b6c5526
 def _two_records(rng, new, only, lists):
-    "Two keys with the same two fields each; which field and which key are asked for"
+    "Two keys with the same two fields each; the fact and the key that the question asks for"
     key = rng.choice(("city", "weekday", "month"))
     fields = [f for f in _fields(rng, 4, only) if GROUPED[f] != TOPIC_OF[key]][:2]
     keys, facts = {}, []
@@ -124,7 +124,7 @@ def plan_question(
     lists: float=0.3,    # Share of wanted facts that are one of several alternatives
     absent: float=0.0,   # Share of questions that the text does not answer
     only: tuple=ASKABLE, # Fields that may come up
-) -> PairPlan: # content: (records, wanted fact, key that is asked about or None)
+) -> PairPlan: # content: (records, wanted fact, key that the question names or None)
     "A text and a question about it"
     keyed = rng.random() < two
     records, wanted, key = (_two_records if keyed else _one_record)(rng, new, only, lists)

@@ -37,7 +37,7 @@ class Maker:
     "How the rows of a task are made"
     plan: Callable       # (rng, new) -> Plan
     write: Callable      # (plan, words) -> columns of a row
-    translated: bool = True # Whether training rows can be told in other languages
+    translated: bool = True # Whether training rows can be written in other languages
 
 # %% ../../../nbs/data/embedded/06_suite.ipynb #338393bb
 MAKERS = {

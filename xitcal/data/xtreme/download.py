@@ -46,7 +46,7 @@ def _short(revision: str) -> str:
 # %% ../../../nbs/data/xtreme/03_download.ipynb #2d0816c1
 def hub_sentence(
     error: Exception, # From the hub's client
-    source: Source,   # What was asked for
+    source: Source,   # What the suite wanted to read
 ) -> str: # What is wrong and what to do
     "An error at a data set of the hub in one sentence"
     name, own = f"{source.at} at {_short(source.revision)}", "give files of your own with --data"
@@ -74,7 +74,7 @@ def _silence(error: Exception, source: Source) -> None:
         _SILENT[constants.ENDPOINT, source.at] = time.monotonic(), error
 
 def _silent(source: Source) -> Exception|None:
-    "The error of the last minute that a source would meet again; None where it is to be asked"
+    "The error of the last minute that a source would meet again; None where the hub may answer"
     recent = (_SILENT[key] for key in ((constants.ENDPOINT, ""), (constants.ENDPOINT, source.at))
               if key in _SILENT)
     return next((error for when, error in recent if time.monotonic() - when < _MINUTE), None)

@@ -299,11 +299,11 @@ def check_data(
     splits: Iterable[str] = SPLITS,       # Which splits
     n: int|None = 100,                    # Most rows of each; None for all
 ) -> pd.DataFrame: # One line a task, split and language; fault: of the first record left out
-    "Load rows of every source and say what was found; problems are told, not raised"
+    "Load rows of every source and say what was found; problems are in the table, not raised"
     chosen = find_tasks(tasks, suite.tasks | {name: None for name in getattr(suite, "absent", {})})
     absent = [name for name in getattr(suite, "absent", {}) if chosen.count(None)]
     wanted = None if codes is None else languages(codes)
-    # English rows are checked whatever languages are asked for
+    # English rows are checked whatever `codes` are
     free = lambda task, split: split != "test" and not task.test_only
     todo = [(task, split, code) for task in chosen if task
             for split in splits for code in _split_languages(task, split)

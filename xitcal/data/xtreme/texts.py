@@ -47,7 +47,7 @@ def _paragraph(article: str, rng: np.random.Generator) -> str|None:
     return str(rng.choice(long)) if long else None
 
 def _names(revision: str) -> list[str]:
-    """Files of the repository; asked for first, because streaming says of one that is gone or gated
+    """Files of the repository; looked up first, because streaming says of one that is gone or gated
     only that there are no files"""
     return [file.rfilename
             for file in HfApi().dataset_info(WIKIPEDIA.at, revision=revision).siblings]
@@ -149,14 +149,14 @@ def texts(
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #bf51abfd
 def _language_of(key: str, languages: tuple[str, ...]) -> str:
-    "The language in which an English row is told"
+    "The language that an English row is taken in"
     return languages[int(hashlib.sha256(key.encode()).hexdigest(), 16) % len(languages)]
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #9f03c959
 def read_translated_pairs(
     paths: list[Path], # One file: sentence1, sentence2, both translated, label; tabs between
     code: str,         # Language to take: "en" for the English columns
-    languages: tuple[str, ...] = (), # Languages in which rows are told; none for this one
+    languages: tuple[str, ...] = (), # Languages that the rows are spread over; none: all in `code`
 ) -> Iterator[dict]: # id, sentence1, sentence2, label
     """Rows of XTREME's translated MNLI whose turn it is in this language;
     `ValueError` for a line of another form"""
@@ -173,7 +173,7 @@ def read_translated_pairs(
 def read_translated_questions(
     paths: list[Path], # One file in SQuAD's layout
     code: str,         # Language to take
-    languages: tuple[str, ...] = (), # Languages in which rows are told; none for this one
+    languages: tuple[str, ...] = (), # Languages that the rows are spread over; none: all in `code`
 ) -> Iterator[dict]: # id, question, context, answers
     "Questions of XTREME's translated SQuAD whose turn it is in this language"
     return (q for q in read_squad(paths, code) if not languages
@@ -185,7 +185,7 @@ class _Place:
     "How the translations of a task are stored"
     pattern: str     # File name, with {config} for the language
     reader: Callable # (paths, code, languages) -> records
-    english: bool    # Whether the English rows stand beside the translated ones
+    english: bool    # Whether the files of translations hold the English rows too
 
 _PLACES = {"mnli": _Place("XNLI/translate-train/en-{config}-translated.tsv",
                           read_translated_pairs, True),
@@ -201,8 +201,9 @@ def _files(data: Path, task: str, code: str) -> list[Path]:
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #d7e551a6
 def translations(
     data: Path|None, # The user's folder
-) -> dict[str, tuple[str, ...]]: # Languages by task, in the study's order; English where it is told
-    "Tasks whose translated training rows are in a folder"
+) -> dict[str, tuple[str, ...]]: # Languages by task, in the study's order
+    """Tasks whose translated training rows are in a folder; English is among the languages of a
+    task whose files hold the English rows too"""
     found = ({task: tuple(c for c in LANGUAGES if c != "en" and _files(data, task, c))
               for task in _PLACES} if data else {})
     return {task: ("en", *codes) if _PLACES[task].english else codes
@@ -211,7 +212,7 @@ def translations(
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #63fa0349
 def translated_source(
     task: str,  # "mnli" or "squad"
-    languages: tuple[str, ...], # Languages in which rows are told
+    languages: tuple[str, ...], # Languages that the rows are spread over
 ) -> Source:
     "Where the translated rows of a task are"
     place = _PLACES[task]
@@ -229,7 +230,7 @@ def translated_source(
 def told_identity(
     data: Path|None, # The user's folder
     task: str,       # "mnli" or "squad" for translated rows, or "mlm" for texts
-    languages: tuple[str, ...], # Languages in which rows are told
+    languages: tuple[str, ...], # Languages that the rows are spread over
 ) -> str: # Hexadecimal; "" where no file of the folder is read
     "Identity of the files that translated rows, or texts, are read from"
     if data is None: return ""

@@ -40,7 +40,7 @@ def _gold(path: Path, code: str, task: str) -> list[str]|None:
     return text_lines(found) if task and found.exists() else None
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #e5f1faa2
-csv.field_size_limit(10**9) # a field may be long, and one that is not closed is told below
+csv.field_size_limit(10**9) # a field may be long; `_quoted` names one that is not closed
 
 def _quoted(path: Path) -> Iterator[list[str]]:
     """Rows of a table in which marks enclose fields;
