@@ -142,8 +142,9 @@ def control_sentence(
     def change(found, chosen):
         return interval_words(mean_change(found, "signed_ce", ["other"], chosen))
     each = ", ".join(f"{TARGETS[t].title} {change(beyond, [t])}" for t in targets)
-    return (f"The target's own data first changes it by {change(first, targets)} points. Against a "
-            f"target fine-tuning that has as many steps in all, that is "
+    more = direction_words(over_seeds(mean_change(beyond, "signed_ce", ["other"], targets)))
+    return (f"The target's own data first changes it by {change(first, targets)} points. Compared "
+            f"with a target fine-tuning of as many steps in all, that {more} it: "
             f"{change(beyond, targets)} points ({each}).")
 
 # %% ../../nbs/report/08_lengths.ipynb #c9849d38
@@ -155,14 +156,16 @@ def headline_sentence(
     "Over-confidence in the other languages: what a condition changes, beside twice the length"
     lengths = length_settings(folder)
     usual, found = (lengths[1.], NONE), {}
-    for words, other in ((f"{phase2_title(condition)} first", (lengths[1.], condition)),
-                         ("twice the target fine-tuning", (lengths.get(2.), NONE))):
+    for words, other in (("twice the target fine-tuning", (lengths.get(2.), NONE)),
+                         (f"{phase2_title(condition)} first", (lengths[1.], condition))):
         if other[0] and (pair := paired(folder, usual, other, targets)):
             found[words] = mean_change(pair, "signed_ce", ["other"], targets)
-    said = [f"{words} {direction_words(over_seeds(values))} it ({interval_words(values)} points)"
-            for words, values in found.items()]
+    what = ["over-confidence in the other languages", "it"]
+    said = [f"{words} {direction_words(over_seeds(values))} {called} "
+            f"({interval_words(values)} points)"
+            for (words, values), called in zip(found.items(), what)]
     names = " and ".join(TARGETS[t].title for t in targets)
-    return (f"**Over-confidence in the other languages on {names}: {'; '.join(said)}.**")
+    return f"**On {names}, {', and '.join(said)}.**"
 
 # %% ../../nbs/report/08_lengths.ipynb #d7068ff1
 def length_rows(
