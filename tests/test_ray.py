@@ -30,8 +30,13 @@ OPTIONS = ["--intermediate", "none", "--target", "udpos,xnli", "--language", "en
 @pytest.fixture(scope="module")
 def cluster():
     "Two nodes with a core each; the tests run on the first"
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | dict(include_dashboard=False))
-    cluster.add_node(**NODE)
+    for again in (True, True, False):
+        try:
+            cluster = Cluster(initialize_head=True, head_node_args=NODE | dict(include_dashboard=False))
+            cluster.add_node(**NODE)
+            break
+        except Exception: # on a busy machine Ray gives a node half a minute to start
+            if not again: raise
     yield cluster
     cluster.shutdown()
 

@@ -24,8 +24,9 @@ CLOSE = 3    # cells behind a definition in which its example stands
 WIDEST = 100 # characters of a line of code
 FINISHED = ("core", "data", "kinds", "training", "predictions", "calibration", "inference", "study",
             "report", "cli.ipynb", "tutorials", "results") # rooms that keep to it
-EXAMPLED = ("core", "data", "kinds", "training", "predictions", "calibration", "study",
+EXAMPLED = ("core", "data", "kinds", "training", "predictions", "calibration", "inference", "study", "report",
             "cli.ipynb") # rooms whose definitions have an example that shows its output
+SHORT = tuple(room for room in EXAMPLED if room not in ("inference", "report")) # whose exported cells have a median of at most 10 lines
 KINDS = (ast.FunctionDef, ast.ClassDef)
 
 
