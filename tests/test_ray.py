@@ -22,8 +22,8 @@ ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
 NODE = dict(num_cpus=1, object_store_memory=80 * 2**20)
-STUDY = Study(intermediates=("none",), targets=("udpos", "xnli"), languages=("en", "sw"), seeds=(0,), target_rows=300, test_rows=8, calibration_rows=12)
-OPTIONS = ["--intermediate", "none", "--target", "udpos,xnli", "--language", "en,sw", "--seeds", "0", "--target-rows", "300", "--test-rows", "8",
+STUDY = Study(intermediates=("none",), targets=("udpos", "xnli"), languages=("en", "sw"), seeds=(0,), target_rows=1200, test_rows=8, calibration_rows=12)
+OPTIONS = ["--intermediate", "none", "--target", "udpos,xnli", "--language", "en,sw", "--seeds", "0", "--target-rows", "1200", "--test-rows", "8",
            "--calibration-rows", "12", "--save-seconds", "0"]
 
 
