@@ -23,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from xitcal.core.errors import XitcalError
+from xitcal.core.estimates import current_names
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
 from xitcal.study.grid import Setting, Study, make_plan
 from xitcal.study.plan_text import cost_text
@@ -40,7 +41,8 @@ def known_results(folder: Path, seed: int) -> tuple[dict[str, pd.DataFrame], dic
     "Tables and record of a seed; empty ones where there is none"
     about = folder / f"seed-{seed}.json"
     if not about.exists(): return {}, {}
-    return {kind: pd.read_parquet(folder / f"seed-{seed}-{kind}.parquet") for kind in KINDS}, json.loads(about.read_text())
+    tables = {kind: current_names(pd.read_parquet(folder / f"seed-{seed}-{kind}.parquet")) for kind in KINDS} # as new pieces name them
+    return tables, json.loads(about.read_text())
 
 
 def joined(old: dict[str, pd.DataFrame], new: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from xitcal.core.errors import XitcalError
@@ -58,6 +59,15 @@ def test_a_training_that_parts_share_is_done_and_counted_once(args, capsys):
     real_study.run_piece(0, "mnli", "pairs", args)
     assert "Seed 0, mnli pairs: in out." in capsys.readouterr().out and not args.folder.exists()
     for kind in real_study.KINDS: assert len(read_seeds(args.out, kind)) > 0
+
+
+def test_pieces_join_results_that_an_older_version_named(args):
+    real_study.run_piece(0, "none", "pairs", args)
+    path = args.out / "seed-0-cells.parquet"
+    pd.read_parquet(path).rename(columns={"ece_15": "ece"}).to_parquet(path) # as version 0.1 wrote it
+    real_study.run_piece(0, "mnli", "pairs", args)
+    cells = read_seeds(args.out, "cells")
+    assert cells.columns.is_unique and cells.ece_15.notna().all()
 
 
 def test_a_length_of_target_fine_tuning_is_a_setting_of_its_own(args):
