@@ -108,7 +108,7 @@ def test_faults_of_a_cluster_are_one_sentence(tmp_path, monkeypatch):
     for more, said in ((["--engine", "ray", "--address", "127.0.0.1:1"], "No Ray cluster listens at 127.0.0.1:1"),
                        (["--engine", "ray", "--address", "ray://127.0.0.1:10001"], "is no address of a Ray cluster; write HOST:PORT"),
                        (["--engine", "rya"], "did you mean 'ray'?"), (["--address", "127.0.0.1:1"], "--address is for --engine ray")):
-        run = subprocess.run([*command, *more], capture_output=True, text=True)
+        run = subprocess.run([*command, *more], capture_output=True, text=True, env=os.environ | thread_settings(1))
         assert run.returncode == 2 and said in run.stderr and "Traceback" not in run.stderr
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(XitcalError, match=r"Ray is not installed; pip install 'xitcal\[ray\]'"): ray_engine.RayEngine()(None, None, None, None)

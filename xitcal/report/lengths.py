@@ -160,6 +160,10 @@ def headline_sentence(
                          (f"{phase2_title(condition)} first", (lengths[1.], condition))):
         if other[0] and (pair := paired(folder, usual, other, targets)):
             found[words] = mean_change(pair, "signed_ce", ["other"], targets)
+    if not found:
+        raise XitcalError(f"No seed in {str(folder)!r} has {phase2_title(condition)} or twice the "
+                          f"target fine-tuning on all of {', '.join(targets)}; run these pieces "
+                          "first.")
     what = ["over-confidence in the other languages", "it"]
     said = [f"{words} {direction_words(over_seeds(values))} {called} "
             f"({interval_words(values)} points)"
@@ -175,7 +179,8 @@ def length_rows(
 ) -> pd.DataFrame: # Rows for `study_figure`, as `condition_rows` gives them
     "Change of over-confidence by another length, in the mean of the targets and on each"
     lengths = length_settings(folder)
-    pair = paired(folder, (lengths[1.], NONE), (lengths[length], NONE), targets)
+    pair = None if length not in lengths else paired(folder, (lengths[1.], NONE),
+                                                     (lengths[length], NONE), targets)
     if pair is None: return pd.DataFrame()
     seeds = len(pair.sums.seeds)
     parts = {"together": (["other"], targets)} | {TARGETS[t].title: (["other"], [t])
