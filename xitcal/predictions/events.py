@@ -30,7 +30,7 @@ def _toy_texts(kind, labels, chosen, examples):
     return list(map(str, labels)), list(map(str, chosen))
 
 # %% ../../nbs/predictions/00_events.ipynb #12600733
-def _toy_draw(task, intermediate, seed, language, position, n, louder):
+def _toy_draw(task, intermediate, seed, language, position, n, scale):
     "True posterior, drawn labels and a model's float32 logits of `n` toy decisions"
     name = task.name if task.parallel else task.name + language
     world = np.random.default_rng([ord(c) for c in name])
@@ -39,14 +39,14 @@ def _toy_draw(task, intermediate, seed, language, position, n, louder):
     posterior = np.exp(truth) / np.exp(truth).sum(1, keepdims=True)
     label = (posterior.cumsum(1) < world.random((n, 1))).sum(1).clip(max=truth.shape[1] - 1)
     logits = truth * (1 - 0.15 * position) + noise.normal(0, 0.5 + position, truth.shape)
-    return posterior, label, (logits * (1 if intermediate == NONE else louder)).astype(np.float32)
+    return posterior, label, (logits * (1 if intermediate == NONE else scale)).astype(np.float32)
 
 # %% ../../nbs/predictions/00_events.ipynb #fdea39e7
-def _toy_cell(task, intermediate, seed, language, position, n, louder):
+def _toy_cell(task, intermediate, seed, language, position, n, scale):
     "Toy events of one model in one language, as a table"
     units = 4 if task.kind == "tagging" else 1
     posterior, label, logits = _toy_draw(task, intermediate, seed, language, position, n * units,
-                                         louder)
+                                         scale)
     # there the last entry is all that is not listed
     listed = logits.shape[1] - (task.kind in ("answers", "retrieval"))
     label, chosen = np.where(label < listed, label, -1), logits[:, :listed].argmax(1)
@@ -75,11 +75,11 @@ def toy_predictions(
     languages: Iterable[str] = ("en", "de", "sw"),  # From best to worst understood
     seeds: Iterable[int|None] = (0, 1),             # One toy model each
     n: int = 100,                                   # Examples per language; in tagging of 4 tokens
-    louder: float = 1.5,                            # What it multiplies the logits by
+    scale: float = 1.5,                             # What it multiplies the logits by
 ) -> pa.Table: # Predictions in the schema of the store
     "Made-up predictions with a known posterior, for examples and tests; the same each time"
     return pa.concat_tables(
-        _toy_cell(TARGETS[target], intermediate, seed, language, position, n, louder)
+        _toy_cell(TARGETS[target], intermediate, seed, language, position, n, scale)
         for target in targets for intermediate in intermediates for seed in seeds
         for position, language in enumerate(languages))
 
