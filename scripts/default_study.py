@@ -6,7 +6,8 @@ import json
 import time
 from pathlib import Path
 
-from xitcal.calibration.tables import estimate_table, reliability_table
+from xitcal.calibration.reliability import reliability_table
+from xitcal.calibration.tables import estimate_table
 from xitcal.core.schema import EVENT_COLUMNS
 from xitcal.inference.paired import paired_change
 from xitcal.predictions.events import read_events

@@ -15,7 +15,7 @@ from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.prediction_files import read_file
 from xitcal.calibration.tables import Decisions, estimates_of, null_distances
 from xitcal.core.errors import XitcalError
-from xitcal.core.estimates import ESTIMATE_COLUMNS
+from xitcal.core.estimates import ESTIMATE_COLUMNS, possible_range
 
 COLUMNS = {"language", *ESTIMATE_COLUMNS}
 ESTIMATES = {"signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll", "brier"}
@@ -326,3 +326,35 @@ def test_three_hundred_groups_fit_into_memory_and_keep_their_order(tmp_path):
     found = pd.read_csv(tmp_path / "out.csv").query("estimate == 'signed_ce'").set_index("cell")
     expected = table.groupby("cell").apply(lambda t: (t.confidence - t.correct).mean(), include_groups=False)
     np.testing.assert_allclose(found.value, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", range(2, 16))
+def test_limits_of_few_rows_are_possible(n):
+    rng, groups = np.random.default_rng(n), 40
+    tables = []
+    for spread, right in ((3, True), (8, True), (8, False)): # calm, sure, sure and wrong
+        z = rng.normal(0, spread, (n * groups, 3))
+        label = [rng.choice(3, p=p) for p in softmax(z, axis=1)] if right else rng.integers(0, 3, len(z))
+        tables.append(pd.DataFrame(dict(logits=list(z), label=label, g=np.repeat(np.arange(groups), n), example=np.tile(np.arange(n), groups))))
+    table = pd.concat([t.assign(g=t.g + groups * i) for i, t in enumerate(tables)], ignore_index=True)
+    found = make_table(table, ["g"], all_estimates=True)
+    least, most = np.array([possible_range(name) for name in found.estimate]).T
+    limited = found.low.notna()
+    assert limited.sum() > 10 * 3 * groups
+    assert (found.low[limited] >= least[limited]).all() and (found.high[limited] <= most[limited]).all() and (found.low <= found.high)[limited].all()
+    changes = compare(table.assign(logits=[z / 3 for z in table.logits]), table, ["g"], all_estimates=True)
+    room = np.array([np.subtract(*possible_range(name)[::-1]) for name in changes.estimate])
+    assert (changes.low >= -room).all() and (changes.high <= room).all()
+
+
+def test_figures_of_one_file_of_two_and_of_many_groups(tmp_path):
+    predictions(2.).to_parquet(tmp_path / "a.parquet")
+    predictions(1.).to_parquet(tmp_path / "b.parquet")
+    said = calibrate(tmp_path / "a.parquet", "--baseline", tmp_path / "b.parquet", "--fast", "--figure", tmp_path / "new" / "out.svg")
+    drawn = (tmp_path / "new" / "out.svg").read_text()
+    assert f"Figure: {tmp_path / 'new' / 'out.svg'}" in said and drawn.startswith("<?xml") and "of 2" not in said
+    many = predictions(2.).assign(part=np.arange(800) % 40)
+    many.to_parquet(tmp_path / "many.parquet")
+    said = calibrate(tmp_path / "many.parquet", "--by", "part", "--fast", "--figure", tmp_path / "many.png")
+    assert "the 12 groups with most decisions, of 40" in said
+    assert "ends in '.gif'; figures are drawn as .svg, .png, .pdf" in calibrate(tmp_path / "a.parquet", "--figure", "out.gif", ok=False)

@@ -254,6 +254,8 @@ _Tidy = Annotated[Path|None, typer.Option(
     help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")]
 _Baseline = Annotated[Path|None, typer.Option(
     help="Predictions of another system on the same examples, to be compared with.")]
+_Figure = Annotated[Path|None, typer.Option(
+    help="Reliability diagrams to draw, a panel a group: .svg, .png or .pdf.")]
 _Fast = Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")]
 _Everything = Annotated[bool, typer.Option(
     "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
@@ -262,14 +264,16 @@ _Everything = Annotated[bool, typer.Option(
 # %% ../nbs/cli.ipynb #9100b612
 @app.command("calibrate")
 def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Baseline = None,
-                   fast: _Fast = False, everything: _Everything = False):
-    """How calibrated are these predictions? Estimates with intervals and expected values, and
-    paired changes against a baseline."""
-    from xitcal.calibration.calibrate import (NOTES, calibrate, compare, degenerate_note,
-                                              judge_groups, readable)
+                   fast: _Fast = False, everything: _Everything = False, figure: _Figure = None):
+    "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
+    from xitcal.calibration.calibrate import (NOTES, calibrate, change_text, compare,
+                                              degenerate_note, judge_groups, readable)
     from xitcal.calibration.prediction_files import check_out, read_file, write_estimates
     from xitcal.core.errors import disk_errors
     check_out(out)
+    if figure is not None:
+        from xitcal.report.calibration_figure import check_figure, draw_file
+        check_figure(figure)
     groups = None if by is None else [c.strip() for c in by.split(",") if c.strip()]
     table, other = read_file(file), None if baseline is None else read_file(baseline)
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
@@ -280,11 +284,9 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
         if one is not None and (
                 told := degenerate_note(judge_groups(one, groups, path.name), path.name)):
             typer.echo(f"\n{told}")
-    if changes is not None:
-        shown, unpaired = readable(changes), changes.unpaired.iloc[0]
-        typer.echo(f"\nChange against {baseline.name},{'' if 'p' in shown else ' * p < .05,'} "
-                   f"{unpaired:,} decisions without a partner left out:")
-        typer.echo(shown.to_string())
+    if changes is not None: typer.echo(f"\n{change_text(changes, baseline.name)}")
+    if figure is not None:
+        typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
     if out is None: return
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TERMS', 'BIASED', 'LARGEST', 'NO_LABELS', 'NEEDS_DISTRIBUTION', 'MIXED_CLASSES', 'ESTIMATORS', 'LEVEL_NAMES',
            'Decisions', 'binary_scores', 'null_distances', 'Estimator', 'estimators_for', 'estimates_of', 'levels_of',
-           'estimate_table', 'reliability_table', 'class_table']
+           'estimate_table', 'class_table']
 
 # %% ../../nbs/calibration/05_tables.ipynb #f372519c
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from scipy.special import log_softmax, xlogy
 
 from .binned import (check_classes, binned_ece, classwise_ece, classwise_null,
                                        equal_bins, largest_error, null_bins,
-                                       null_errors, width_bins)
+                                       null_errors)
 from .debiased import (mass_bin_gaps, cosine_coefficients, mass_layout,
                                          own_width, debiased_rms, debiased_square, smooth_ece,
                                          smooth_ece_interval)
@@ -26,6 +26,7 @@ from .decomposition import score_parts
 from .intervals import cluster_slots, example_groups, mean_interval
 from .ranking import aurc, aurc_interval, auroc, auroc_interval, excess_aurc
 from ..core.errors import XitcalError, check_name
+from ..core.estimates import possible_range
 from ..core.schema import KEYS, padded_logits
 from ..predictions.events import cells, check_events
 
@@ -104,8 +105,7 @@ def _mean_value(name, d):
 
 # %% ../../nbs/calibration/05_tables.ipynb #6b959be6
 def _mean_interval(name, d):
-    """Mean with its interval; shares stay within [0, 1], and one example has no interval where it
-    is not known what its value could have been"""
+    "Mean with its interval; one example has none where it is not known what its value could be"
     value, right, wrong, _ = (x if x is None
                               else np.broadcast_to(np.asarray(x, float), len(d.group))
                               for x in d.of(_all_means)[name])
@@ -115,8 +115,6 @@ def _mean_interval(name, d):
         mean, low, high = mean_interval(value[keep], right[keep], wrong[keep], group,
                                         d.cluster[keep])
         alone = none & (np.bincount(cluster_slots(group, d.cluster[keep])[1]) < 2)
-        if name in ("accuracy", "confidence", "above_99", "unlisted"):
-            low, high = np.maximum(low, 0), np.minimum(high, 1)
         return mean, np.where(alone, np.nan, low), np.where(alone, np.nan, high)
     return on_some(_known(d, name), d.group, make, 3)
 
@@ -328,6 +326,8 @@ def estimates_of(
         made, nothing = ESTIMATORS[name], np.full(d.groups, np.nan)
         interval = made.interval if name != "smooth_ece" or d.smooth else None
         value, low, high = interval(d) if interval else (made.value(d), nothing, nothing)
+        low, high = (np.clip(limit, *possible_range(name))
+                     for limit in (np.minimum(low, value), np.maximum(high, value)))
         expected = made.expected(d) if made.expected else nothing
         why = np.where(np.isnan(value), made.missing,
                        np.where(np.isnan(low) | np.isnan(expected), made.why, ""))
@@ -409,7 +409,7 @@ def _scored(events, group, logits, **options):
     return Decisions(c, y, group, example, scores, posterior, classes, **options)
 
 # %% ../../nbs/calibration/05_tables.ipynb #813575e0
-def _one_kind(events, cell, keys):
+def check_one_kind(events, cell, keys):
     "Refuse cells in which different kinds of event are mixed"
     if "event" not in events or "event" in keys: return
     kinds = pd.DataFrame(dict(cell=cell, event=events.event.astype(str))).drop_duplicates()
@@ -434,31 +434,12 @@ def estimate_table(
     check_events(events.confidence.to_numpy(), events.correct.to_numpy(),
                  events.label if "label" in events else None, **keys)
     group, table = cells(events, by)
-    _one_kind(events, group, table)
+    check_one_kind(events, group, table)
     d = _scored(events, group, logits, **options)
     if levels: return pd.concat([table, levels_of(d, estimates or LEVEL_NAMES)], axis=1)
     found = estimates_of(d, estimates)
     return pd.concat([table.iloc[found.group].reset_index(drop=True), found.drop(columns="group")],
                      axis=1)
-
-# %% ../../nbs/calibration/05_tables.ipynb #01f6d5b4
-def reliability_table(
-    events: pd.DataFrame, # Events
-    by: Iterable[str] = (*KEYS, "language", "event"), # Columns that make a cell
-    bins: int = 15,       # Bins of equal width
-) -> pd.DataFrame: # `by`, bin, low, high, n, confidence, accuracy, mean posterior where known
-    "Mean confidence and accuracy in each non-empty bin of each cell"
-    cell, keys = cells(events, by)
-    _one_kind(events, cell, keys)
-    columns = dict(slot=cell * bins + width_bins(events.confidence.to_numpy(), bins), n=1.,
-                   confidence=events.confidence, accuracy=events.correct.astype(float))
-    if "p_prediction" in events: columns["posterior"] = events.p_prediction
-    means = pd.DataFrame(columns).groupby("slot").agg({name: "sum" if name == "n" else "mean"
-                                                       for name in [*columns][1:]})
-    bin_ = means.index.to_numpy() % bins
-    table = keys.iloc[means.index // bins].reset_index(drop=True).assign(bin=bin_, low=bin_ / bins,
-                                                                         high=(bin_ + 1) / bins)
-    return pd.concat([table, means.astype({"n": int}).reset_index(drop=True)], axis=1)
 
 # %% ../../nbs/calibration/05_tables.ipynb #eaefe403
 def class_table(

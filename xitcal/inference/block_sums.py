@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..calibration.tables import estimate_table, reliability_table
+from ..calibration.reliability import reliability_table
+from ..calibration.tables import estimate_table
 from ..core.schema import KEYS
 from ..predictions.events import cells, shown_event
 from ..calibration.decomposition import calibration_parts

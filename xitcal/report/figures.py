@@ -16,7 +16,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from statsmodels.stats.proportion import proportion_confint
 
 from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
@@ -121,19 +120,20 @@ def draw_languages(axis, part, order, column="value"):
     axis.xaxis.set_major_locator(MaxNLocator(3))
 
 # %% ../../nbs/report/00_figures.ipynb #ab72de26
-def draw_reliability(axis, bins):
-    """One reliability diagram: a line a condition, points as large as their share of decisions,
-    Wilson's 95 % interval as bars"""
+def draw_reliability(axis, bins, look=condition_look, names=None):
+    """One reliability diagram: a line for each of `names` in column intermediate, points as large
+    as their share of decisions, bars where the table has limits"""
     axis.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
-    n = bins.groupby(bins.intermediate.astype(str)).n.sum()
-    names = conditions_in(bins)
-    for condition in names:
-        part, look = (bins[(bins.intermediate.astype(str) == condition) & (bins.n >= 10)]
-                      .sort_values("confidence"), condition_look(condition))
-        low, high = proportion_confint(part.accuracy * part.n, part.n, method="wilson")
-        axis.vlines(part.confidence, low, high, color=look["color"], linewidth=0.6, alpha=0.5)
-        axis.plot(part.confidence, part.accuracy, color=look["color"], linewidth=0.9)
-        axis.scatter(part.confidence, part.accuracy, 6 + 120 * part.n / n[condition], **look,
+    bins = bins.assign(intermediate=bins.intermediate.astype(str))
+    n, names = bins.groupby("intermediate").n.sum(), names or conditions_in(bins)
+    for name in names:
+        part = bins[(bins.intermediate == name) & (bins.n >= 10)].sort_values("confidence")
+        mine = look(name)
+        if "accuracy_low" in part:
+            axis.vlines(part.confidence, part.accuracy_low, part.accuracy_high,
+                        color=mine["color"], linewidth=0.6, alpha=0.5)
+        axis.plot(part.confidence, part.accuracy, color=mine["color"], linewidth=0.9)
+        axis.scatter(part.confidence, part.accuracy, 6 + 120 * part.n / n[name], **mine,
                      linewidth=0, alpha=0.9)
     words = " / ".join(f"{n[name]:,}" for name in names[:1 if n.nunique() == 1 else None])
     axis.text(0.03, 0.95, f"N = {words}", transform=axis.transAxes, fontsize=7)
