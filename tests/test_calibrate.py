@@ -22,7 +22,7 @@ ESTIMATES = {"signed_ce", "debiased_ce", "ece_15", "smooth_ece", "nll", "brier"}
 FOUR = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece")
 MORE = {"nll_confidence", "brier_confidence", "accuracy", "confidence", "above_99", "ece_15_mass", "mce_15", "mce_15_mass", "debiased_square_15",
         "debiased_root_15", "nll_calibration", "nll_refinement",
-        "brier_calibration", "brier_refinement", "auroc", "aurc", "excess_aurc", "calibration_p"}
+        "brier_calibration", "brier_refinement", "auroc", "aurc", "excess_aurc", "augrc", "calibration_slope", "calibration_intercept", "calibration_p"}
 
 
 def calibrate(*words, ok=True) -> str:

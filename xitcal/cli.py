@@ -254,6 +254,16 @@ _Tidy = Annotated[Path|None, typer.Option(
     help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")]
 _Baseline = Annotated[Path|None, typer.Option(
     help="Predictions of another system on the same examples, to be compared with.")]
+def _explained(name: str|None):
+    "Explain an estimate and stop"
+    if name is None: return
+    from xitcal.report.explanations import explain
+    typer.echo(explain(name))
+    raise typer.Exit()
+
+_Explain = Annotated[str|None, typer.Option(
+    callback=_explained, is_eager=True,
+    help="Say what an estimate tells, such as debiased_ce, and stop; FILE is not needed.")]
 _Figure = Annotated[Path|None, typer.Option(
     help="Reliability diagrams to draw, a panel a group: .svg, .png or .pdf.")]
 _Fast = Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.")]
@@ -264,12 +274,12 @@ _Everything = Annotated[bool, typer.Option(
 # %% ../nbs/cli.ipynb #9100b612
 @app.command("calibrate")
 def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Baseline = None,
-                   fast: _Fast = False, everything: _Everything = False, figure: _Figure = None):
+                   fast: _Fast = False, everything: _Everything = False, figure: _Figure = None,
+                   explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
     from xitcal.calibration.calibrate import (NOTES, calibrate, change_text, compare,
                                               degenerate_note, judge_groups, readable)
     from xitcal.calibration.prediction_files import check_out, read_file, write_estimates
-    from xitcal.core.errors import disk_errors
     check_out(out)
     if figure is not None:
         from xitcal.report.calibration_figure import check_figure, draw_file
@@ -288,9 +298,7 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
     if figure is not None:
         typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
     if out is None: return
-    with disk_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_estimates(found, changes, out)
+    write_estimates(found, changes, out)
     typer.echo(f"\n{len(found) + (0 if changes is None else len(changes)):,} estimates in {out}")
 
 # %% ../nbs/cli.ipynb #82dedc50

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, xlogy
 
-from ..core.errors import XitcalError
+from ..core.errors import XitcalError, disk_errors
 from ..core.schema import padded_logits
 
 # %% ../../nbs/calibration/14_prediction_files.ipynb #3a4f19ae
@@ -213,4 +213,7 @@ def write_estimates(
     if changes is not None:
         rows = changes.assign(estimate="change_" + changes.estimate, value=changes.change)
         table = pd.concat([table, rows.drop(columns=["change", "baseline"])], ignore_index=True)
-    _WRITERS[Path(path).suffix](table, path)
+    path = Path(path)
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _WRITERS[path.suffix](table, path)

@@ -22,9 +22,11 @@ from .binned import (check_classes, binned_ece, classwise_ece, classwise_null,
 from .debiased import (mass_bin_gaps, cosine_coefficients, mass_layout,
                                          own_width, debiased_rms, debiased_square, smooth_ece,
                                          smooth_ece_interval)
-from .decomposition import score_parts
+from .decomposition import (calibration_intercept, calibration_slope,
+                                              score_parts)
 from .intervals import cluster_slots, example_groups, mean_interval
-from .ranking import aurc, aurc_interval, auroc, auroc_interval, excess_aurc
+from .ranking import (augrc_interval, aurc, aurc_interval, auroc, auroc_interval,
+                                        excess_aurc)
 from ..core.errors import XitcalError, check_name
 from ..core.estimates import possible_range
 from ..core.schema import KEYS, padded_logits
@@ -173,12 +175,16 @@ def _null_errors(d):
 def _rms(d): return debiased_rms(*d.decided, d.cluster)
 def _smooth(d): return smooth_ece_interval(*d.decided, d.cluster, d.draws, seed=d.seed)
 
+# %% ../../nbs/calibration/05_tables.ipynb #fc3eeb64
+def _augrc(*decided): return augrc_interval(*decided)[0]
+
 def _null_ranking(d):
-    "Mean of AUROC, AURC and excess AURC over calibrated models"
+    "Mean of AUROC, AURC, excess AURC and AUGRC over calibrated models"
     rng, draws = np.random.default_rng(d.seed), min(d.draws, 20)
     drawn = (rng.random(len(d.group)) < d.confidence for _ in range(draws))
-    return np.mean([[make(d.confidence, right, d.group) for make in (auroc, aurc, excess_aurc)]
-                    for right in drawn], axis=0)
+    makers = auroc, aurc, excess_aurc, _augrc
+    return np.mean([[make(d.confidence, right, d.group) for make in makers] for right in drawn],
+                   axis=0)
 
 # %% ../../nbs/calibration/05_tables.ipynb #115bb8a6
 TERMS = ("nll_calibration", "nll_refinement", "brier_calibration", "brier_refinement")
@@ -256,6 +262,11 @@ def _of_term(name):
     return Estimator(lambda d: d.of(_terms)[name][0], lambda d: d.of(_terms)[name][:3],
                      lambda d: d.of(_terms)[name][3],
                      missing="undefined: all examples are in one fold of five")
+def _of_line(make, calibrated):
+    def interval(d): return make(*d.decided, d.cluster)
+    return Estimator(lambda d: interval(d)[0], interval,
+                     lambda d: np.full(d.groups, float(calibrated)),
+                     "no interval: of a single example")
 def _of_rank(place, value, interval, why="", missing=""):
     return Estimator(lambda d: value(*d.decided), interval,
                      lambda d: d.of(_null_ranking)[place], why, missing)
@@ -268,7 +279,12 @@ _RANKING = {
     "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
     "excess_aurc": _of_rank(2, excess_aurc,
                             lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
+    "augrc": _of_rank(3, _augrc, lambda d: augrc_interval(*d.decided, d.cluster)),
 }
+
+# %% ../../nbs/calibration/05_tables.ipynb #ecd99ab9
+_LINE = {"calibration_slope": _of_line(calibration_slope, 1),
+         "calibration_intercept": _of_line(calibration_intercept, 0)}
 
 # %% ../../nbs/calibration/05_tables.ipynb #06997095
 ESTIMATORS = {
@@ -296,7 +312,7 @@ ESTIMATORS = {
                                     lambda d: np.zeros(d.groups), "no interval: see debiased_ce"),
     "debiased_root_15": Estimator(lambda d: np.sqrt(
         np.maximum(debiased_square(*d.decided, d.cluster), 0)), why="no interval: see debiased_ce"),
-    **{name: _of_term(name) for name in TERMS}, **_RANKING,
+    **{name: _of_term(name) for name in TERMS}, **_LINE, **_RANKING,
     "true_ce": Estimator(_true_value, lambda d: d.of(_true)[:3], lambda d: d.of(_true)[3]),
     "posterior_error": _of_mean("posterior_error",
                                 "no expected value: zero only for a model that overlooks nothing"),

@@ -32,7 +32,9 @@ ESTIMATES = {
     "brier_refinement": "refinement term of Brier",
     "nll_calibration_true": "calibration term of NLL, posterior",
     "brier_calibration_true": "calibration term of Brier, posterior",
-    "auroc": "AUROC of correctness", "ranking_error": "1 − AUROC of correctness", "aurc": "AURC",
+    "calibration_slope": "calibration slope", "calibration_intercept": "calibration intercept",
+    "augrc": "AUGRC", "auroc": "AUROC of correctness",
+    "ranking_error": "1 − AUROC of correctness", "aurc": "AURC",
     "excess_aurc": "excess AURC", "calibration_p": "p of the test of calibration",
     "unlisted": "share of right decisions not listed",
 }
@@ -75,4 +77,5 @@ def possible_range(
 ) -> tuple[float, float]: # Smallest, largest
     "Range of the population quantity that an estimate stands for: 0 to 1 for most"
     if name.startswith("nll"): return 0., np.inf
-    return {"signed_ce": (-1., 1.), "brier": (0., 2.)}.get(name, (0., 1.))
+    if name in ("calibration_slope", "calibration_intercept"): return -np.inf, np.inf
+    return {"signed_ce": (-1., 1.), "brier": (0., 2.), "augrc": (0., .5)}.get(name, (0., 1.))
