@@ -10,10 +10,10 @@ from scipy.special import softmax
 
 from xitcal.calibration.calibrate import calibrate as make_table
 from xitcal.calibration.calibrate import compare, readable
-from xitcal.calibration.debiased import debiased_rms, smooth_ece, smooth_ece_interval
+from xitcal.calibration.debiased import debiased_rms, null_distances, smooth_ece, smooth_ece_interval
 from xitcal.calibration.intervals import mean_interval
 from xitcal.calibration.prediction_files import read_file
-from xitcal.calibration.tables import Decisions, estimates_of, null_distances
+from xitcal.calibration.tables import Decisions, estimates_of
 from xitcal.core.errors import XitcalError
 from xitcal.core.estimates import ESTIMATE_COLUMNS, possible_range
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TERMS', 'BIASED', 'LARGEST', 'NO_LABELS', 'NEEDS_DISTRIBUTION', 'MIXED_CLASSES', 'ESTIMATORS', 'LEVEL_NAMES',
-           'Decisions', 'binary_scores', 'null_distances', 'Estimator', 'estimators_for', 'estimates_of', 'levels_of',
-           'estimate_table', 'class_table']
+           'Decisions', 'binary_scores', 'Estimator', 'estimators_for', 'estimates_of', 'levels_of', 'estimate_table',
+           'class_table']
 
 # %% ../../nbs/calibration/05_tables.ipynb #f372519c
 from collections.abc import Callable, Iterable
@@ -19,8 +19,7 @@ from scipy.special import log_softmax, xlogy
 from .binned import (check_classes, binned_ece, classwise_ece, classwise_null,
                                        equal_bins, largest_error, null_bins,
                                        null_errors)
-from .debiased import (mass_bin_gaps, cosine_coefficients, mass_layout,
-                                         own_width, debiased_rms, debiased_square, smooth_ece,
+from .debiased import (debiased_rms, debiased_square, null_distances, smooth_ece,
                                          smooth_ece_interval)
 from .decomposition import (calibration_intercept, calibration_slope,
                                               score_parts)
@@ -139,28 +138,6 @@ def _true_ce(confidence, posterior, group, cluster, draws, seed, bins=15):
     expected = np.mean([np.abs(np.bincount(slot, x, n * bins)).reshape(n, bins).sum(1)
                         / np.bincount(group) for x in flips], axis=0)
     return value, np.maximum(low, 0), high, expected
-
-# %% ../../nbs/calibration/05_tables.ipynb #02b8fed9
-def null_distances(
-    confidence: np.ndarray, # (n,) in [0, 1]
-    group: np.ndarray,      # (n,) number of the group, from 0, each at least once
-    cluster: np.ndarray|None = None, # (n,) number of the example; None: each decision for itself
-    draws: int = 50,        # Calibrated models drawn
-    seed: int = 0,          # Of the draws
-) -> tuple[np.ndarray, np.ndarray]: # Debiased and smooth error of each, (n_groups, draws) both
-    """Errors of models that make the same decisions with the same confidence and are calibrated;
-    smooth ECE to 2⁻¹³"""
-    rng, n = np.random.default_rng(seed), group.max() + 1
-    cluster = np.arange(len(group)) if cluster is None else cluster
-    layout, size, (rms, smooth) = (mass_layout(confidence, group, cluster, n),
-                                   np.bincount(group)[:, None], np.empty((2, n, draws)))
-    for i in range(draws):
-        gap = confidence - (rng.random(len(group)) < confidence)
-        mean, variance = mass_bin_gaps(gap, *layout)
-        rms[:, i] = np.sqrt(
-            np.maximum(((mean ** 2 - variance) * layout[3]).reshape(n, 15).sum(1) / size[:, 0], 0))
-        smooth[:, i] = own_width(cosine_coefficients(confidence, gap, group, n), 12)
-    return rms, smooth
 
 # %% ../../nbs/calibration/05_tables.ipynb #7066b29a
 def _null_ece(d): return null_errors(d.confidence, d.group, draws=d.draws, seed=d.seed)
