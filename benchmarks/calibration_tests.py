@@ -154,7 +154,7 @@ def kernel(c, y, group, draws=199, seed=0, bandwidth=None):
     for first in range(0, len(s), step):
         a, v = s[first:first + step], r[first:first + step]
         h = _bandwidth(a)[:, None] if bandwidth is None else bandwidth
-        grow = np.exp((a - a.max(1, keepdims=True)) / h)
+        grow = np.exp(np.maximum((a - a.max(1, keepdims=True)) / h, -600)) # what is further away weighs nothing anyhow
         left = _decayed(v, grow)
         row = v * (left + (_decayed(v[:, ::-1], 1 / grow[:, ::-1])[:, ::-1]) - v) # of the kernel matrix of v
         seen = (row.sum(1) - (v ** 2).sum(1)) / (n - 1)

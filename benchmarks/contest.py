@@ -61,7 +61,8 @@ def contestants(c, y, group, cluster, dependent, limits, seed) -> dict[str, np.n
             "gap and bins, all luck shared": rivals.gap_and_bins(*one, cluster, DRAWS, seed),
             "SKCE": rivals.kernel(*one, DRAWS, seed), "ECCE, Kuiper": rivals.kuiper(*one), "ECCE, Kolmogorov-Smirnov": rivals.kolmogorov_smirnov(*one),
             "Spiegelhalter": rivals.spiegelhalter(*one), "Hosmer-Lemeshow": rivals.hosmer_lemeshow(*one),
-            "Hosmer-Lemeshow, 8 df": rivals.hosmer_lemeshow(*one, less=2), "calibration belt": rivals.calibration_belt(*one), "T-Cal": rivals.t_cal(*one, limits), "signed error, robust": rivals.robust_gap(*one, cluster)}
+            "Hosmer-Lemeshow, 8 df": rivals.hosmer_lemeshow(*one, less=2), "calibration belt": rivals.calibration_belt(*one),
+            "T-Cal": rivals.t_cal(*one, limits), "signed error, robust": rivals.robust_gap(*one, cluster)}
 
 
 def setting(dependence: str, n: int, confidences: str, times: float) -> list[dict]:
