@@ -27,8 +27,8 @@ def coverage_p(
     labelled: int,            # Calibration rows that chose the threshold
     alpha: float = .1,        # Share of misses allowed
 ) -> np.ndarray: # In (0, 1]
-    """Chance that split-conformal sets cover as few rows as this or fewer, if these are exchangeable
-    with the calibration rows"""
+    """Chance that split-conformal sets cover as few rows as this or fewer, if these rows are
+    exchangeable with the calibration rows"""
     rank = np.ceil((labelled + 1) * (1 - alpha) - 1e-9)
     if rank > labelled: return np.ones(np.broadcast(covered, n).shape)
     return betabinom.cdf(covered, n, rank, labelled + 1 - rank)
@@ -80,8 +80,8 @@ def worst_slab(
     rng = np.random.default_rng(seed)
     half = rng.permutation(len(x)) < len(x) // 2
     if half.sum() * share < 10:
-        raise XitcalError(f"{len(x)} sets are too few for a worst slab with a share of {share:g}; it "
-                          f"needs {int(np.ceil(20 / share))}.")
+        raise XitcalError(f"{len(x)} sets are too few for a worst slab with a share of {share:g}; "
+                          f"it needs {int(np.ceil(20 / share))}.")
     v, low, high = _slab(x[half], covered[half], share, directions, rng)
     along = x[~half] @ v
     inside = (along >= low) & (along <= high)
@@ -122,8 +122,9 @@ def _language_rows(model, english, alpha, share, seed):
         return at, class_scores(m)[at, m.gold[at]]
     (_, learnt), (at, right) = chosen(english), chosen(model)
     limit, features = conformal_threshold(learnt, alpha), _features(model)[at]
-    rows = pd.DataFrame([_language_row(right[m], features[m], limit, learnt, alpha, share, seed)
-                         for m in (model.language[at] == i for i in range(len(model.languages)))])
+    each = (model.language[at] == i for i in range(len(model.languages)))
+    rows = pd.DataFrame([_language_row(right[rows], features[rows], limit, learnt, alpha, share,
+                                       seed) for rows in each])
     both = np.minimum(1, 2 * rows[["p_coverage", "p_slab"]].min(axis=1))
     return rows.assign(language=model.languages, p_breaks=multipletests(both, method="holm")[1],
                        p_exchangeable=multipletests(rows.p_exchangeable, method="holm")[1])
@@ -143,7 +144,8 @@ def promise_table(
         for key, test in tables_by_model(table).items():
             if key not in english: continue
             check_calibration_rows(test, english[key], key)
-            rows = _language_rows(model_arrays(test), model_arrays(english[key]), alpha, share, seed)
+            rows = _language_rows(model_arrays(test), model_arrays(english[key]), alpha, share,
+                                  seed)
             found.append(rows.assign(**dict(zip((*KEYS, "event"), key))))
     if not found:
         raise XitcalError("No model here has English calibration rows, so English has promised "
