@@ -270,12 +270,23 @@ _Fast = Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.
 _Everything = Annotated[bool, typer.Option(
     "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
     "of NLL and Brier, AUROC, AURC, p of the test of calibration.")]
+_Parts = Annotated[str|None, typer.Option(
+    help="Columns, comma-separated, whose segments are searched for the worst, such as "
+    "language,script,length.")]
+
+def _told_segments(table, columns, name):
+    "The worst segments as text"
+    from xitcal.calibration.segments import file_segments
+    found = file_segments(table, [c.strip() for c in columns.split(",") if c.strip()], name)
+    return ("\nThe worst of "
+            f"{len(found)} segments; p is that of all together, smallest the error that would have "
+            f"been found with a chance of 80 %:\n{found.head(10).round(3).to_string(index=False)}")
 
 # %% ../nbs/cli.ipynb #9100b612
 @app.command("calibrate")
 def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Baseline = None,
                    fast: _Fast = False, everything: _Everything = False, figure: _Figure = None,
-                   explain: _Explain = None):
+                   segments: _Parts = None, explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
     from xitcal.calibration.calibrate import (NOTES, calibrate, change_text, compare,
                                               degenerate_note, judge_groups, readable)
@@ -291,10 +302,10 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
                                                  everything)
     typer.echo(f"{readable(found).to_string()}\n\n{NOTES['all' if everything else 'six']}")
     for one, path in ((table, file), (other, baseline)):
-        if one is not None and (
-                told := degenerate_note(judge_groups(one, groups, path.name), path.name)):
-            typer.echo(f"\n{told}")
+        told = one is not None and degenerate_note(judge_groups(one, groups, path.name), path.name)
+        if told: typer.echo(f"\n{told}")
     if changes is not None: typer.echo(f"\n{change_text(changes, baseline.name)}")
+    if segments is not None: typer.echo(_told_segments(table, segments, file.name))
     if figure is not None:
         typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
     if out is None: return

@@ -5,36 +5,129 @@
 # %% auto #0
 __all__ = ['calibration_test', 'paired_means', 'paired_parts']
 
-# %% ../../nbs/calibration/06_significance.ipynb #b4e0f745
+# %% ../../nbs/calibration/06_significance.ipynb #10ab278b
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.special import expit, logit
 from scipy.stats import norm, rankdata, t
 
-from .binned import mass_bins
-from .debiased import mass_bin_count
+from .binned import equal_bins
 from .decomposition import (equal_tailed, score_part_rows,
                                               surest_decisions, widest_gap)
 from .intervals import cluster_slots, imagined_mean
 
-# %% ../../nbs/calibration/06_significance.ipynb #dfb9f12a
-def _drawn_gaps(confidence, cluster, slot, n_slots, draws, rng):
-    """Sums of (confidence − right) of calibrated models in each slot: (n_slots, draws), a few draws
-    at a time"""
-    n, chance = len(confidence), confidence.astype(np.float32)[:, None]
-    member = csr_array((np.ones(n, np.float32), (slot, np.arange(n))), shape=(n_slots, n))
-    total, step, found = np.bincount(slot, confidence, n_slots)[:, None], max(1, int(1e7 // n)), []
+# %% ../../nbs/calibration/06_significance.ipynb #00b608f7
+def shared_covariance(confidence, slot, cluster, n):
+    """Sum over pairs of decisions of an example in each slot, (n,), of the covariance that they
+    have if both are right by the same luck, min(c, d) − c d; each pair counts twice"""
+    key = slot.astype(np.int64) * (int(cluster.max()) + 1) + cluster
+    order = np.lexsort((confidence, key))
+    c, first = confidence[order], np.flatnonzero(np.diff(key[order], prepend=-1))
+    size = np.diff(np.append(first, len(c)))
+    surer = np.repeat(first + size, size) - np.arange(len(c)) - 1 # decisions of the example
+    pairs = (2 * np.add.reduceat(c * surer, first) - np.add.reduceat(c, first) ** 2
+             + np.add.reduceat(c ** 2, first))
+    return np.bincount(slot[order][first], pairs, n)
+
+# %% ../../nbs/calibration/06_significance.ipynb #5c7f5501
+def _adder(slot, n):
+    "Matrix that adds up rows by their slot, (n, rows)"
+    rows = len(slot)
+    return csr_array((np.ones(rows, np.float32), (slot, np.arange(rows))), shape=(n, rows))
+
+def _sharing(c, group, cluster):
+    """Number of the example within its group of each decision, and a function that says of gaps (n,
+    draws) which share of luck pairs of an example have in common, (groups, draws); None where no
+    example has two decisions in a group"""
+    number, owner = cluster_slots(group, cluster)
+    if len(owner) == len(c): return number, None
+    many = int(group.max()) + 1
+    examples, groups, owners = _adder(number, len(owner)), _adder(group, many), _adder(owner, many)
+    most = np.maximum(shared_covariance(c, group, number, many), 1e-9)[:, None]
+    return number, lambda gaps: np.clip(
+        (owners @ (examples @ gaps) ** 2 - groups @ gaps ** 2) / most, 0, 1)
+
+# %% ../../nbs/calibration/06_significance.ipynb #6cb2501b
+def simulated_gaps(confidence, correct, group, cluster, slot, n_slots, draws, seed):
+    """Sums of confidence − right in each slot, (n_slots, 1 + draws), and the share of luck that
+    decisions of an example have in common, (groups, 1 + draws): of the model, then of simulated
+    calibrated models whose decisions have as much in common; a few draws at a time"""
+    c, rng, n = np.asarray(confidence, float), np.random.default_rng(seed), len(confidence)
+    number, sharing = (None, None) if cluster is None else _sharing(c, group, cluster)
+    add, chance, step = _adder(slot, n_slots), c.astype(np.float32)[:, None], max(1, int(1e7 // n))
+    y, total = np.asarray(correct, float)[:, None], np.bincount(slot, c, n_slots)[:, None]
+    none = np.zeros((int(group.max()) + 1, 1))
+    sums, shares = [total - add @ y], [sharing(c[:, None] - y) if sharing else none]
+    # with this chance a decision takes its example's luck, and with its square two of them do
+    common = np.sqrt(shares[0])[group].astype(np.float32)
     for start in range(0, draws, step):
-        u = rng.random((cluster.max() + 1, min(step, draws - start)), dtype=np.float32)
-        found.append(total - member @ (u[cluster] < chance).astype(np.float32))
-    return np.concatenate(found, axis=1)
+        luck = rng.random((n, min(step, draws - start)), dtype=np.float32)
+        right = luck < chance
+        if sharing:
+            shared = rng.random((int(number.max()) + 1, luck.shape[1]), dtype=np.float32)[number]
+            right = np.where(luck < common, shared < chance, luck < common + (1 - common) * chance)
+        sums.append(total - add @ right.astype(np.float32))
+        shares.append(sharing(chance - right) if sharing else none.repeat(luck.shape[1], 1))
+    return np.concatenate(sums, axis=1), np.concatenate(shares, axis=1)
 
-def _smallest_rank(values):
-    """Share of the last axis with a value at least as large; of two statistics the smaller share,
-    and the rank of that: p of each"""
-    share = [rankdata(-v, "max", axis=-1) for v in values]
-    return rankdata(np.minimum(*share), "max", axis=-1) / values[0].shape[-1]
+# %% ../../nbs/calibration/06_significance.ipynb #90f92ebb
+SLOTS = 32 # of equal mass; decisions with the same confidence are in the same
 
-# %% ../../nbs/calibration/06_significance.ipynb #8121ad11
+def _gain(right, size, z, basis, ridge=.5, steps=5):
+    """Twice the gain in log-likelihood of a correction of the log-odds z (groups, slots) by the
+    columns of `basis` (groups, k, slots), after some Newton steps: (groups, draws)"""
+    k, n, z, across = basis.shape[1], size[..., None], z[..., None], basis.swapaxes(1, 2)
+    squares = (basis[:, :, None] * basis[:, None]).reshape(len(basis), k * k, -1)
+    def likelihood(line): return (right * line - n * np.logaddexp(0, line)).sum(1)
+    line, beta, plain = z, np.zeros((len(basis), k, right.shape[2])), likelihood(z)
+    for _ in range(steps):
+        p = expit(line)
+        slope = basis @ (right - n * p) - ridge * beta
+        bend = (squares @ np.broadcast_to(n * p * (1 - p), right.shape)).reshape(
+            len(basis), k, k, -1).transpose(0, 3, 1, 2) + ridge * np.eye(k)
+        step = np.linalg.solve(bend, slope.swapaxes(1, 2)[..., None])[..., 0].swapaxes(1, 2)
+        beta = beta + np.clip(step, -1, 1)
+        line = z + across @ beta
+    return np.maximum(2 * (likelihood(line) - plain), 0)
+
+def _likelihood_ratios(gaps, expected, size, more):
+    "Of a line and of a parabola, over how many times the variance is larger: two (groups, draws)"
+    z = logit(np.clip(expected / np.maximum(size, 1), 1e-4, 1 - 1e-4))
+    weight = size * expit(z) * expit(-z)
+    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
+    def mean(v): return (weight * v).sum(1, keepdims=True)
+    x = z - mean(z)
+    x = x / np.maximum(np.sqrt(mean(x ** 2)), 1e-3)
+    basis = np.stack([np.ones_like(x), x, x ** 2 - 1], axis=1)
+    right = expected[..., None] - gaps
+    return _gain(right, size, z, basis[:, :2]) / more, _gain(right, size, z, basis) / more
+
+# %% ../../nbs/calibration/06_significance.ipynb #d5584286
+def _range_and_scan(gaps, variance, more):
+    """Largest minus smallest partial sum, and the largest sum over a range of slots in standard
+    deviations, less what ranges as short are by chance: two (groups, draws)"""
+    def summed(v): return np.concatenate([np.zeros_like(v[:, :1]), np.cumsum(v, axis=1)], axis=1)
+    slots, spread = gaps.shape[1], summed(variance)
+    walk = summed(gaps / np.sqrt(more)[:, None])
+    scan, length = np.full((len(gaps), gaps.shape[2]), -np.inf), 1
+    while True:
+        var = spread[:, length:] - spread[:, :-length]
+        # half an error at least, but for a range without any chance of one
+        var = np.where(var < 1e-6, 1e-6, np.maximum(var, .5))[..., None]
+        far = np.abs(walk[:, length:] - walk[:, :-length]) / np.sqrt(var)
+        scan = np.maximum(scan, far.max(1) - np.sqrt(np.log(slots / length + 1) / 2))
+        if length == slots: break
+        length = min(int(np.ceil(1.4 * length)), slots)
+    return walk.max(1) - walk.min(1), scan
+
+def _harmonic_rank(values):
+    """p-value of each along the last axis, from the harmonic mean of the shares of that axis with a
+    value at least as large in each of some statistics"""
+    n = values[0].shape[-1]
+    share = [rankdata(-np.round(v, 4), "max", axis=-1) / n for v in values]
+    return rankdata(np.round(1 / sum(1 / s for s in share), 9), "max", axis=-1) / n
+
+# %% ../../nbs/calibration/06_significance.ipynb #525dd2d2
 def calibration_test(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
@@ -43,20 +136,24 @@ def calibration_test(
     draws: int = 999,       # Calibrated models
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
-    """Test of perfect calibration, P(right | c) = c for every decision, by its signed gap and by
-    bins of equal mass; in the simulated calibrated models decisions of an example share their
-    luck, which is cautious"""
-    c, groups = np.asarray(confidence, float), group.max() + 1
-    bins = mass_bin_count(np.bincount(group))
-    slot = group * 15 + mass_bins(c, group, bins)
-    own = np.bincount(slot, c - correct, groups * 15)[:, None]
-    drawn = _drawn_gaps(c, np.arange(len(c)) if cluster is None else cluster, slot, groups * 15,
-                        draws, np.random.default_rng(seed))
-    gaps = np.concatenate([own, drawn], axis=1).reshape(groups, 15, -1)
-    # their variance were decisions independent
-    expected = np.maximum(np.bincount(slot, c * (1 - c), groups * 15), 1e-9).reshape(groups, 15, 1)
-    return _smallest_rank(
-        [np.round(np.abs(gaps.sum(1)), 4), np.round((gaps ** 2 / expected).sum(1), 4)])[:, 0]
+    """Test of perfect calibration, P(right | c) = c for every decision, by two likelihood ratios,
+    the range of partial sums and a scan; in the simulated calibrated models decisions of an example
+    share as much luck as they do in the model"""
+    c, groups = np.asarray(confidence, float), int(group.max()) + 1
+    slot = group * SLOTS + equal_bins(c, group, SLOTS, mass=True)
+    sums, shares = simulated_gaps(c, correct, group, cluster, slot, groups * SLOTS, draws, seed)
+    size, expected, variance = (np.bincount(slot, v, groups * SLOTS).reshape(groups, SLOTS)
+                                for v in (np.ones(len(c)), c, c * (1 - c)))
+    more, gaps, found = np.ones_like(shares), sums.reshape(groups, SLOTS, -1), []
+    if shares.any(): # how many times the variance of independent decisions
+        pairs = shared_covariance(c, group, cluster, groups)
+        more += shares * (pairs / np.maximum(variance.sum(1), 1e-9))[:, None]
+    step = max(1, int(4e6 // gaps[0].size))
+    for i in range(0, groups, step):
+        part = slice(i, i + step)
+        found.append([*_likelihood_ratios(gaps[part], expected[part], size[part], more[part]),
+                      *_range_and_scan(gaps[part], variance[part], more[part])])
+    return _harmonic_rank([np.concatenate(v) for v in zip(*found)])[:, 0]
 
 # %% ../../nbs/calibration/06_significance.ipynb #b194802e
 def _unseen(score, confidence, correct, group, cluster, tail):

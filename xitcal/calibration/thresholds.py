@@ -64,7 +64,7 @@ def set_members(
     return scores <= threshold # NaN is never at most anything
 
 # %% ../../nbs/calibration/12_thresholds.ipynb #4b0ca4da
-def _class_scores(model):
+def class_scores(model):
     "1 - probability of every class, NaN behind the end of a row"
     shifted = model.logits - model.logits.max(1, keepdims=True)
     p = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
@@ -96,7 +96,7 @@ def _of_each_class(members, model, rows, keys):
 # %% ../../nbs/calibration/12_thresholds.ipynb #421a8295
 def _english_sets(model, english, alpha):
     "Marginal and class-conditional sets with English thresholds"
-    scores, learnt = _class_scores(model), _class_scores(english)[english.known]
+    scores, learnt = class_scores(model), class_scores(english)[english.known]
     gold, everything = english.gold[english.known], model.known
     right = learnt[np.arange(len(gold)), gold]
     said = dict(labels="English calibration rows", zero_shot=True, labelled=len(gold))
@@ -111,7 +111,7 @@ def _english_sets(model, english, alpha):
 # %% ../../nbs/calibration/12_thresholds.ipynb #6cb5c2e1
 def _own_sets(model, sizes, draws, alpha):
     "Mondrian sets: a threshold for each language from n of its examples, mean over draws"
-    scores, found = _class_scores(model), []
+    scores, found = class_scores(model), []
     right = scores[np.arange(len(model.gold)), model.gold]
     ranks = [draw_ranks(model.example, model.names, model.language, draw) for draw in range(draws)]
     size = (np.array([ranks[0][model.language == i].max() + 1 for i in range(len(model.languages))])

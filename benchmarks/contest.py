@@ -1,0 +1,115 @@
+"""Which test of calibration should one use? `python benchmarks/contest.py` writes contest.csv; `--part` makes one kind of dependence alone
+
+Every setting has a known truth: how many decisions, how their confidences are distributed, how the chance of being right differs from the confidence, and which
+decisions share their luck. Errors are as large as `STRENGTH` standard errors of a mean of N independent decisions (root mean square), so that no test sees
+all of them or none. Contestants see the same samples. Writes the share of samples with p ≤ .05 and its binomial standard error: where the model is calibrated
+the size of the test, elsewhere its power; and how far `calibration_test` is behind, with the standard error of that difference over the same samples."""
+import argparse
+import os
+import time
+import zlib
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import calibration_tests as rivals  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from tqdm.auto import tqdm  # noqa: E402
+
+from xitcal.calibration.significance import calibration_test  # noqa: E402
+
+CONFIDENCES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
+               "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
+ERRORS = ("none", "over-confident", "under-confident", "over-confident above the median, under-confident below", "S-shaped", "one region")
+SIZES, STRENGTH, DRAWS = (100, 500, 2490), 3., 99
+# decisions that share their luck: how many, and with which chance two of them do (of pairs in a cluster; the others' luck is their own)
+DEPENDENCE = {"independent": (1, 0.), "tokens of a sentence": (10, .3), "an item in five languages": (5, .8)}
+REPLICATES = {100: (1500, 400), 500: (800, 300), 2490: (300, 160)} # samples without an error and with one
+CHUNK = 200_000 # decisions at a time
+
+
+def error_shapes(pool: np.ndarray) -> dict:
+    "How confidence minus chance depends on the confidence, up to a factor; `pool` are sorted confidences of the population"
+    def rank(c): return np.searchsorted(pool, c) / len(pool)
+    shapes = (lambda c: 0 * c, np.ones_like, lambda c: -np.ones_like(c), lambda c: np.where(rank(c) > .5, 1., -1.),
+              lambda c: np.sin(2 * np.pi * rank(c)), lambda c: ((rank(c) > .25) & (rank(c) < .4)) * 1.)
+    return dict(zip(ERRORS, shapes))
+
+
+def chances(shape, pool: np.ndarray, n: int):
+    "Chance of being right by confidence, with an error of the strength that the settings have at N decisions"
+    aim = STRENGTH * np.sqrt((pool * (1 - pool)).mean() / n)
+    low, high = 0., 4.
+    for _ in range(40):
+        k = (low + high) / 2
+        low, high = (k, high) if np.sqrt(((pool - np.clip(pool - k * shape(pool), 0, 1)) ** 2).mean()) < aim else (low, k)
+    return lambda c: np.clip(c - low * shape(c), 0, 1)
+
+
+def luck(rng, n: int, size: int, share: float):
+    "Uniform numbers below which a decision's chance must not lie for it to be wrong, and the cluster of each"
+    cluster = np.arange(n) // size
+    own, shared = rng.random(n), rng.random(cluster[-1] + 1)[cluster]
+    return np.where(rng.random(n) < np.sqrt(share), shared, own), cluster
+
+
+def contestants(c, y, group, cluster, dependent, limits, seed) -> dict[str, np.ndarray]:
+    "p-value of each sample by test"
+    y, one = y.astype(float), (c, y.astype(float), group)
+    return {"calibration_test": calibration_test(*one, cluster if dependent else None, draws=DRAWS, seed=seed),
+            "gap and bins, all luck shared": rivals.gap_and_bins(*one, cluster, DRAWS, seed),
+            "SKCE": rivals.kernel(*one, DRAWS, seed), "ECCE, Kuiper": rivals.kuiper(*one), "ECCE, Kolmogorov-Smirnov": rivals.kolmogorov_smirnov(*one),
+            "Spiegelhalter": rivals.spiegelhalter(*one), "Hosmer-Lemeshow": rivals.hosmer_lemeshow(*one),
+            "Hosmer-Lemeshow, 8 df": rivals.hosmer_lemeshow(*one, less=2), "calibration belt": rivals.calibration_belt(*one),
+            "T-Cal": rivals.t_cal(*one, limits), "signed error, robust": rivals.robust_gap(*one, cluster)}
+
+
+def setting(dependence: str, n: int, confidences: str, times: float) -> list[dict]:
+    "Rows of all errors of one setting"
+    (size, share), draw = DEPENDENCE[dependence], CONFIDENCES[confidences]
+    rng = np.random.default_rng([n, zlib.crc32(confidences.encode()), zlib.crc32(dependence.encode())])
+    pool, rows = np.sort(draw(rng, 200_000)), []
+    limits = rivals.t_cal_limits(draw, rng, n)
+    for error, shape in error_shapes(pool).items():
+        chance, found, left = chances(shape, pool, n), {}, max(1, round(times * REPLICATES[n][error != "none"]))
+        while left:
+            many = min(left, CHUNK // n)
+            left -= many
+            c = draw(rng, n * many)
+            u, cluster = luck(rng, len(c), size, share)
+            made = contestants(c, u < chance(c), np.arange(many).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)))
+            for name, p in made.items(): found.setdefault(name, []).append(p <= .05)
+        hits = {name: np.concatenate(h) for name, h in found.items()}
+        ours = hits["calibration_test"]
+        for name, h in hits.items():
+            behind = h.astype(float) - ours
+            rows.append(dict(test=name, dependence=dependence, n=n, confidences=confidences, error=error, replicates=len(h), share=h.mean(),
+                             standard_error=np.sqrt(h.mean() * (1 - h.mean()) / len(h)), ahead=behind.mean(),
+                             ahead_standard_error=behind.std() / np.sqrt(len(h))))
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicates", type=float, default=1., help="how many times the samples of `REPLICATES`")
+    parser.add_argument("--part", choices=DEPENDENCE, help="kind of dependence; all where none is named")
+    parser.add_argument("--size", type=int, choices=SIZES, help="decisions of a sample; all where none is named")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("contest.csv"))
+    args = parser.parse_args()
+    begin = time.perf_counter()
+    jobs = [(d, n, c) for d in DEPENDENCE for n in SIZES for c in CONFIDENCES if args.part in (None, d) and args.size in (None, n)]
+    for job in tqdm(jobs, disable=None):
+        new = pd.DataFrame(setting(*job, args.replicates))
+        old = pd.read_csv(args.out) if args.out.exists() else new[:0]
+        keys = ["dependence", "n", "confidences"]
+        kept = old[~pd.MultiIndex.from_frame(old[keys]).isin(pd.MultiIndex.from_frame(new[keys]))]
+        table = pd.concat([kept, new]) if len(kept) else new
+        order = {name: i for i, name in enumerate((*DEPENDENCE, *SIZES, *CONFIDENCES, *ERRORS))}
+        table = table.sort_values([*keys, "error"], key=lambda column: column.map(order), kind="stable")
+        table.to_csv(args.out, index=False, float_format="%.5g")
+    print(f"{len(jobs)} settings in {(time.perf_counter() - begin) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The contest of tests of calibration: rivals agree with those who have them, p-values are uniform, and the committed table says what the page says."""
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from xitcal.calibration.significance import calibration_test, shared_covariance, simulated_gaps
+from xitcal.report.contest import OURS, contest_words, distances, read_contest, sizes
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import calibration_tests as rivals  # noqa: E402
+import contest  # noqa: E402
+
+
+def samples(many=12, n=150, seed=0, ties=False):
+    "Confidences, whether right, sample: calibrated"
+    rng = np.random.default_rng(seed)
+    c = rng.beta(6, 1.5, many * n)
+    c = c.round(1) if ties else c
+    return c, (rng.random(many * n) < c).astype(float), np.arange(many).repeat(n)
+
+
+# ---- rivals
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_partial_sums_and_spiegelhalter_are_those_of_probcal(ties):
+    from probcal.metrics import ecce, spiegelhalter_z
+    c, y, group = samples(ties=ties)
+    low, high = rivals.walk(c, y, group)
+    scale = np.sqrt(np.bincount(group, c * (1 - c))) / np.bincount(group)
+    for i in range(12):
+        mine = group == i
+        assert np.maximum(-low, high)[i] * scale[i] == pytest.approx(ecce(y[mine], c[mine]).stat_max, rel=1e-9)
+        assert rivals.spiegelhalter(c, y, group)[i] == pytest.approx(spiegelhalter_z(y[mine], c[mine]).p_value, rel=1e-6)
+
+
+def test_kernel_test_is_that_of_probcal():
+    "Same statistic and bandwidth, other resamples: p-values differ by their noise alone"
+    from probcal.metrics.kernel import skce_test
+    c, y, group = samples(many=6, n=100)
+    mine = rivals.kernel(c, y, group, draws=1999)
+    theirs = [skce_test(y[group == i], c[group == i], n_boot=1999).p_value for i in range(6)]
+    assert np.abs(mine - theirs).max() < .04
+
+
+def test_limits_of_the_partial_sums():
+    "95 % points of the largest absolute value and of the range of a Brownian motion, by simulation"
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(size=(4000, 2000)), axis=1) / np.sqrt(2000)
+    top, bottom = np.maximum(walk.max(1), 0), np.minimum(walk.min(1), 0)
+    for values, at in ((np.maximum(top, -bottom), 2.241), (top - bottom, 2.498)):
+        assert np.quantile(values, .95) == pytest.approx(at, abs=.08)
+    c, y, group = samples(many=3000, n=100)
+    for test in (rivals.kolmogorov_smirnov, rivals.kuiper, rivals.spiegelhalter):
+        assert (test(c, y, group) <= .05).mean() == pytest.approx(.045, abs=.02)
+
+
+def test_distribution_of_the_belt_after_selection():
+    "One degree is χ² with two degrees of freedom; two have the closed form of Nattino et al. 2014"
+    grid, below = rivals._selected(1)
+    assert np.interp(5.991, grid, below) == pytest.approx(.95, abs=2e-3)
+    k, x = chi2.ppf(.95, 1), 9.
+    grid, below = rivals._selected(2)
+    closed = (chi2.cdf(x, 1) - .95 - np.sqrt(2 / np.pi) * np.exp(-x / 2) * (np.sqrt(x) - np.sqrt(k))) / .05
+    assert np.interp(x, grid, below) == pytest.approx(closed, abs=5e-3)
+
+
+def test_the_belt_is_a_likelihood_ratio():
+    import statsmodels.api as sm
+    from scipy.special import logit
+    c, y, group = samples(many=4, n=400)
+    for i in range(4):
+        z = logit(c[group == i])
+        fitted = sm.Logit(y[group == i], np.column_stack([np.ones(400), z])).fit(disp=0)
+        best, _ = rivals._fit(np.column_stack([np.ones(400), z]), y[group == i], np.zeros(400, int), np.array([[0., 1.]]))
+        assert best[0] == pytest.approx(fitted.llf, abs=1e-5)
+
+
+# ---- ours
+
+def test_shared_luck_is_the_largest_covariance():
+    rng = np.random.default_rng(0)
+    c, example = np.array([.6, .9, .75, .5]), np.array([0, 0, 0, 1])
+    luck = rng.random((2, 200_000))[example]
+    right = luck < c[:, None]
+    simulated = np.cov(right[:3])
+    assert shared_covariance(c, np.zeros(4, int), example, 1)[0] == pytest.approx(simulated.sum() - np.trace(simulated), abs=.01)
+
+
+def test_simulated_models_share_as_much_luck_as_the_model():
+    rng = np.random.default_rng(0)
+    u, cluster = contest.luck(rng, 4000, 10, .5)
+    c = rng.beta(6, 1.5, 4000)
+    _, shares = simulated_gaps(c, u < c, np.zeros(4000, int), cluster, np.zeros(4000, int), 1, 50, 0)
+    assert shares[0, 0] == pytest.approx(.5, abs=.08) and shares[0, 1:].mean() == pytest.approx(shares[0, 0], abs=.03)
+
+
+def test_decisions_alone_in_their_example_are_independent():
+    c, y, group = samples()
+    assert (calibration_test(c, y, group, np.arange(len(c)), draws=99) == calibration_test(c, y, group, draws=99)).all()
+
+
+def test_the_order_of_rows_with_the_same_confidence_does_not_matter():
+    c, y, one = np.full(60, .8), np.arange(60) < 48, np.zeros(60, int)
+    assert calibration_test(c, y, one) == calibration_test(c, y[::-1], one) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_few_decisions_have_a_p_value(n):
+    p = calibration_test(np.full(n, .7), np.ones(n), np.zeros(n, int), np.zeros(n, int), draws=99)
+    assert .01 <= p[0] <= 1
+
+
+def test_groups_do_not_depend_on_their_neighbours_clusters():
+    "Translations are clusters of one decision in a group of one language"
+    c, y, _ = samples(many=1, n=400)
+    language, item = np.arange(400) % 4, np.arange(400) // 4
+    assert (calibration_test(c, y, language, item, draws=99) == calibration_test(c, y, language, draws=99)).all()
+
+
+# ---- the committed table
+
+@pytest.fixture(scope="module")
+def table(): return read_contest(ROOT / "benchmarks" / "contest.csv")
+
+
+def test_every_setting_is_there(table):
+    keys = table.groupby(["dependence", "n", "confidences", "error"]).test.nunique()
+    assert len(keys) == 3 * 3 * 4 * 6 and set(keys) == {11}
+    assert set(table.dependence) == set(contest.DEPENDENCE) and set(table.error) == set(contest.ERRORS)
+
+
+def test_ours_has_its_size(table):
+    ours = sizes(table)[lambda t: t.test == OURS]
+    assert ours.share.mean() < .055
+    free = ours[ours.dependence == "independent"]
+    assert not free.marked.any()
+
+
+def test_ours_is_nearest_to_the_best(table):
+    "On average no valid rival loses fewer points to the best valid test of each setting"
+    far = distances(table)
+    assert far.behind.mean() < .02
+    power = table[table.error != "none"].copy()
+    best = power.groupby(["dependence", "n", "confidences", "error"]).share.transform("max")
+    lost = (best - power.share).groupby(power.test).mean()
+    known = [OURS, "signed error, robust", "gap and bins, all luck shared"] # the tests that are valid in clusters
+    assert lost[known].idxmin() == OURS
+
+
+def test_the_page_says_what_the_table_says(table):
+    import json
+    page = json.loads((ROOT / "nbs" / "results" / "trust" / "07_contest.ipynb").read_text())
+    shown = "".join("".join(o["data"].get("text/markdown", "")) for c in page["cells"] for o in c.get("outputs", []) if "data" in o)
+    assert contest_words(table) in shown
