@@ -3,7 +3,8 @@
 Reads the predictions of a study on the embedded suite whose rows have a known posterior, and writes benchmarks/recalibrators.csv. Each family is
 fitted on n labelled examples, of English calibration rows or of the test rows of the language itself. It is judged on test rows that it was not fitted
 on by its divergence: the mean over rows of the Kullback-Leibler divergence in nats of its distribution from the posterior. No label judges, so there is
-no noise of labels. The means are over seeds and conditions; the intervals are t-intervals over languages. The committed table is of
+no noise of labels. The means are over seeds and conditions (of tagging: one seed, four languages); the intervals are t-intervals over languages. The
+committed table is of
 
     xitcal run --store study-recalibrators --intermediate none,mnli --target xnli,pawsx,udpos --language en,de,sw,zh,ar,fi,hi,tr --seeds 0,1
 """
@@ -25,7 +26,8 @@ from xitcal.core.schema import padded_logits
 from xitcal.study.ledger import load_predictions
 
 root = Path(__file__).parents[1]
-SIZES = (50, 200, 500)
+SIZES = (50, 200)
+TAGGED = ("en", "sw", "zh", "tr")  # languages of tagging, whose 17 classes and many rows take long; of seed 0
 
 
 class VennAbers:
@@ -127,6 +129,9 @@ def judged(store: Path) -> pd.DataFrame:
     table = table[table.event.isin(["label", "token"]) & table.posterior.notna()]
     models = table.groupby(["target", "intermediate", "seed"], sort=False)
     for key, model in tqdm(models, "models"):
+        if model.event.iloc[0] == "token":
+            if key[-1]: continue
+            model = model[model.language.isin(TAGGED)]
         test, english = model[model.split == "test"], model[model.split == "calibration"]
         fitted = {}
         for regime, n, language, fit, rows in trials(test, english):

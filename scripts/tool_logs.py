@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import chdir
 from importlib.metadata import version
 from pathlib import Path
 
@@ -99,32 +100,28 @@ def harness(folder: Path, rows):
 
 
 def inspect(folder: Path, rows):
-    "Logs of Inspect in both formats, and the share of samples whose most probable letter is the target"
+    "Logs of Inspect in both formats, and how many of its samples have their target as the most probable letter"
     from inspect_ai import Task, eval
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.log import write_eval_log
-    from inspect_ai.model import GenerateConfig, get_model
+    from inspect_ai.model import get_model
     from inspect_ai.scorer import match
     from inspect_ai.solver import generate
 
     samples = [Sample(input=r["question"] + " ANSWER :", choices=r["choices"], target=LETTERS[r["answer"]], id=f"q{i}") for i, r in enumerate(rows)]
     found = {}
     model = get_model("hf/tiny", model_path=str(folder / "decoder"), do_sample=False, device="cpu", use_chat_template=False)
-    [log] = eval(
-        Task(dataset=MemoryDataset(samples), solver=generate(), scorer=match(), name="tiny"),
-        model=model,
-        log_dir=str(folder / "inspect"),
-        display="none",
-        config=GenerateConfig(max_tokens=1, logprobs=True, top_logprobs=len(WORDS)),
-    )
+    task = Task(dataset=MemoryDataset(samples), solver=generate(), scorer=match(), name="tiny")
+    with chdir(folder):  # a log names the git repository that it is made in
+        [log] = eval(task, model=model, log_dir="inspect", display="none", max_tokens=1, logprobs=True, top_logprobs=len(WORDS))
     assert log.status == "success", log.error
     right = []
     for s in log.samples:
         tops = {t.token.strip(): t.logprob for t in s.output.choices[0].logprobs.content[0].top_logprobs}
         right.append(max(LETTERS, key=tops.get) == s.target)
-    for kind in ("json", "eval"):
-        write_eval_log(log, str(OUT / f"inspect.{kind}"), format=kind)
-        found[f"inspect.{kind}"] = float(np.mean(right))
+    for kind, n in (("eval", N), ("json", 4)):  # JSON is ten times as large
+        write_eval_log(log.model_copy(update=dict(samples=log.samples[:n])), str(OUT / f"inspect.{kind}"), format=kind)
+        found[f"inspect.{kind}"] = dict(rows=n, accuracy=float(np.mean(right[:n])))
     return found
 
 
@@ -155,7 +152,7 @@ def main():
     for path in OUT.iterdir():  # no path of this machine
         if path.suffix in (".json", ".jsonl"):
             path.write_text(path.read_text().replace(place, "tiny"))
-    said = {name: dict(rows=N, accuracy=accuracy) for name, accuracy in found.items()}
+    said = {name: x if isinstance(x, dict) else dict(rows=N, accuracy=x) for name, x in found.items()}
     versions = ", ".join(f"{name} {version(name)}" for name in ("lm_eval", "inspect-ai", "transformers"))
     (OUT / "README.md").write_text(
         f"# Real logs\n\nWritten by `scripts/tool_logs.py` with {versions}: a random decoder's answers to made-up questions.\n\n```json\n"

@@ -253,11 +253,9 @@ _Everything = Annotated[bool, typer.Option(
     "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
     "of NLL and Brier, AUROC, AURC, p of the test of calibration.")]
 _Labels = Annotated[Path|None, typer.Option(
-    help="Right answers, for a log without them: the file that MaChAmp predicted, or a label a "
-    "line.")]
+    help="Right answers of a log without them: what MaChAmp predicted, or a label a line.")]
 _Lengths = Annotated[bool, typer.Option(
-    "--by-length", help="Divide log-likelihoods of lm-evaluation-harness by the length of each "
-    "choice, as its acc_norm does.")]
+    "--by-length", help="Divide log-likelihoods of lm-evaluation-harness by length (acc_norm).")]
 _Divide = Annotated[bool, typer.Option(
     "--renormalise", help="Divide rounded probabilities by their sum.")]
 
@@ -298,8 +296,7 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
     typer.echo(f"\n{len(found) + (0 if changes is None else len(changes)):,} estimates in {out}")
 
 # %% ../nbs/cli.ipynb #de5744fc
-recalibrate_app = typer.Typer(no_args_is_help=True, help="Fit a map to better calibrated "
-                              "probabilities, and apply it to other rows.")
+recalibrate_app = typer.Typer(no_args_is_help=True, help="Repair predictions by a fitted map.")
 app.add_typer(recalibrate_app, name="recalibrate")
 
 # %% ../nbs/cli.ipynb #c88f0621
@@ -308,21 +305,20 @@ def fit_map(file: _File,
             out: Annotated[Path, typer.Option(help="JSON file to write the map to.")],
             method: Annotated[str, typer.Option(
                 help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
-                "bbq, gp, none; auto: the one with the lowest cross-fitted NLL.")] = "auto",
+                "bbq, gp or none. auto: that of the lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
-                help="pooled: one map for all rows. language: one for each language. shrunk: one "
-                "for each, drawn to that of the English rows.")] = "pooled",
+                help="pooled: one map for all. language: one each. shrunk: one each, drawn to "
+                "English.")] = "pooled",
             examples: Annotated[int|None, typer.Option(
-                help="Fit on so many examples of each language, drawn by a hash of their names, "
-                "and leave the others to `apply`. Default: all.")] = None,
+                help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):
     "Learn a map from labelled predictions and write it as JSON."
     from xitcal.calibration.repair import Recalibration, labelled_part
     from xitcal.core.errors import disk_errors, write_atomic
     from xitcal.report.prediction_text import map_text
     table = _read(file, labels, by_length, renormalise)
-    part = table if examples is None else labelled_part(table, examples, file.name)
-    made = Recalibration(method, regime).fit(part, file.name)
+    if examples is not None: table = labelled_part(table, examples, file.name)
+    made = Recalibration(method, regime).fit(table, file.name)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, lambda path: path.write_text(made.to_json()))
@@ -339,12 +335,10 @@ def apply_map(file: _File,
               unused: Annotated[bool, typer.Option(
                   "--unused", help="Leave out examples that the map was fitted on.")] = False,
               same_rows: Annotated[bool, typer.Option(
-                  "--same-rows", help="Judge by rows that the map was fitted on all the same; its "
-                  "gain is then overstated.")] = False,
+                  "--same-rows", help="Judge by them all the same; overstates the gain.")] = False,
               by: _By = None, labels: _Labels = None, by_length: _Lengths = False,
               renormalise: _Divide = False):
-    """Write recalibrated predictions, and say what changed on rows that the map was not fitted
-    on."""
+    "Write recalibrated predictions, and say what changed on rows that the map was not fitted on."
     from xitcal.calibration.prediction_files import check_out, write_predictions
     from xitcal.calibration.repair import before_after, read_map
     from xitcal.core.errors import disk_errors

@@ -9,30 +9,39 @@ __all__ = ['read_predictions']
 import ast
 import json
 import re
+import struct
 import zipfile
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from .prediction_files import read_file
 from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
 
-# %% ../../nbs/calibration/18_evaluation_logs.ipynb #df07e057
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #58cea6c3
+def _part(file, path, info):
+    "Bytes of a part of a zip, also where they are packed by zstd, as Inspect does today"
+    if info.compress_type != 93: return file.read(info)
+    with open(path, "rb") as raw:
+        raw.seek(info.header_offset + 26) # lengths of the name and of what else stands before
+        raw.seek(sum(struct.unpack("<HH", raw.read(4))), 1)
+        return pa.decompress(raw.read(info.compress_size), info.file_size, "zstd", asbytes=True)
+
 def _zipped(path):
     "Arrays of an npz, or the log that an .eval of Inspect holds in parts; {} for another zip"
     with zipfile.ZipFile(path) as file:
-        names = file.namelist()
-        if all(n.endswith(".npy") for n in names):
+        parts = {info.filename: info for info in file.infolist()}
+        if all(name.endswith(".npy") for name in parts):
             with np.load(path, allow_pickle=False) as arrays:
                 return {n: arrays[n] for n in {"predictions", "label_ids"} & set(arrays.files)}
-        samples = sorted(n for n in names if re.fullmatch(r"samples/.*\.json", n))
-        head = next((n for n in ("header.json", "_journal/start.json") if n in names), None)
-        if head is None: return {}
-        return json.loads(file.read(head)) | dict(samples=[json.loads(file.read(n))
-                                                           for n in samples])
+        read = lambda name: json.loads(_part(file, path, parts[name]))
+        samples = sorted(name for name in parts if re.fullmatch(r"samples/.*\.json", name))
+        head = next((n for n in ("header.json", "_journal/start.json") if n in parts), None)
+        return read(head) | dict(samples=[read(name) for name in samples]) if head else {}
 
 # %% ../../nbs/calibration/18_evaluation_logs.ipynb #cda74180
 def _content(path):
@@ -40,7 +49,7 @@ def _content(path):
     with open(path, "rb") as file: start = file.read(4)
     if start[:2] == b"PK":
         try: return _zipped(path)
-        except (ValueError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
             raise XitcalError(f"{path.name} cannot be read: {str(error).splitlines()[0]}; arrays "
                               "must not be objects, and a log of Inspect may need `inspect log "
                               "convert --to json`.") from error
@@ -307,9 +316,9 @@ def _letters(sample, where):
     letters = [chr(ord("A") + i) for i in range(k)]
     given = ((sample.get("output") or {}).get("choices") or [{}])[0].get("logprobs") or {}
     answer = next((s.get("answer") for s in (sample.get("scores") or {}).values()), None)
-    wanted = [answer] if answer in letters else letters
-    spot = next((t for t in reversed(given.get("content") or [])
-                 if t["token"].strip() in wanted and t.get("top_logprobs")), None)
+    wanted, said = [answer] if answer in letters else letters, given.get("content") or []
+    spot = next((t for t in reversed(said) if t.get("top_logprobs")
+                 and (t["token"].strip() in wanted or len(said) == 1)), None)
     if k < 2 or spot is None:
         raise XitcalError(f"{where}: there are no log-probabilities of choices; evaluate a "
                           "multiple-choice task with --logprobs --top-logprobs 20.")
