@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression, minimize
+from scipy.optimize import minimize
 from scipy.special import log_softmax, xlogy
 from scipy.stats import t
 from tqdm.auto import tqdm
 
-from xitcal.calibration.recalibrators import EDGE, RECALIBRATORS, Temperature
+from xitcal.calibration.recalibrators import RECALIBRATORS, Temperature, VennAbers
 from xitcal.calibration.repair import Recalibration, labelled_part
 from xitcal.core.schema import padded_logits
 from xitcal.study.ledger import load_predictions
@@ -28,29 +28,6 @@ from xitcal.study.ledger import load_predictions
 root = Path(__file__).parents[1]
 SIZES = (50, 200)
 TAGGED = ("en", "sw", "zh", "tr")  # languages of tagging, whose 17 classes and many rows take long; of seed 0
-
-
-class VennAbers:
-    """Inductive Venn-Abers (Vovk, Petej and Fedorova 2015, arXiv 1511.00213): p0 and p1 are what isotonic regression says of a row that is added as
-    wrong and as right, and p1 / (1 - p0 + p1) is the probability that their log-loss minimax gives. p1 of a score is that of the next score of the
-    fit above it, p0 that of the next one below."""
-
-    def fit(self, confidence, correct):
-        self.at_, where, size = np.unique(np.clip(confidence, EDGE, 1 - EDGE), return_inverse=True, return_counts=True)
-        hits = np.bincount(where, np.asarray(correct, float))
-
-        def added(i, right):
-            more = size + (np.arange(len(size)) == i)
-            return isotonic_regression((hits + right * (more - size)) / more, weights=more).x[i]
-
-        self.low_, self.high_ = (np.array([added(i, right) for i in range(len(size))]) for right in (0, 1))
-        return self
-
-    def transform(self, confidence):
-        c = np.clip(np.asarray(confidence, float), EDGE, 1 - EDGE)
-        high = np.append(self.high_, 1.0)[np.searchsorted(self.at_, c)]
-        low = np.append(0.0, self.low_)[np.searchsorted(self.at_, c, side="right")]
-        return high / (1 - low + high)
 
 
 class VennAbersClasses:
@@ -100,8 +77,9 @@ class StructuredMatrix:
         return log_softmax(self._input(logits) @ self.weight_.T + self.intercept_, axis=1)
 
 
-CANDIDATES = {"venn_abers": ("confidence", VennAbers), "venn_abers_classes": ("classes", VennAbersClasses), "structured": ("classes", StructuredMatrix)}
-FAMILIES = ("none", "temperature", "vector", "matrix", "dirichlet", "platt", "beta", "isotonic", *CANDIDATES)
+CANDIDATES = {"venn_abers_classes": ("classes", VennAbersClasses), "structured": ("classes", StructuredMatrix)}  # that xitcal does not have
+TRIED = ("venn_abers", *CANDIDATES)
+FAMILIES = ("none", "temperature", "vector", "matrix", "dirichlet", "platt", "beta", "isotonic", *TRIED)
 
 
 def divergence(table: pd.DataFrame) -> np.ndarray:
@@ -148,9 +126,9 @@ def judged(store: Path) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    "Mean divergence over languages, and how far each family is from the best of xitcal's own by the same trials"
+    "Mean divergence over languages, and how far each family is from the best that is not tried here, by the same trials"
     each = table.groupby(["target", "regime", "n", "recalibrator", "language"], sort=False).divergence.mean().reset_index()
-    own = each[~each.recalibrator.isin(CANDIDATES)].groupby(["target", "regime", "n", "recalibrator"], sort=False).divergence.mean()
+    own = each[~each.recalibrator.isin(TRIED)].groupby(["target", "regime", "n", "recalibrator"], sort=False).divergence.mean()
     best = own.groupby(["target", "regime", "n"]).idxmin().map(lambda key: key[-1]).rename("best").reset_index()
     each = each.merge(best, on=["target", "regime", "n"])
     theirs = each[each.recalibrator == each.best].rename(columns=dict(divergence="reference"))

@@ -305,7 +305,7 @@ def fit_map(file: _File,
             out: Annotated[Path, typer.Option(help="JSON file to write the map to.")],
             method: Annotated[str, typer.Option(
                 help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
-                "bbq, gp or none. auto: that of the lowest cross-fitted NLL.")] = "auto",
+                "bbq, venn_abers, gp or none. auto: that of the lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
                 help="pooled: one map for all. language: one each. shrunk: one each, drawn to "
                 "English.")] = "pooled",

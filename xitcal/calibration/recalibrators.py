@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATORS', 'fit_temperature', 'gold_index', 'Temperature', 'MatrixScaling', 'VectorScaling', 'Dirichlet',
-           'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'GaussianProcess', 'span_features', 'SpanLogistic']
+           'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'VennAbers', 'GaussianProcess', 'span_features',
+           'SpanLogistic']
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #beab84cd
 import io
@@ -12,7 +13,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -307,6 +308,40 @@ class BBQ(Histogram):
         return _binned_by(theirs(), c, y, lambda model: np.unique(np.concatenate(
             [np.linspace(0, 1, m.bins + 1) for m in model._binning_models])))
 
+# %% ../../nbs/calibration/07_recalibrators.ipynb #84fc9cd9
+def _with_one_more(hits, size, right):
+    "Isotonic regression of groups at each of them, after one row is added to it"
+    more = np.arange(len(size))
+    return np.array([isotonic_regression((hits + right * (more == i)) / (size + (more == i)),
+                                         weights=size + (more == i)).x[i] for i in more])
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #ed302aa6
+class VennAbers:
+    "p₁ / (1 − p₀ + p₁) of inductive Venn–Abers, isotonic regression with one row more"
+    def __init__(self,
+        most: int = 1000, # Scores at most; more are joined in groups of equal mass
+    ): self.most = most
+
+    def fit(self,
+        confidence, # (n,) in [0, 1]
+        correct,    # (n,) whether each decision was right
+    ):
+        c, y = _decisions(confidence, correct)
+        at, group = np.unique(c, return_inverse=True)
+        if len(at) > self.most:
+            edges = np.quantile(c, np.linspace(0, 1, self.most + 1)[1:-1])
+            group = np.unique(np.searchsorted(edges, c), return_inverse=True)[1]
+        size, hits = np.bincount(group), np.bincount(group, y)
+        self.at_ = np.bincount(group, c) / size
+        self.low_, self.high_ = (_with_one_more(hits, size, right) for right in (0, 1))
+        return self
+
+    def transform(self, confidence):
+        c = np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE)
+        high = np.append(self.high_, 1.)[np.searchsorted(self.at_, c)]
+        low = np.append(0., self.low_)[np.searchsorted(self.at_, c, side="right")]
+        return high / (1 - low + high)
+
 # %% ../../nbs/calibration/07_recalibrators.ipynb #d6fd471f
 class GaussianProcess:
     """A Gaussian process over the log-odds of confidence (scikit-learn's, Laplace's approximation):
@@ -390,6 +425,7 @@ RECALIBRATORS = {
     "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
     "platt": ("confidence", Platt), "beta": ("confidence", Beta),
     "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
-    "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess),
+    "bbq": ("confidence", BBQ), "venn_abers": ("confidence", VennAbers),
+    "gp": ("confidence", GaussianProcess),
     "spans": ("features", SpanLogistic),
 }
