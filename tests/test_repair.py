@@ -10,7 +10,7 @@ from conftest import xitcal
 from scipy.special import log_softmax, softmax
 
 from xitcal.calibration.intervals import example_groups
-from xitcal.calibration.prediction_files import read_file, renormalise, write_predictions
+from xitcal.calibration.prediction_files import read_file, renormalise, write_table
 from xitcal.calibration.recalibrators import BBQ, RECALIBRATORS, Histogram, Isotonic
 from xitcal.calibration.repair import Recalibration, before_after, choose_family, labelled_part, read_map
 from xitcal.core.errors import XitcalError
@@ -340,7 +340,7 @@ def test_what_is_no_map_is_one_sentence(tmp_path):
 
 def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):
     table = predictions().assign(probs=lambda t: [softmax(z).round(2) for z in t.logits]).drop(columns="logits")
-    write_predictions(table, tmp_path / "a.csv")
+    write_table(table, tmp_path / "a.csv")
     said = xitcal("calibrate", tmp_path / "a.csv", check=False)
     assert (
         said.returncode == 2
@@ -360,7 +360,7 @@ def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_the_command_line_does_what_python_does(tmp_path, kind):
     table = predictions()
-    write_predictions(table, tmp_path / f"a.{kind}")
+    write_table(table, tmp_path / f"a.{kind}")
     said = command("fit", tmp_path / f"a.{kind}", "--method", "vector", "--regime", "shrunk", "--examples", 100, "--out", tmp_path / "maps" / "map.json")
     assert "vector, shrunk, fitted on 200 rows of 200 examples" in said
     refused = command("apply", tmp_path / f"a.{kind}", "--map", tmp_path / "maps" / "map.json", "--out", tmp_path / f"b.{kind}", ok=False)

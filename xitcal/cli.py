@@ -224,7 +224,7 @@ def predictions(out: Annotated[Path, typer.Option(
                 split: Annotated[str, typer.Option(help="test, calibration or all.")] = "test"):
     "Write the predictions of a store to one file."
     import pyarrow.parquet as pq
-    from xitcal.calibration.prediction_files import write_predictions
+    from xitcal.calibration.prediction_files import write_table
     from xitcal.core.errors import disk_errors
     from xitcal.study.ledger import load_predictions
     table = load_predictions(
@@ -232,7 +232,7 @@ def predictions(out: Annotated[Path, typer.Option(
         else split)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".csv": write_predictions(table.to_pandas(), out)
+        if out.suffix == ".csv": write_table(table.to_pandas(), out)
         else: pq.write_table(table, out, compression="zstd")
     typer.echo(f"{len(table):,} events in {out}")
 
@@ -268,6 +268,7 @@ def _read(file: Path, labels: Path|None, by_length: bool, divide: bool):
     if tool := table.attrs.get("tool"): typer.echo(f"{file.name} is a log of {tool}.")
     return renormalise(table, file.name) if divide else table
 
+# %% ../nbs/cli.ipynb #853e06c2
 def _columns(by: str|None): return by and [c.strip() for c in by.split(",") if c.strip()]
 
 # %% ../nbs/cli.ipynb #9100b612
@@ -305,7 +306,7 @@ def fit_map(file: _File,
             out: Annotated[Path, typer.Option(help="JSON file to write the map to.")],
             method: Annotated[str, typer.Option(
                 help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
-                "bbq, venn_abers, gp or none. auto: that of the lowest cross-fitted NLL.")] = "auto",
+                "bbq, venn_abers, gp, none. auto: that of the lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
                 help="pooled: one map for all. language: one each. shrunk: one each, drawn to "
                 "English.")] = "pooled",
@@ -339,7 +340,7 @@ def apply_map(file: _File,
               by: _By = None, labels: _Labels = None, by_length: _Lengths = False,
               renormalise: _Divide = False):
     "Write recalibrated predictions, and say what changed on rows that the map was not fitted on."
-    from xitcal.calibration.prediction_files import check_out, write_predictions
+    from xitcal.calibration.prediction_files import check_out, write_table
     from xitcal.calibration.repair import before_after, read_map
     from xitcal.core.errors import disk_errors
     from xitcal.report.prediction_text import repair_text
@@ -349,7 +350,7 @@ def apply_map(file: _File,
     after = fitted.transform(table, file.name, same_rows)
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(after, out)
+        write_table(after, out)
     typer.echo(f"{len(after):,} rows in {out}, recalibrated by {fitted.method_}.")
     if {"label", "correct"} & set(table):
         changes = before_after(table, fitted, _columns(by), file.name, same_rows)

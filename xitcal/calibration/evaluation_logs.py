@@ -31,6 +31,7 @@ def _part(file, path, info):
         raw.seek(sum(struct.unpack("<HH", raw.read(4))), 1)
         return pa.decompress(raw.read(info.compress_size), info.file_size, "zstd", asbytes=True)
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #149bc377
 def _zipped(path):
     "Arrays of an npz, or the log that an .eval of Inspect holds in parts; {} for another zip"
     with zipfile.ZipFile(path) as file:
@@ -71,6 +72,7 @@ def _once(keys, name, what):
         raise XitcalError(f"{name} has {what} {first} twice, so it holds more than one run; keep "
                           "the rows of one.")
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #c1e05288
 def _position(label, classes, where):
     "Place of a right answer among the classes, by its name or as LABEL_i by its number"
     for text in (str(label).strip(), f"LABEL_{str(label).strip()}"):
@@ -139,6 +141,7 @@ def _of_file(name):
     code = task[1].rsplit("_", 1)[-1]
     return dict(task=task[1]) | (dict(language=code) if code in LANGUAGES else {})
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #5b57d8cb
 def _read_harness(samples, path, gold, by_length):
     "Samples of lm-evaluation-harness"
     samples, rows = [samples] if isinstance(samples, dict) else samples, []
@@ -198,6 +201,7 @@ def _of_lists(rows, gold, where, least=.99):
 _NUMBER = r"(?:\d+\.?\d*(?:[eE][+-]?\d+)?)"
 _PAIRS = re.compile(rf"[^\t]+?={_NUMBER}(?:\|[^\t]+?={_NUMBER})*")
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #67473241
 def _fields(lines):
     "Fields of lines that are neither empty nor comments, and the number of the sentence of each"
     sentence = np.cumsum([not line.strip() for line in lines])
@@ -205,6 +209,7 @@ def _fields(lines):
             if line.strip() and not re.match(r"#[^\t]*$", line)]
     return [f for f, _ in kept], [s for _, s in kept], len(set(sentence)) > 1
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #d195bb46
 def _pair_column(lines):
     "The column in which all lines hold label=probability pairs; None without one"
     rows = _fields(lines[:200])[0]
@@ -242,6 +247,7 @@ def _scores(row):
         return {str(r["label"]): float(r["score"]) for r in row}
     return None
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #1542cba1
 def _output(row):
     "The output of a pipeline in a row, alone or beside a label, and what else the row holds"
     if (found := _scores(row)) or not isinstance(row, dict): return found, {}
@@ -279,6 +285,7 @@ def _first_tokens(tokens, words):
         if len(fits) == 1: logs[fits[0]] = np.logaddexp(logs[fits[0]], logprob)
     return logs
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #c7d8fc58
 def _prompt_words(rows, labels):
     "How each label is written in prompts: the text that was generated most often for it"
     said = pd.Series([str(r["sequence"]).strip().lower() for r in rows])
@@ -371,20 +378,25 @@ def _first(content):
     "The first record of a list, or of a file with one line"
     return content[0] if isinstance(content, list) and content else content
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #bd5ab859
 def _has(*keys):
     return lambda content: isinstance(_first(content), dict) and set(keys) <= set(_first(content))
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #ea93326e
 def _cached(content):
     return (isinstance(content, dict) and bool(content) and all(
         isinstance(v, dict) and {"sequence", "scores"} <= set(v) for v in content.values()))
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #887e8884
 def _piped(content):
     return isinstance(content, list) and bool(content) and bool(_output(content[0])[0])
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #cfc3ff9a
 def _topped(content):
     return (isinstance(content, list) and bool(content) and isinstance(content[0], str)
             and _pair_column(content) is not None)
 
+# %% ../../nbs/calibration/18_evaluation_logs.ipynb #51119b95
 _LAYOUTS = {"lm-evaluation-harness": (_has("doc_id", "resps", "target"), _read_harness),
             "HELM": (_has("instance_id", "stats"), _read_helm),
             "EuroEval": (_cached, _read_euroeval),

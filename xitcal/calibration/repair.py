@@ -59,6 +59,7 @@ def _answered(table):
     alone = {"confidence", "correct", "label"} & set(table) == {"confidence"}
     return table.assign(correct=False) if alone else table
 
+# %% ../../nbs/calibration/17_repair.ipynb #d9ce6bc5
 def _rows(table, name):
     "The scored decisions of a table; `XitcalError` names a row that cannot be meant"
     column, logs, gold = class_column(table, name), None, None
@@ -97,6 +98,7 @@ def _fit_one(method, rows):
     if family == "confidence": return make().fit(rows.confidence, rows.correct)
     return make().fit(rows.logs, rows.gold)
 
+# %% ../../nbs/calibration/17_repair.ipynb #cdeba9d6
 def _mapped(method, fitted, rows):
     "Log-probabilities of all classes after a map, or confidences where there is no more"
     if RECALIBRATORS[method][0] != "confidence": return fitted.transform(rows.logs)
@@ -107,6 +109,7 @@ def _mapped(method, fitted, rows):
 REGIMES = ("pooled", "language", "shrunk")
 SOURCE = "en" # the language that `shrunk` draws the others to
 
+# %% ../../nbs/calibration/17_repair.ipynb #4d9df692
 def _fit_maps(method, rows, regime):
     """By language, and by "" for every other one: a recalibrator and how many examples it was
     fitted on"""
@@ -144,6 +147,7 @@ def _losses(found, rows):
         return -np.log(np.where(rows.correct, c, 1 - c))
     return -np.maximum(found[np.arange(len(found)), rows.gold], np.log(SMALLEST))
 
+# %% ../../nbs/calibration/17_repair.ipynb #21756070
 def _crossed(method, rows, regime, fold):
     "NLL of every row after maps that were fitted on the other folds"
     loss = np.zeros(len(rows.at))
@@ -227,9 +231,10 @@ def _check_method(method, rows, name):
            f"{rows.width.max()} candidates or logits that are not finite")
     raise XitcalError(f"The method {method!r} {why}; choose one of {', '.join(suited[1:])}.")
 
-# %% ../../nbs/calibration/17_repair.ipynb #de5f77ce
+# %% ../../nbs/calibration/17_repair.ipynb #c0d0c277
 def _hash(name): return hashlib.blake2b(str(name).encode(), digest_size=8).hexdigest()
 
+# %% ../../nbs/calibration/17_repair.ipynb #f351a01a
 def _fingerprint(rows):
     "A hash of all that was fitted on"
     found = hashlib.blake2b(digest_size=16)
@@ -242,6 +247,7 @@ def _state(fitted):
     "All that a recalibrator has learnt, as plain lists and numbers"
     return {k: np.asarray(v).tolist() for k, v in vars(fitted).items() if k.endswith("_")}
 
+# %% ../../nbs/calibration/17_repair.ipynb #24a00b60
 def _restored(method, state):
     "The recalibrator with such a state"
     fitted = RECALIBRATORS[method][1]()
@@ -253,6 +259,7 @@ def _restored(method, state):
 FORMAT = 1 # of the JSON; a map of another format is refused
 _LEARNT = {"method_", "maps_", "choice_", "classes_", "class_names_", "examples_"}
 
+# %% ../../nbs/calibration/17_repair.ipynb #7aaed453
 class _Saved(BaseEstimator):
     "How a `Recalibration` becomes JSON and comes back"
     def to_json(self) -> str:
@@ -337,6 +344,7 @@ def _used(self, table):
     names = table["example"].astype(str)
     return names.isin({x for x in names.unique() if _hash(x) in set(self.examples_)}).to_numpy()
 
+# %% ../../nbs/calibration/17_repair.ipynb #583b1c4e
 def _refuse_used(self, table, name):
     "Refuse to judge a map by rows that may have fitted it"
     if "example" not in table or not self.examples_:
