@@ -10,9 +10,11 @@ from xitcal.study.ledger import load_predictions
 
 def test_help_tells_the_whole_story():
     text = xitcal("--help").stdout
-    for command in ("tasks", "plan", "run", "report", "predictions", "calibrate", "export", "score", "data"):
+    for command in ("tasks", "plan", "run", "report", "predictions", "calibrate", "recalibrate", "export", "score", "data"):
         assert re.search(rf"\b{command}\b", text)
         assert "--help" in xitcal(command, "--help").stdout
+    for command in ("fit", "apply"):
+        assert "FILE" in xitcal("recalibrate", command, "--help").stdout
     options = xitcal("run", "--help").stdout
     for option in ("--suite", "--model", "--intermediate", "--target", "--language", "--seeds", "--method", "--store", "--config"):
         assert option in options

@@ -18,6 +18,8 @@ _HOMES = {
     "calibration.regimes": ["recalibrate"],
     "calibration.prediction_files": ["read_file"],
     "calibration.calibrate": ["calibrate", "compare"],
+    "calibration.repair": ["Recalibration", "before_after"],
+    "calibration.evaluation_logs": ["read_predictions"],
     "inference.paired": ["paired_change"],
     "study.grid": ["Study", "default_study", "make_plan"],
     "study.ledger": ["load_predictions", "study_tasks"],

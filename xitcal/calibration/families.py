@@ -120,9 +120,10 @@ def _fitted(name, inputs, model, rows):
                           (model.gold if family in ("logits", "classes") else model.correct)[rows])
 
 # %% ../../nbs/calibration/09_families.ipynb #a09538ee
-def _drawn(name, own, english, share):
-    "Output of a language's own fit drawn towards that of English"
-    if RECALIBRATORS[name][0] in ("logits", "classes"):
+def log_pool(own, english, share):
+    """A language's own fit drawn towards that of English: log-probabilities (n, k), or
+    probabilities of being right (n,)"""
+    if own.ndim == 2:
         with np.errstate(invalid="ignore"):
             mixed = np.where(np.isfinite(own), share * own + (1 - share) * english, -np.inf)
         return log_softmax(mixed, axis=1)
@@ -175,7 +176,7 @@ def _own_method(name, model, inputs, n, rank, english):
         own = fitted.transform(inputs[family][rows])
         found[0].put(rows, own)
         if english is not None:
-            found[1].put(rows, _drawn(name, own, english[rows], n / (n + EQUAL)))
+            found[1].put(rows, log_pool(own, english[rows], n / (n + EQUAL)))
     return found, labelled
 
 # %% ../../nbs/calibration/09_families.ipynb #78adc1a7

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATORS', 'fit_temperature', 'gold_index', 'Temperature', 'MatrixScaling', 'VectorScaling', 'Dirichlet',
-           'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'GaussianProcess', 'span_features', 'SpanLogistic']
+           'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'VennAbers', 'GaussianProcess', 'span_features',
+           'SpanLogistic']
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #beab84cd
 import io
@@ -12,7 +13,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import isotonic_regression, minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier
@@ -254,41 +255,92 @@ class Beta:
 # %% ../../nbs/calibration/07_recalibrators.ipynb #8932c50f
 class Isotonic:
     "The best rising map (scikit-learn's), kept within 1/(n + 2) of 0 and 1"
-    def _make(self): return IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    def _points(self, c, y):
+        made = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(c, y)
+        return made.X_thresholds_, made.y_thresholds_
+
+    def _read(self, c): return np.interp(c, self.at_, self.map_) # lines between the points
 
     def fit(self,
         confidence, # (n,) in [0, 1]
         correct,    # (n,) whether each decision was right
     ):
         c, y = _decisions(confidence, correct)
-        self.margin_, self.map_ = 1 / (len(y) + 2), self._make()
-        with (redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()),
-              warnings.catch_warnings()): # netcal prints a bar, and that a label is missing
-            warnings.simplefilter("ignore")
-            self.map_.fit(c, y.astype(int))
+        self.margin_, (self.at_, self.map_) = 1 / (len(y) + 2), self._points(c, y)
         return self
 
     def transform(self, confidence):
         c = np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE)
-        return np.clip(self.map_.transform(c), self.margin_, 1 - self.margin_)
+        return np.clip(self._read(c), self.margin_, 1 - self.margin_)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #eefca5ed
+def _binned_by(model, c, y, edges):
+    """Edges between bins, and what a fitted binning of netcal says in each bin; it prints a bar,
+    and warns when a class is missing"""
+    with (redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()),
+          warnings.catch_warnings()):
+        warnings.simplefilter("ignore")
+        model.fit(c, y.astype(int))
+        at = edges(model)
+        return at[1:-1], model.transform((at[1:] + at[:-1]) / 2)
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #c3fe2a44
 class Histogram(Isotonic):
     "The accuracy in each bin of equal width (netcal's); the middle of the bin where it is empty"
     def __init__(self,
         bins: int = 10, # How many
     ): self.bins = int(bins)
 
-    def _make(self):
+    def _points(self, c, y):
         from netcal.binning import HistogramBinning # takes seconds to import
-        return HistogramBinning(bins=self.bins)
+        return _binned_by(HistogramBinning(bins=self.bins), c, y,
+                          lambda model: np.linspace(0, 1, self.bins + 1))
+
+    def _read(self, c): return self.map_[np.searchsorted(self.at_, c)] # an edge ends its bin
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #2796fa83
-class BBQ(Isotonic):
+class BBQ(Histogram):
     "An average of histograms of many sizes (netcal's)"
-    def _make(self):
+    def __init__(self): pass
+
+    def _points(self, c, y):
         from netcal.binning import BBQ as theirs # takes seconds to import
-        return theirs()
+        return _binned_by(theirs(), c, y, lambda model: np.unique(np.concatenate(
+            [np.linspace(0, 1, m.bins + 1) for m in model._binning_models])))
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #84fc9cd9
+def _with_one_more(hits, size, right):
+    "Isotonic regression of groups at each of them, after one row is added to it"
+    more = np.arange(len(size))
+    return np.array([isotonic_regression((hits + right * (more == i)) / (size + (more == i)),
+                                         weights=size + (more == i)).x[i] for i in more])
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #ed302aa6
+class VennAbers:
+    "p₁ / (1 − p₀ + p₁) of inductive Venn–Abers, isotonic regression with one row more"
+    def __init__(self,
+        most: int = 1000, # Scores at most; more are joined in groups of equal mass
+    ): self.most = most
+
+    def fit(self,
+        confidence, # (n,) in [0, 1]
+        correct,    # (n,) whether each decision was right
+    ):
+        c, y = _decisions(confidence, correct)
+        at, group = np.unique(c, return_inverse=True)
+        if len(at) > self.most:
+            edges = np.quantile(c, np.linspace(0, 1, self.most + 1)[1:-1])
+            group = np.unique(np.searchsorted(edges, c), return_inverse=True)[1]
+        size, hits = np.bincount(group), np.bincount(group, y)
+        self.at_ = np.bincount(group, c) / size
+        self.low_, self.high_ = (_with_one_more(hits, size, right) for right in (0, 1))
+        return self
+
+    def transform(self, confidence):
+        c = np.clip(np.asarray(confidence, np.float64), EDGE, 1 - EDGE)
+        high = np.append(self.high_, 1.)[np.searchsorted(self.at_, c)]
+        low = np.append(0., self.low_)[np.searchsorted(self.at_, c, side="right")]
+        return high / (1 - low + high)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #d6fd471f
 class GaussianProcess:
@@ -373,6 +425,7 @@ RECALIBRATORS = {
     "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
     "platt": ("confidence", Platt), "beta": ("confidence", Beta),
     "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
-    "bbq": ("confidence", BBQ), "gp": ("confidence", GaussianProcess),
+    "bbq": ("confidence", BBQ), "venn_abers": ("confidence", VennAbers),
+    "gp": ("confidence", GaussianProcess),
     "spans": ("features", SpanLogistic),
 }

@@ -1,0 +1,386 @@
+"""Recalibration of anybody's predictions: maps that repair what they should, judge nothing by their own rows, and survive as JSON."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import xitcal
+from scipy.special import log_softmax, softmax
+
+from xitcal.calibration.intervals import example_groups
+from xitcal.calibration.prediction_files import read_file, renormalise, write_table
+from xitcal.calibration.recalibrators import BBQ, RECALIBRATORS, Histogram, Isotonic
+from xitcal.calibration.repair import Recalibration, before_after, choose_family, labelled_part, read_map
+from xitcal.core.errors import XitcalError
+
+FULL = [n for n, (takes, _) in RECALIBRATORS.items() if takes in ("logits", "classes")]
+ALONE = [n for n, (takes, _) in RECALIBRATORS.items() if takes == "confidence"]
+
+
+def predictions(n=300, seed=0, twice=2.0, languages=("en", "sw"), k=3, shift=0.0) -> pd.DataFrame:
+    "Logits `twice` those of the truth in every language; `shift` more for class 0 in all but the first"
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i, language in enumerate(languages):
+        truth = rng.normal(0, 1.5, (n, k))
+        label = (softmax(truth, axis=1).cumsum(1) < rng.random((n, 1))).sum(1).clip(max=k - 1)
+        parts.append(
+            pd.DataFrame(
+                dict(
+                    logits=list(twice * truth + shift * (i > 0) * np.eye(k)[0]),
+                    label=label,
+                    language=language,
+                    example=[f"{seed}-{language}-{j}" for j in range(n)],
+                )
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def alone(n=800, seed=0) -> pd.DataFrame:
+    "Confidence and correct of a system that is too sure"
+    rng = np.random.default_rng(seed)
+    chance = rng.beta(6, 1.5, n)
+    return pd.DataFrame(dict(confidence=1 / (1 + ((1 - chance) / chance) ** 2), correct=rng.random(n) < chance, example=[f"{seed}-{i}" for i in range(n)]))
+
+
+def command(*words, ok=True) -> str:
+    "Output of `xitcal recalibrate`; the one line it says when it fails"
+    done = xitcal("recalibrate", *map(str, words), check=ok)
+    if ok:
+        return done.stdout
+    assert done.returncode and len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr, done.stderr
+    return done.stderr
+
+
+# --- maps -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [*FULL, *ALONE])
+@pytest.mark.parametrize("regime", ["pooled", "language", "shrunk"])
+def test_every_family_repairs_other_rows_in_every_regime_and_comes_back_from_json(method, regime):
+    fitted = Recalibration(method, regime).fit(predictions())
+    other = predictions(seed=1)
+    change = before_after(other, fitted)
+    assert set(change.language) == {"en", "sw"} and (change[change.estimate == "nll"].change < 0).all()
+    after = fitted.transform(other)
+    assert np.abs(np.exp(np.stack(after.logits)).sum(1) - 1).max() < 1e-9
+    again = Recalibration.from_json(fitted.to_json())
+    assert np.array_equal(np.stack(again.transform(other).logits), np.stack(after.logits)) and again.to_json() == fitted.to_json()
+
+
+@pytest.mark.parametrize("method", ALONE)
+def test_a_confidence_alone_gets_every_map_of_a_confidence(method):
+    fitted = Recalibration(method).fit(alone())
+    after, expected = fitted.transform(alone(seed=1)), RECALIBRATORS[method][1]().fit(alone().confidence, alone().correct).transform(alone(seed=1).confidence)
+    assert after.confidence.to_numpy() == pytest.approx(expected, abs=1e-12) and list(after) == list(alone())
+    assert before_after(alone(seed=1), fitted).set_index("estimate").change["nll_confidence"] < 0
+    assert np.array_equal(Recalibration.from_json(fitted.to_json()).transform(alone(seed=1)).confidence, after.confidence)
+
+
+def test_pooled_is_one_fit_language_is_many_and_shrunk_lies_between():
+    table, other = predictions(shift=2.0), predictions(seed=1, shift=2.0)
+    made = {regime: np.stack(Recalibration("vector", regime).fit(table).transform(other).logits) for regime in ("pooled", "language", "shrunk")}
+    z, y = np.stack(table.logits), table.label.to_numpy()
+    en, sw = (table.language == code for code in ("en", "sw"))
+    there = {code: np.stack(other.logits)[other.language == code] for code in ("en", "sw")}
+    english, own = (RECALIBRATORS["vector"][1]().fit(z[rows], y[rows]) for rows in (en, sw))
+    whole = RECALIBRATORS["vector"][1]().fit(z, y)
+    assert made["pooled"] == pytest.approx(whole.transform(np.stack(other.logits)))
+    assert made["language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
+    w = 300 / 350
+    expected = log_softmax(w * own.transform(there["sw"]) + (1 - w) * english.transform(there["sw"]), axis=1)
+    assert made["shrunk"][other.language == "sw"] == pytest.approx(expected)
+    assert made["shrunk"][other.language == "en"] == pytest.approx(english.transform(there["en"]))
+
+
+def test_a_language_without_labels_gets_the_english_map_or_the_pooled_one_or_is_refused():
+    table, new = predictions(), predictions(seed=1, languages=("de",))
+    english = Recalibration("temperature").fit(table[table.language == "en"])
+    assert np.stack(Recalibration("temperature", "shrunk").fit(table).transform(new).logits) == pytest.approx(np.stack(english.transform(new).logits))
+    Recalibration("temperature").fit(table).transform(new)
+    with pytest.raises(XitcalError, match="no map for language de of new.csv: the regime 'language' was fitted on en, sw"):
+        Recalibration("temperature", "language").fit(table).transform(new, "new.csv")
+
+
+def test_a_map_of_confidence_keeps_the_proportions_of_the_other_classes():
+    table, other = predictions(), predictions(seed=1)
+    before, after = softmax(np.stack(other.logits), axis=1), np.exp(np.stack(Recalibration("platt").fit(table).transform(other).logits))
+    top = before.argmax(1)
+    rows = np.arange(len(top))
+    c = softmax(np.stack(table.logits), axis=1)
+    fit = RECALIBRATORS["platt"][1]().fit(c.max(1), c.argmax(1) == table.label)
+    assert after[rows, top] == pytest.approx(fit.transform(before.max(1)))
+    rest = [np.delete(p, t) / np.delete(p, t).sum() for p, t in zip(before, top)]
+    assert np.array([np.delete(p, t) / np.delete(p, t).sum() for p, t in zip(after, top)]) == pytest.approx(np.array(rest))
+
+
+def test_probabilities_stay_probabilities_and_other_columns_follow():
+    table = predictions()
+    p = softmax(np.stack(table.logits), axis=1)
+    table = table.drop(columns="logits").assign(probs=list(p), text="x", prediction=p.argmax(1), confidence=p.max(1), correct=p.argmax(1) == table.label)
+    after = Recalibration("matrix").fit(table[::2]).transform(table[1::2])
+    q = np.stack(after.probs)
+    assert list(after) == list(table) and q.sum(1) == pytest.approx(1) and (after.text == "x").all() and list(after.index) == list(table.index[1::2])
+    assert (
+        after.confidence.to_numpy(float) == pytest.approx(q.max(1))
+        and (after.prediction == q.argmax(1)).all()
+        and (after.correct == (after.prediction == after.label)).all()
+    )
+
+
+def test_a_probability_of_nought_does_not_break_a_map():
+    table = predictions()
+    p = softmax(np.stack(table.logits), axis=1).round(3)
+    table = renormalise(table.drop(columns="logits").assign(probs=list(p)))
+    assert (p == 0).any()
+    for method in ("temperature", "dirichlet", "beta"):
+        assert np.isfinite(np.stack(Recalibration(method).fit(table[::2]).transform(table[1::2]).probs)).all()
+
+
+def test_rows_that_are_not_scored_stay_as_they_are():
+    table = predictions()
+    fitted, other = Recalibration("temperature").fit(table), predictions(seed=1)
+    other.loc[::3, "label"] = -100
+    after = fitted.transform(other)
+    same = [np.array_equal(a, b) for a, b in zip(after.logits, other.logits)]
+    assert same == [i % 3 == 0 for i in range(len(other))]
+
+
+def test_maps_of_netcal_and_scikit_learn_are_theirs_to_the_last_digits():
+    "Fitted once, kept as points: the same numbers as those libraries give, also at the edges of bins"
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    from netcal.binning import BBQ as theirs
+    from netcal.binning import HistogramBinning
+    from sklearn.isotonic import IsotonicRegression
+
+    table = alone()
+    c, y = table.confidence.to_numpy(), table.correct.to_numpy(int)
+    at = np.clip(np.concatenate([np.linspace(0, 1, 1001), np.arange(1, 12) / 12, c]), 1e-7, 1 - 1e-7)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        made = {
+            Isotonic: IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(c, y),
+            Histogram: HistogramBinning(bins=10).fit(c, y),
+            BBQ: theirs().fit(c, y),
+        }
+        said = {ours: np.clip(model.transform(at), 1 / 802, 801 / 802) for ours, model in made.items()}
+    for ours, expected in said.items():
+        assert ours().fit(c, y).transform(at) == pytest.approx(expected, abs=1e-12), ours
+
+
+# --- the choice ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_choice_is_by_nll_of_rows_that_did_not_fit():
+    "By hand for a temperature: folds are dealt by the hash of the example, the loss is that of the held-out rows"
+    table = predictions(n=200)
+    found = choose_family(table).set_index("method")
+    z, y, fold = np.stack(table.logits), table.label.to_numpy(), example_groups(table.example, 5)
+    loss = np.empty(len(y))
+    for f in range(5):
+        fit = RECALIBRATORS["temperature"][1]().fit(z[fold != f], y[fold != f])
+        loss[fold == f] = -fit.transform(z[fold == f])[np.arange((fold == f).sum()), y[fold == f]]
+    plain = -log_softmax(z, axis=1)[np.arange(len(y)), y]
+    assert found.nll["temperature"] == pytest.approx(loss.mean()) and found.change["temperature"] == pytest.approx((loss - plain).mean())
+    assert found.nll["none"] == pytest.approx(plain.mean()) and found.change["none"] == 0
+    assert set(found.index) == {"none", *FULL, *ALONE} and found.nll.is_monotonic_increasing
+    assert Recalibration().fit(table).method_ == found.index[0]
+
+
+def test_a_map_that_knows_its_rows_by_heart_is_not_chosen():
+    "Every label of a row is noise, so that only `none` or what hardly moves can be best; the fit on its own rows would be better"
+    rng = np.random.default_rng(0)
+    table = predictions(n=60, twice=1.0).assign(label=rng.integers(0, 3, 120))
+    found = choose_family(table).set_index("method")
+    own = Recalibration("isotonic").fit(table)
+    assert before_after(table, own, [], same_rows=True).set_index("estimate").change["nll"] < found.change["isotonic"]
+
+
+def test_decisions_of_an_example_stay_in_one_fold():
+    table = predictions(n=60)
+    tokens = pd.concat([table, table.assign(label=(table.label + 1) % 3)], ignore_index=True)
+    assert (
+        choose_family(tokens).set_index("method").nll["temperature"]
+        > choose_family(tokens.assign(example=np.arange(len(tokens)))).set_index("method").nll["temperature"] - 0.02
+    )
+    assert len(set(zip(example_groups(tokens.example, 5), tokens.example))) == tokens.example.nunique()
+
+
+def test_a_calibrated_system_is_left_nearly_as_it_is():
+    fitted = Recalibration().fit(predictions(n=1500, twice=1.0))
+    change = before_after(predictions(n=1500, seed=1, twice=1.0), fitted, []).set_index("estimate").change
+    assert abs(change["nll"]) < 5e-3 and abs(change["signed_ce"]) < 0.02
+
+
+# --- rows that were used ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_that_fitted_a_map_do_not_judge_it():
+    table, other = predictions(), predictions(seed=1)
+    fitted = Recalibration("temperature").fit(table)
+    mixed = pd.concat([other, table[:3]], ignore_index=True)
+    with pytest.raises(XitcalError, match=r"3 of 603 rows of mine are of examples that the map was fitted on, the first '0-en-0'"):
+        fitted.transform(mixed, "mine")
+    assert len(fitted.transform(mixed, same_rows=True)) == 603 and len(fitted.unused(mixed)) == 600
+    with pytest.raises(XitcalError, match="are of examples that the map was fitted on"):
+        before_after(table.assign(language="de"), fitted)  # a translation has the labels of its source
+    assert len(fitted.transform(table.drop(columns="label"))) == 600  # nothing is judged
+    assert "0-en-0" not in fitted.to_json()  # hashes, no names
+
+
+@pytest.mark.parametrize("fit, judge", [(["example"], []), ([], ["example"])])
+def test_rows_without_names_judge_only_when_asked(fit, judge):
+    fitted = Recalibration("temperature").fit(predictions().drop(columns=fit))
+    other = predictions(seed=1).drop(columns=judge)
+    with pytest.raises(XitcalError, match="has no column example, so nobody can say"):
+        fitted.transform(other)
+    assert (before_after(other, fitted, same_rows=True).query("estimate == 'nll'").change < 0).all()
+
+
+def test_intervals_of_the_report_are_paired_and_of_the_rows_that_judge():
+    from xitcal.calibration.calibrate import compare
+
+    fitted, other = Recalibration("temperature").fit(predictions()), predictions(seed=1)
+    expected = compare(other.assign(logits=[z / fitted.maps_[""][0].temperature_ for z in other.logits]), other)
+    pd.testing.assert_frame_equal(before_after(other, fitted), expected)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------------
+
+ONE = predictions().assign(logits=lambda t: [z + [20, 0, 0] for z in t.logits])
+REFUSED = [
+    (predictions()[:5], {}, "mine has 5 labelled examples; a map needs 10"),
+    (predictions().assign(label=lambda t: [z.argmax() for z in t.logits]), {}, "Every decision of mine is right"),
+    (predictions().assign(label=lambda t: [z.argmin() for z in t.logits]), {}, "Every decision of mine is wrong"),
+    (ONE, {}, "mine gives one answer, class 0, in 100.0 % of its rows"),
+    (predictions(languages=("de",)), dict(regime="shrunk"), r"mine is all in one language \(de\); the regime 'shrunk' needs English"),
+    (predictions(languages=("de", "sw")), dict(regime="shrunk"), r"mine has no rows in English \(en\)"),
+    (predictions().drop(columns="language"), dict(regime="language"), "mine has no column language, which the regime 'language' needs"),
+    (predictions()[:305], dict(regime="language"), "Language sw of mine has 5 labelled examples; a map of its own needs 10"),
+    (predictions(), dict(regime="pool"), "did you mean 'pooled'"),
+    (predictions(), dict(method="temprature"), "did you mean 'temperature'"),
+    (predictions(), dict(method="spans"), "needs the length of every answer"),
+    (alone(), dict(method="vector"), "needs logits or probs, and mine has confidence and correct alone"),
+    (
+        predictions().assign(logits=lambda t: [z[: 2 + i % 2] for i, z in enumerate(t.logits)], label=0),
+        dict(method="matrix"),
+        "mine has rows of 2 to 3 candidates",
+    ),
+    (
+        predictions().assign(logits=lambda t: [softmax(z).round(2) for z in t.logits]).rename(columns=dict(logits="probs")),
+        {},
+        "because they are rounded to 2 digits",
+    ),
+]
+
+
+@pytest.mark.parametrize("table, options, sentence", REFUSED, ids=[s[-40:] for *_, s in REFUSED])
+def test_what_allows_no_map_is_one_sentence(table, options, sentence):
+    with pytest.raises(XitcalError, match=sentence) as error:
+        Recalibration(**options).fit(table, "mine")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "other, sentence",
+    [
+        (predictions(seed=1, k=4), "fitted on 3 classes, and theirs has 4 classes"),
+        (alone(seed=1), "fitted on 3 classes, and theirs has confidence alone"),
+        (
+            predictions(seed=1).assign(logits=lambda t: [z[: 2 + i % 2] for i, z in enumerate(t.logits)], label=0),
+            "and theirs has candidates of different numbers",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["temperature", "vector", "none"])
+def test_a_map_of_other_classes_is_refused(method, other, sentence):
+    with pytest.raises(XitcalError, match=sentence):
+        Recalibration(method).fit(predictions()).transform(other, "theirs")
+
+
+def test_a_map_of_classes_of_other_names_is_refused():
+    table, other = predictions(), predictions(seed=1)
+    table.attrs["classes"], other.attrs["classes"] = ["no", "perhaps", "yes"], ["a", "b", "c"]
+    fitted = Recalibration.from_json(Recalibration("vector").fit(table).to_json())
+    with pytest.raises(XitcalError, match="fitted on the classes no, perhaps, yes, and theirs has a, b, c"):
+        fitted.transform(other, "theirs")
+
+
+def test_a_temperature_of_candidates_takes_any_number_of_them():
+    table = predictions().assign(
+        logits=lambda t: [z[: 2 + i % 2] for i, z in enumerate(t.logits)], label=lambda t: [min(y, 1 + i % 2) for i, y in enumerate(t.label)]
+    )
+    after = Recalibration("temperature").fit(table).transform(predictions(seed=1, k=5))
+    assert {len(z) for z in after.logits} == {5}
+
+
+def test_what_is_no_map_is_one_sentence(tmp_path):
+    good = json.loads(Recalibration("platt").fit(alone()).to_json())
+    for i, text in enumerate(
+        [
+            "",
+            "[1]",
+            "{}",
+            json.dumps(good | dict(format=99)),
+            json.dumps(good | dict(method_="gone")),
+            json.dumps({k: v for k, v in good.items() if k != "maps_"}),
+            json.dumps({k: v for k, v in good.items() if k != "examples_"}),
+        ]
+    ):
+        (tmp_path / f"{i}.json").write_text(text)
+        with pytest.raises(XitcalError, match=f"{i}.json is no map that"):
+            read_map(tmp_path / f"{i}.json")
+    with pytest.raises(XitcalError, match="There is no map"):
+        read_map(tmp_path / "gone.json")
+
+
+def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):
+    table = predictions().assign(probs=lambda t: [softmax(z).round(2) for z in t.logits]).drop(columns="logits")
+    write_table(table, tmp_path / "a.csv")
+    said = xitcal("calibrate", tmp_path / "a.csv", check=False)
+    assert (
+        said.returncode == 2
+        and re.search(r"probs sum to (0.99|1.01), because they are rounded to 2 digits; ask .*--renormalise", said.stderr)
+        and said.stderr.count("\n") == 1
+    )
+    assert "ECE-15" in xitcal("calibrate", tmp_path / "a.csv", "--renormalise", "--fast").stdout
+    again = renormalise(read_file(tmp_path / "a.csv"))
+    assert np.stack(again.probs).sum(1) == pytest.approx(1, abs=1e-12)
+    with pytest.raises(XitcalError, match="sum to 0.7 and not to 1"):
+        Recalibration().fit(renormalise(pd.DataFrame(dict(probs=[[0.5, 0.2]] * 20, label=[0, 1] * 10))))
+
+
+# --- the command line ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_the_command_line_does_what_python_does(tmp_path, kind):
+    table = predictions()
+    write_table(table, tmp_path / f"a.{kind}")
+    said = command("fit", tmp_path / f"a.{kind}", "--method", "vector", "--regime", "shrunk", "--examples", 100, "--out", tmp_path / "maps" / "map.json")
+    assert "vector, shrunk, fitted on 200 rows of 200 examples" in said
+    refused = command("apply", tmp_path / f"a.{kind}", "--map", tmp_path / "maps" / "map.json", "--out", tmp_path / f"b.{kind}", ok=False)
+    assert "200 of 600 rows" in refused and "--unused" in refused and not (tmp_path / f"b.{kind}").exists()
+    said = command("apply", tmp_path / f"a.{kind}", "--map", tmp_path / "maps" / "map.json", "--out", tmp_path / f"b.{kind}", "--unused")
+    assert "400 rows in" in said and "Change" in said and "NLL" in said
+    fitted = Recalibration("vector", "shrunk").fit(labelled_part(table, 100))
+    expected = fitted.transform(fitted.unused(table))
+    found = read_file(tmp_path / f"b.{kind}")
+    logits = [json.loads(z) if isinstance(z, str) else z for z in found.logits]
+    assert np.array_equal(np.stack(logits), np.stack(expected.logits)) and found.example.tolist() == expected.example.tolist()
+
+
+def test_the_command_line_chooses_and_applies_without_labels(tmp_path):
+    alone(300).to_csv(tmp_path / "a.csv", index=False)
+    said = command("fit", tmp_path / "a.csv", "--out", tmp_path / "map.json")
+    assert "method" in said and "standard_error" in said and "pooled, fitted on 300 rows" in said
+    alone(50, seed=1).drop(columns="correct").to_csv(tmp_path / "new.csv", index=False)
+    said = command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv")
+    assert "50 rows in" in said and "Change" not in said
+    assert "predictions are written as" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.xlsx", ok=False)
+    assert "There is no map" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "no.json", "--out", tmp_path / "b.csv", ok=False)
+    assert "one must remain to judge it" in command("fit", tmp_path / "a.csv", "--examples", 300, "--out", tmp_path / "map.json", ok=False)
