@@ -14,7 +14,7 @@ def test_help_tells_the_whole_story():
         assert re.search(rf"\b{command}\b", text)
         assert "--help" in xitcal(command, "--help").stdout
     for command in ("fit", "apply"):
-        assert "FILE" in xitcal("recalibrate", command, "--help").stdout
+        assert "--out" in xitcal("recalibrate", command, "--help").stdout
     options = xitcal("run", "--help").stdout
     for option in ("--suite", "--model", "--intermediate", "--target", "--language", "--seeds", "--method", "--store", "--config"):
         assert option in options
