@@ -27,13 +27,12 @@ def coverage_p(
     labelled: int,            # Calibration rows that chose the threshold
     alpha: float = .1,        # Share of misses allowed
 ) -> np.ndarray: # In (0, 1]
-    """Chance that split-conformal sets cover as few rows as this or fewer, if these rows are
-    exchangeable with the calibration rows"""
+    "Chance that sets cover as few rows or fewer, were these exchangeable with calibration rows"
     rank = np.ceil((labelled + 1) * (1 - alpha) - 1e-9)
     if rank > labelled: return np.ones(np.broadcast(covered, n).shape)
     return betabinom.cdf(covered, n, rank, labelled + 1 - rank)
 
-# %% ../../nbs/calibration/17_promises.ipynb #16573133
+# %% ../../nbs/calibration/17_promises.ipynb #f30d04e0
 def _lowest(covered, least):
     "Start and end of the run of at least `least` entries with the lowest mean, in each row"
     total = np.concatenate([np.zeros((len(covered), 1)), np.cumsum(covered, axis=1)], axis=1)
@@ -49,14 +48,14 @@ def _lowest(covered, least):
         ends = np.where(better, np.stack([at, at + length - 1]), ends)
     return best, *ends
 
+# %% ../../nbs/calibration/17_promises.ipynb #870eac4d
 def _slab(features, covered, share, directions, rng):
     "Direction and limits of the slab with the lowest coverage"
     v = rng.normal(size=(directions, features.shape[1]))
     v /= np.linalg.norm(v, axis=1, keepdims=True)
     along = features @ v.T
     order = along.argsort(0, kind="stable")
-    least = max(int(np.ceil(share * len(covered))), 1)
-    best, first, last = _lowest(covered[order].T, least)
+    best, first, last = _lowest(covered[order].T, int(np.ceil(share * len(covered))))
     d = int(best.argmin())
     line = along[order[:, d], d]
     return v[d], line[first[d]], line[last[d]]
@@ -87,18 +86,20 @@ def worst_slab(
     inside = (along >= low) & (along <= high)
     return int(covered[~half][inside].sum()), int(inside.sum())
 
-# %% ../../nbs/calibration/17_promises.ipynb #098b84ea
+# %% ../../nbs/calibration/17_promises.ipynb #de17acc5
 def _one_each(example, language, rng):
     "Positions of one decision of each example in each language"
     order = rng.permutation(len(example))
     key = language[order].astype(np.int64) * (int(example.max()) + 1) + example[order]
     return np.sort(order[np.unique(key, return_index=True)[1]])
 
+# %% ../../nbs/calibration/17_promises.ipynb #1988ec92
 def _features(model):
     "What a row shows before its label: confidence, distance of the two surest classes, entropy"
     p = np.sort(1 - np.nan_to_num(class_scores(model), nan=1), axis=1)
     return np.column_stack([p[:, -1], p[:, -1] - p[:, -2], -xlogy(p, p).sum(1)])
 
+# %% ../../nbs/calibration/17_promises.ipynb #fe7aaa4b
 def _language_row(right, features, limit, learnt, alpha, share, seed):
     "Coverage, worst slab and exchangeability of one language"
     covered, n = right <= limit, len(right)

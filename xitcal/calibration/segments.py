@@ -33,7 +33,7 @@ def mass_buckets(
              for k, low, high in values.groupby(number).agg(["min", "max"]).itertuples()}
     return number.map(names).fillna("missing")
 
-# %% ../../nbs/calibration/16_segments.ipynb #315a1584
+# %% ../../nbs/calibration/16_segments.ipynb #26fc873e
 def _columns(table, by, many):
     "Columns that make segments, as text; `XitcalError` where there are none or they tell nothing"
     if not by:
@@ -49,6 +49,7 @@ def _columns(table, by, many):
                           "compare; give a column that differs, or use the test of the whole.")
     return pd.DataFrame(made).reset_index(drop=True)
 
+# %% ../../nbs/calibration/16_segments.ipynb #00a48e22
 def _memberships(columns):
     """Number of the combination of values of each row; the segments' names, a dictionary each, and
     which combinations they hold, (segments, combinations); the first is the whole"""
@@ -64,7 +65,7 @@ def _memberships(columns):
                 found.setdefault(held.tobytes(), name)
     return atom, list(found.values()), np.array([np.frombuffer(k, bool) for k in found])
 
-# %% ../../nbs/calibration/16_segments.ipynb #44873e66
+# %% ../../nbs/calibration/16_segments.ipynb #2edc9066
 BINS, FEWEST = 20, 30 # confidences at which sums are read; decisions of a segment
 
 def _ranges(sums):
@@ -75,6 +76,7 @@ def _ranges(sums):
     top, bottom = walk.argmax(1), walk.argmin(1)
     return walk.max(1) - walk.min(1), np.minimum(top, bottom), np.maximum(top, bottom)
 
+# %% ../../nbs/calibration/16_segments.ipynb #4f1a0a8c
 def _ratios(sums, held, chunk=100):
     """Of all segments: range over standard deviation (segments, draws), the standard deviation, and
     first and last bin of the range in the first column; a few segments at a time"""

@@ -25,20 +25,19 @@ def shared_covariance(confidence, slot, cluster, n):
     c, first = confidence[order], np.flatnonzero(np.diff(key[order], prepend=-1))
     size = np.diff(np.append(first, len(c)))
     surer = np.repeat(first + size, size) - np.arange(len(c)) - 1 # decisions of the example
-    pairs = (2 * np.add.reduceat(c * surer, first) - np.add.reduceat(c, first) ** 2
-             + np.add.reduceat(c ** 2, first))
-    return np.bincount(slot[order][first], pairs, n)
+    total, least = np.add.reduceat(c, first), np.add.reduceat(c * (2 * surer) + c ** 2, first)
+    return np.bincount(slot[order][first], least - total ** 2, n)
 
-# %% ../../nbs/calibration/06_significance.ipynb #5c7f5501
+# %% ../../nbs/calibration/06_significance.ipynb #5c78f665
 def _adder(slot, n):
     "Matrix that adds up rows by their slot, (n, rows)"
     rows = len(slot)
     return csr_array((np.ones(rows, np.float32), (slot, np.arange(rows))), shape=(n, rows))
 
+# %% ../../nbs/calibration/06_significance.ipynb #779d75da
 def _sharing(c, group, cluster):
-    """Number of the example within its group of each decision, and a function that says of gaps (n,
-    draws) which share of luck pairs of an example have in common, (groups, draws); None where no
-    example has two decisions in a group"""
+    """Number of each decision's example within its group, and a function from gaps (n, draws) to
+    shares of luck (groups, draws); None where no example has two decisions in a group"""
     number, owner = cluster_slots(group, cluster)
     if len(owner) == len(c): return number, None
     many = int(group.max()) + 1
@@ -70,7 +69,7 @@ def simulated_gaps(confidence, correct, group, cluster, slot, n_slots, draws, se
         shares.append(sharing(chance - right) if sharing else none.repeat(luck.shape[1], 1))
     return np.concatenate(sums, axis=1), np.concatenate(shares, axis=1)
 
-# %% ../../nbs/calibration/06_significance.ipynb #90f92ebb
+# %% ../../nbs/calibration/06_significance.ipynb #2842f645
 SLOTS = 32 # of equal mass; decisions with the same confidence are in the same
 
 def _gain(right, size, z, basis, ridge=.5, steps=5):
@@ -90,6 +89,7 @@ def _gain(right, size, z, basis, ridge=.5, steps=5):
         line = z + across @ beta
     return np.maximum(2 * (likelihood(line) - plain), 0)
 
+# %% ../../nbs/calibration/06_significance.ipynb #c20a35ad
 def _likelihood_ratios(gaps, expected, size, more):
     "Of a line and of a parabola, over how many times the variance is larger: two (groups, draws)"
     z = logit(np.clip(expected / np.maximum(size, 1), 1e-4, 1 - 1e-4))
@@ -102,7 +102,7 @@ def _likelihood_ratios(gaps, expected, size, more):
     right = expected[..., None] - gaps
     return _gain(right, size, z, basis[:, :2]) / more, _gain(right, size, z, basis) / more
 
-# %% ../../nbs/calibration/06_significance.ipynb #d5584286
+# %% ../../nbs/calibration/06_significance.ipynb #11956e4f
 def _range_and_scan(gaps, variance, more):
     """Largest minus smallest partial sum, and the largest sum over a range of slots in standard
     deviations, less what ranges as short are by chance: two (groups, draws)"""
@@ -120,6 +120,7 @@ def _range_and_scan(gaps, variance, more):
         length = min(int(np.ceil(1.4 * length)), slots)
     return walk.max(1) - walk.min(1), scan
 
+# %% ../../nbs/calibration/06_significance.ipynb #09df8930
 def _harmonic_rank(values):
     """p-value of each along the last axis, from the harmonic mean of the shares of that axis with a
     value at least as large in each of some statistics"""
@@ -155,7 +156,7 @@ def calibration_test(
                       *_range_and_scan(gaps[part], variance[part], more[part])])
     return _harmonic_rank([np.concatenate(v) for v in zip(*found)])[:, 0]
 
-# %% ../../nbs/calibration/06_significance.ipynb #b194802e
+# %% ../../nbs/calibration/06_significance.ipynb #f78c82dc
 def _unseen(score, confidence, correct, group, cluster, tail):
     """How far down and up a mean score could be for errors among the surest decisions of which none
     was seen, and which decisions these are"""
@@ -165,6 +166,7 @@ def _unseen(score, confidence, correct, group, cluster, tail):
              for limit in limits]
     return np.maximum(0, -np.minimum(*moves)), np.maximum(0, np.maximum(*moves)), sure
 
+# %% ../../nbs/calibration/06_significance.ipynb #8f55b437
 def _no_change(change, low, high, df, level):
     """p of no change: of the t-distribution at the interval's centre `change` over the standard
     error that the limit on the side of 0 stands for"""
@@ -172,6 +174,7 @@ def _no_change(change, low, high, df, level):
     return np.where(change == 0, 1, 2 * t.sf(
         np.divide(np.abs(change), error, out=np.full(len(error), np.inf), where=error > 0), df))
 
+# %% ../../nbs/calibration/06_significance.ipynb #b4593662
 def _mean_change(value, other, reach, group, cluster, level, rows=.5):
     """Mean difference of two (value, if right, if wrong), centre, low, high, df; `reach`: down and
     up, of what is unseen; `rows`: pseudo-observations a pairing"""
