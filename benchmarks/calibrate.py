@@ -31,7 +31,7 @@ def measured(path: Path, smooth: bool) -> dict:
     begin = time.perf_counter()
     table = calibrate(read_file(path), ["cell"], smooth=smooth)
     seconds = time.perf_counter() - begin
-    return dict(smooth_interval=smooth, seconds=seconds, estimates=len(table), with_floor=int(table.null_floor.notna().sum()),
+    return dict(smooth_interval=smooth, seconds=seconds, estimates=len(table), with_floor=int(table.expected.notna().sum()),
                 peak_mebibytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
 
 

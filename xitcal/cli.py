@@ -361,15 +361,12 @@ def apply_map(file: _File,
     "Write recalibrated predictions, and say what changed on rows that the map was not fitted on."
     from xitcal.calibration.prediction_files import check_out, write_table
     from xitcal.calibration.repair import before_after, read_map
-    from xitcal.core.errors import disk_errors
     from xitcal.report.prediction_text import repair_text
     check_out(out, "predictions")
     fitted, table = read_map(map), _read(file, labels, by_length, renormalise)
     if unused: table = fitted.unused(table)
     after = fitted.transform(table, file.name, same_rows)
-    with disk_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_table(after, out)
+    write_table(after, out)
     typer.echo(f"{len(after):,} rows in {out}, recalibrated by {fitted.method_}.")
     if {"label", "correct"} & set(table):
         changes = before_after(table, fitted, _columns(by), file.name, same_rows)
@@ -403,23 +400,12 @@ def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtre
     study would, into the hub's cache."""
     from xitcal.data.rows import SPLITS
     from xitcal.data.suites import find_suite, use_data
-    from xitcal.data.xtreme.suite import check_data
+    from xitcal.data.xtreme.suite import check_data, check_text
     use_data(data, revision.split(",") if revision else ())
     splits = [check_name(s, SPLITS, "split") for s in split.split(",")] if split else SPLITS
     table = check_data(find_suite(suite), task, language, splits, rows)
-    if not len(table):
-        raise XitcalError("There is nothing to check: "
-                          "none of these tasks has one of these languages or splits.")
-    typer.echo(table.drop(columns=["remark", "fault", "problem"]).to_string(index=False))
-    for row in table[table["remark"] != ""].itertuples():
-        typer.echo(f"\nTask {row.task}, language {row.language}, {row.split}: {row.remark}.")
-    for row in table[(table["fault"] != "") & (table["problem"] == "")].itertuples():
-        typer.echo(f"\nLeft out as faulty ({row.left_out}), the first: {row.fault}.")
-    problems = table[table["problem"] != ""]
-    for sentence in problems["problem"]: typer.echo(f"\n{sentence}")
-    typer.echo(f"\n{(table['found'] == 'yes').sum()} of {len(table)} found, "
-               f"{len(table) - len(problems)} of them without a problem.")
-    if (problems["language"] != "").any(): raise typer.Exit(1)
+    typer.echo(check_text(table))
+    if ((table.problem != "") & (table.language != "")).any(): raise typer.Exit(1)
 
 # %% ../nbs/cli.ipynb #6fe964a4
 @app.command()

@@ -265,6 +265,11 @@ def _text_of(value):
     "A list as JSON; anything else as it is"
     return json.dumps(_listed(np.asarray(value))) if np.ndim(value) else value
 
+def _write_lines(table, path):
+    "JSON Lines with every digit; pandas writes at most 15"
+    rows = (json.dumps(row, default=_listed) for row in table.to_dict("records"))
+    path.write_text("".join(f"{row}\n" for row in rows))
+
 # %% ../../nbs/calibration/14_prediction_files.ipynb #b91fba68
 def write_table(
     table: pd.DataFrame, # Predictions, such as `read_file` gives
@@ -272,12 +277,11 @@ def write_table(
 ) -> None:
     "Write predictions with every digit, lists as JSON where a file has only text"
     check_out(path, "predictions")
-    path = Path(path)
-    if path.suffix == ".jsonl": # pandas writes at most 15 digits
-        rows = table.to_dict("records")
-        path.write_text("".join(json.dumps(row, default=_listed) + "\n" for row in rows))
-        return
-    if path.suffix != ".parquet":
+    path, write = Path(path), _WRITERS[Path(path).suffix]
+    if path.suffix == ".jsonl": write = _write_lines
+    elif path.suffix != ".parquet":
         lists = {c: [_text_of(v) for v in table[c]] for c in table if table[c].dtype == object}
         table = table.assign(**lists)
-    _WRITERS[path.suffix](table, path)
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(table, path)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ABSENT', 'OPTIONS', 'data_folder', 'chosen_revisions', 'declared_size', 'XtremeSuite', 'size', 'translation_source',
-           'check_data']
+           'check_data', 'check_text']
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #e3755bb3
 import os
@@ -312,3 +312,20 @@ def check_data(
     lines += [dict.fromkeys(_COLUMNS, "") | dict(task=name, found="no", problem=suite.absent[name])
               for name in absent]
     return pd.DataFrame(lines)
+
+# %% ../../../nbs/data/xtreme/07_suite.ipynb #ecffa93f
+def check_text(
+    table: pd.DataFrame, # From `check_data`
+) -> str: # The table, remarks, first faults, problems, a count
+    "What was found, for people; an empty table raises `XitcalError`"
+    if not len(table):
+        raise XitcalError("There is nothing to check: "
+                          "none of these tasks has one of these languages or splits.")
+    lines = [table.drop(columns=["remark", "fault", "problem"]).to_string(index=False)]
+    lines += [f"Task {row.task}, language {row.language}, {row.split}: {row.remark}."
+              for row in table[table["remark"] != ""].itertuples()]
+    lines += [f"Left out as faulty ({row.left_out}), the first: {row.fault}."
+              for row in table[(table["fault"] != "") & (table["problem"] == "")].itertuples()]
+    problems = table["problem"][table["problem"] != ""]
+    return "\n\n".join([*lines, *problems, f"{(table['found'] == 'yes').sum()} of {len(table)} "
+                        f"found, {len(table) - len(problems)} of them without a problem."])
