@@ -94,7 +94,7 @@ def test_links_between_notebooks_and_figures_exist(path):
 
 
 def test_weights_are_safetensors_only():
-    allowed = {".json", ".gz", ".safetensors", ".csv", ".ipynb"}
+    allowed = {".json", ".gz", ".safetensors", ".csv", ".toml", ".ipynb"}
     for path in (root / "xitcal" / "assets").rglob("*"):
         assert path.is_dir() or path.suffix in allowed, path
 
