@@ -106,11 +106,10 @@ def _language_row(right, features, limit, learnt, alpha, share, seed):
     row = dict(n=n, coverage=covered.mean(),
                p_coverage=float(coverage_p(covered.sum(), n, len(learnt), alpha)),
                p_exchangeable=float(ks_2samp(right, learnt).pvalue),
-               slab_n=0, slab_coverage=np.nan, p_slab=1.)
+               slab_n=0, slab_coverage=np.nan)
     if n * share >= 20:
         hits, many = worst_slab(covered, features, share, seed=seed)
-        if many: row |= dict(slab_n=many, slab_coverage=hits / many,
-                             p_slab=float(coverage_p(hits, many, len(learnt), alpha)))
+        if many: row |= dict(slab_n=many, slab_coverage=hits / many)
     return row
 
 # %% ../../nbs/calibration/17_promises.ipynb #cec07280
@@ -126,8 +125,8 @@ def _language_rows(model, english, alpha, share, seed):
     each = (model.language[at] == i for i in range(len(model.languages)))
     rows = pd.DataFrame([_language_row(right[rows], features[rows], limit, learnt, alpha, share,
                                        seed) for rows in each])
-    both = np.minimum(1, 2 * rows[["p_coverage", "p_slab"]].min(axis=1))
-    return rows.assign(language=model.languages, p_breaks=multipletests(both, method="holm")[1],
+    return rows.assign(language=model.languages,
+                       p_breaks=multipletests(rows.p_coverage, method="holm")[1],
                        p_exchangeable=multipletests(rows.p_exchangeable, method="holm")[1])
 
 # %% ../../nbs/calibration/17_promises.ipynb #55b69892
@@ -152,5 +151,5 @@ def promise_table(
         raise XitcalError("No model here has English calibration rows, so English has promised "
                           "nothing.")
     columns = [*KEYS, "event", "language", "n", "coverage", "p_coverage", "slab_coverage", "slab_n",
-               "p_slab", "p_exchangeable", "p_breaks"]
+               "p_exchangeable", "p_breaks"]
     return pd.concat(found, ignore_index=True)[columns].astype({"seed": "Int64"})

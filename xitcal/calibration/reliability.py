@@ -13,13 +13,18 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.sparse import csr_array
-from scipy.stats import beta, binom, norm
+from scipy.stats import beta, binom, norm, t
 
 from .binned import equal_bins, width_bins
 from .intervals import cluster_slots
 from .tables import check_one_kind
 from ..core.schema import KEYS
 from ..predictions.events import cells
+
+# %% ../../nbs/calibration/19_reliability.ipynb #5e3c1273
+def _examples(group, cluster):
+    "Number of examples of each group"
+    return np.bincount(cluster_slots(group, cluster)[1])
 
 # %% ../../nbs/calibration/19_reliability.ipynb #f31642ff
 def _covariance(residual, slot, group, cluster, shape):
@@ -28,7 +33,8 @@ def _covariance(residual, slot, group, cluster, shape):
     sums = csr_array((residual, (row, slot)), shape=(row.max() + 1, n * k))
     product, found = (sums.T @ sums).tocoo(), np.zeros((n, k, k))
     found[product.row // k, product.row % k, product.col % k] = product.data
-    return found
+    many = _examples(group, cluster)
+    return found * (many / np.maximum(many - 1, 1))[:, None, None]
 
 # %% ../../nbs/calibration/19_reliability.ipynb #d03ff905
 def _run_sums(values):
@@ -65,7 +71,7 @@ def survey_limits(
 ) -> tuple[np.ndarray, np.ndarray]: # Low, high, in [0, 1]
     "Exact limits of a share of dependent decisions (Korn and Graubard 1998, Survey Methodology 24)"
     right, size = right / effect, size / effect
-    wrong = size - right
+    wrong = size - right # both are 0 where the effect is infinite
     low = beta.ppf(tail, np.maximum(right, 1e-12), wrong + 1)
     high = beta.isf(tail, right + 1, np.maximum(wrong, 1e-12))
     return np.where(right > 1e-9, low, 0.), np.where(wrong > 1e-9, high, 1.)
@@ -103,9 +109,12 @@ def share_limits(
     at = np.arange(blocks)
     variance = _run_variances(covariance) if runs else covariance[:, at, at]
     if runs: size, right, alone = (_run_sums(x) for x in (size, right, alone))
-    quantile = _simultaneous_quantile(covariance, np.sqrt(variance), level, runs)
+    quantile, many = (_simultaneous_quantile(covariance, np.sqrt(variance), level, runs),
+                      _examples(group, cluster))
     effect = np.maximum(variance / np.maximum(alone, 1e-12), 1)
-    return survey_limits(right, size, effect, norm.sf(quantile)[:, None])
+    # few examples know little of their own variance
+    wider = np.where(many > 1, t.isf(norm.sf(quantile), np.maximum(many - 1, 1)) / quantile, np.inf)
+    return survey_limits(right, size, effect * wider[:, None] ** 2, norm.sf(quantile)[:, None])
 
 # %% ../../nbs/calibration/19_reliability.ipynb #5e15692b
 def calibration_band(
@@ -171,7 +180,7 @@ def isotonic_terms(
     confidence: np.ndarray, # (n,) in [0, 1]
     correct: np.ndarray,    # (n,) whether each decision was right
     group: np.ndarray,      # (n,) number of the group, from 0, each at least once
-    draws: int = 100,       # Calibrated models drawn for the expected value
+    draws: int = 100,       # Simulated calibrated models for the expected value
     seed: int = 0,          # Of the draws
 ) -> pd.DataFrame: # group, brier_confidence, miscalibration, expected, discrimination, uncertainty
     """Decomposition of the Brier score of (confidence, correct) by isotonic regression

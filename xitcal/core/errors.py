@@ -48,7 +48,9 @@ _DISK = {errno.ENOSPC: "is on a full disk; free some space",
          errno.EDQUOT: "is over its disk quota; free some space",
          errno.EROFS: "is on a read-only disk; choose another place with --store",
          errno.EACCES: "may not be written by this user; choose another place with --store",
-         errno.EPERM: "may not be written by this user; choose another place with --store"}
+         errno.EPERM: "may not be written by this user; choose another place with --store",
+         errno.ENOTDIR: "lies below a file, not a folder; choose another place",
+         errno.EEXIST: "is a file, not a folder; choose another place"}
 
 # %% ../../nbs/core/00_errors.ipynb #d8c0d71f
 @contextmanager

@@ -71,11 +71,14 @@ def contest_words(
     held = (f"and is marked in {ours.marked.sum()} of {len(ours)} settings" if ours.marked.any()
             else f"and is marked in none of {len(ours)} settings")
     others = ", ".join(f"{name} ({many})" for name, many in marked.items()) or "none"
+    valid = far.merge(ours.loc[~ours.marked, SETTING]).groupby("dependence", sort=False)
+    found = "; ".join(f"{name}: {100 * row.power:.0f} % against {100 * row.of_best:.0f} %"
+                      for name, row in valid[["power", "of_best"]].mean().iterrows())
     return (f"**`calibration_test` rejects calibrated models in {100 * ours.share.mean():.1f} % of "
-            f"samples on average, in {100 * ours.share.max():.1f} % at most, {held}. It finds "
-            f"{100 * far.power.mean():.0f} % of the errors, and the best valid rival of each "
-            f"setting, chosen with hindsight, {100 * far.of_best.mean():.0f} %.** Rivals that "
-            f"reject too often, with the number of settings: {others}.")
+            f"samples on average, in {100 * ours.share.max():.1f} % at most, {held}. The errors "
+            f"that it finds, against those of the best valid rival of each setting, chosen with "
+            f"hindsight: {found}.** Rivals that reject too often, with the number of settings: "
+            f"{others}.")
 
 # %% ../../nbs/report/11_contest.ipynb #a397965a
 def worst_words(

@@ -24,8 +24,8 @@ def explain(
 ) -> str: # Five lines
     "What an estimate tells and cannot tell; an unknown name raises `XitcalError`"
     told = EXPLANATIONS[check_name(name, EXPLANATIONS, "estimate")]
-    widths = " or ".join(f"{width:.2g}" for width in told.get("width", ()))
-    size = (f"Its 95 % interval is about {widths} wide with 100, 500 or 2,490 decisions." if widths
+    widths = ", ".join(f"{width:.2g}" for width in told.get("width", ()))
+    size = (f"Widths of its 95 % interval with 100, 500 and 2,490 decisions: {widths}." if widths
             else "The width of its interval was not simulated for several sizes."
             if getattr(ESTIMATORS.get(name), "interval", None) else "It has no interval.")
     lines = {"tells": told["tells"], "not": told["cannot"], "optimise": told["optimise"],
