@@ -281,7 +281,7 @@ def test_all_estimates_are_read_downwards_and_the_six_across():
     table = predictions(2., n=40)
     assert len(readable(make_table(table, smooth=False))) == 2
     assert len(readable(make_table(table.drop(columns="language"), smooth=False))) == 6
-    assert len(readable(make_table(table, smooth=False, all_estimates=True))) == 50
+    assert len(readable(make_table(table, smooth=False, all_estimates=True))) == 56
 
 
 # --- intervals: the fast version; the full one is scripts/coverage.py ------------------------------------------------------
