@@ -27,7 +27,7 @@ def wheel(tmp_path_factory) -> Path:
 
 def test_the_wheel_has_data_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    for needed in ("xitcal/assets/embedded/encoder/model.safetensors", "xitcal/assets/embedded/encoder/tokenizer.json",
+    for needed in ("xitcal/assets/estimates.toml", "xitcal/assets/embedded/encoder/model.safetensors", "xitcal/assets/embedded/encoder/tokenizer.json",
                    "xitcal/assets/embedded/cldr.json.gz", "xitcal/assets/results/default/01_scores.ipynb", "xitcal/cli.py"):
         assert needed in names
     assert not [n for n in names if n.startswith(("tests/", "nbs/", "tools/", "benchmarks/"))]
