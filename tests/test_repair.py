@@ -329,6 +329,8 @@ def test_what_is_no_map_is_one_sentence(tmp_path):
             json.dumps(good | dict(method_="gone")),
             json.dumps({k: v for k, v in good.items() if k != "maps_"}),
             json.dumps({k: v for k, v in good.items() if k != "examples_"}),
+            json.dumps(good | dict(maps_={})),
+            json.dumps(good | dict(maps_={"": good["maps_"][""] | dict(state={})})),
         ]
     ):
         (tmp_path / f"{i}.json").write_text(text)
@@ -336,6 +338,12 @@ def test_what_is_no_map_is_one_sentence(tmp_path):
             read_map(tmp_path / f"{i}.json")
     with pytest.raises(XitcalError, match="There is no map"):
         read_map(tmp_path / "gone.json")
+
+
+def test_no_row_is_left_to_judge_where_all_fitted_the_map():
+    table = alone()
+    with pytest.raises(XitcalError, match="Every example of these predictions fitted the map"):
+        Recalibration("platt").fit(table).unused(table)
 
 
 def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):

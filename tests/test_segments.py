@@ -124,3 +124,18 @@ def test_the_command_line_names_the_worst_segments(tmp_path):
     events(200, gap=.2).to_csv(tmp_path / "mine.csv", index=False)
     out = xitcal("calibrate", tmp_path / "mine.csv", "--fast", "--segments", "language").stdout
     assert "The worst of 3 segments" in out and "language a" in out
+
+
+def test_numbers_with_an_empty_cell_are_still_cut_into_buckets():
+    table = events(100)
+    numbers = multicalibration(table.assign(length=np.arange(200)), ["length"], draws=19)
+    text = table.assign(length=np.arange(200).astype(str))
+    text.loc[0, "length"] = "" # as a text file with one empty cell is read
+    found = multicalibration(text, ["length"], draws=19)
+    assert len(found) == len(numbers) == 4 and "length missing" not in set(found.segment)
+
+
+def test_a_name_for_each_row_makes_no_segments():
+    table = events(60)
+    with pytest.raises(XitcalError, match="No segment by name has 30 decisions"):
+        multicalibration(table.assign(name=[f"row {i}" for i in range(len(table))]), ["name"], draws=19)

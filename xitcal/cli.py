@@ -304,12 +304,12 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
         check_figure(figure)
     groups, how = _columns(by), (labels, by_length, renormalise)
     table, other = _read(file, *how), None if baseline is None else _read(baseline, *how)
+    worst = segment_text(table, _columns(segments), file.name) if segments else ""
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
     changes = None if other is None else compare(table, other, groups, (file.name, baseline.name),
                                                  everything)
     files = {file.name: table} | ({} if other is None else {baseline.name: other})
-    typer.echo(calibration_text(found, changes, files, groups, everything))
-    if segments: typer.echo(segment_text(table, _columns(segments), file.name))
+    typer.echo(calibration_text(found, changes, files, groups, everything) + worst)
     if figure: typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
     if out is None: return
     write_estimates(found, changes, out)

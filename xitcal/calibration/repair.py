@@ -248,11 +248,13 @@ def _state(fitted):
     return {k: np.asarray(v).tolist() for k, v in vars(fitted).items() if k.endswith("_")}
 
 # %% ../../nbs/calibration/18_repair.ipynb #24a00b60
-def _restored(method, state):
-    "The recalibrator with such a state"
-    fitted = RECALIBRATORS[method][1]()
+def _restored(method, state, classes):
+    "The recalibrator with such a state, tried on one row: a part that is missing raises"
+    family, make = RECALIBRATORS[method]
+    fitted = make()
     for key, value in state.items():
         setattr(fitted, key, np.asarray(value, float) if isinstance(value, list) else float(value))
+    fitted.transform(np.array([.5]) if family == "confidence" else np.zeros((1, classes or 2)))
     return fitted
 
 # %% ../../nbs/calibration/18_repair.ipynb #7770f9e5
@@ -280,10 +282,11 @@ class _Saved(BaseEstimator):
             held = json.loads(text)
             if held.pop("format") != FORMAT or not _LEARNT <= set(held): raise KeyError("format")
             made = cls(**{k: held.pop(k) for k in cls().get_params()})
-            maps = {code: (_restored(held["method_"], m["state"]), m["examples"])
+            maps = {code: (_restored(held["method_"], m["state"], held["classes_"]), m["examples"])
                     for code, m in held.pop("maps_").items()}
+            if not maps and held["method_"] != "none": raise KeyError("maps_")
             return made._set(**held | dict(maps_=maps, choice_=pd.DataFrame(held["choice_"])))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise XitcalError(f"{name} is no map that `xitcal recalibrate fit` wrote.") from error
 
     def _set(self, **learnt):
@@ -310,8 +313,12 @@ class Recalibration(_Saved):
     def unused(self,
         table: pd.DataFrame, # Predictions with a column `example`
     ) -> pd.DataFrame: # The rows whose examples were not used for fitting
-        "Rows that may judge the map"
-        return table[~_used(self, table)]
+        "Rows that may judge the map; `XitcalError` where none is left"
+        left = table[~_used(self, table)]
+        if not len(left):
+            raise XitcalError("Every example of these predictions fitted the map, so none is left "
+                              "to judge it; give other rows.")
+        return left
 
     def transform(self,
         table: pd.DataFrame, # Predictions in the form that the map was fitted on; labels or not

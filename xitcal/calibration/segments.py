@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype
 from scipy.sparse import csr_array, identity, kron
 from scipy.stats import norm
 
@@ -40,9 +40,11 @@ def _columns(table, by, many):
         raise XitcalError("Segments need a column at least, such as language; give one in `by`.")
     for name in by: check_name(name, list(table), "column")
     def text(column):
-        numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
-        return (mass_buckets(column, many) if numbers and column.nunique() > many
-                else column.astype("string").fillna("missing"))
+        there = column.replace("", np.nan) # an empty cell of a text file
+        number = pd.to_numeric(there, errors="coerce")
+        numbers = not is_bool_dtype(column) and (number.isna() == there.isna()).all()
+        return (mass_buckets(number, many) if numbers and column.nunique() > many
+                else there.astype("string").fillna("missing"))
     made = {name: text(table[name]) for name in by}
     if all(column.nunique() < 2 for column in made.values()):
         raise XitcalError(f"All rows have the same {' and '.join(by)}, so there are no segments to "
@@ -125,6 +127,9 @@ def multicalibration(
     bins = equal_bins(c, one, BINS, mass=True)
     size = held @ np.bincount(atom)
     keep = (size >= FEWEST) | (np.arange(len(size)) == 0)
+    if keep.sum() < 2:
+        raise XitcalError(f"No segment by {', '.join(by)} has {FEWEST} decisions; give a column "
+                          "with fewer values.")
     names, held, size = [n for n, k in zip(names, keep) if k], held[keep], size[keep]
     sums = simulated_gaps(c, y, one, cluster, atom * BINS + bins,
                           held.shape[1] * BINS, draws, seed)[0]

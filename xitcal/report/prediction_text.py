@@ -37,8 +37,8 @@ def segment_text(
 ) -> str: # The ten worst
     "Where a file is miscalibrated most"
     found = file_segments(table, columns, name)
-    return (f"\nThe worst of {len(found)} segments; p is that of all together, smallest the error "
-            "that would have been found with a chance of 80 %:\n"
+    return (f"\n\nThe worst of {len(found)} segments; p is that of all together, smallest the "
+            "error that would have been found with a chance of 80 %:\n"
             f"{found.head(10).round(3).to_string(index=False)}")
 
 # %% ../../nbs/report/09_prediction_text.ipynb #797a1181
