@@ -23,6 +23,7 @@ from xitcal.study.options import make_study
 from xitcal.study.plan_text import estimate, memory_bytes
 from xitcal.study.protocol import FULL_CONDITIONS
 from xitcal.study.store import Store
+from xitcal.training.lengths import Lengths
 
 CODES = ",".join(("de", "ru"))
 
@@ -35,7 +36,7 @@ def test_every_phase_2_is_reckoned_from_declared_counts(encoder, monkeypatch):
     "Nothing is loaded for it, so that it costs a second"
     conditions = tuple(a for a in FULL_CONDITIONS if "ccg" not in a and not a.endswith(":translated"))
     assert {"mlm", "multi", "multi:mlm", "own", "mnli:mlm", "mnli:shuffled"} <= set(conditions)
-    monkeypatch.setattr(estimates, "mean_tokens", lambda *a, **k: 10.)
+    monkeypatch.setattr(estimates, "input_lengths", lambda *a, **k: Lengths(10., 10.))
     plan = make_plan(Study(suite="xtreme", models=(str(encoder),), intermediates=conditions, targets=("xnli", "xquad"), seeds=(0,), intermediate_rows=None))
     costs = estimate(plan).set_index("title")
     plain, mixed = (costs.examples[f"{t}, seed 0"] for t in ("MNLI", "MNLI with masked LM"))
@@ -67,7 +68,7 @@ def test_the_memory_of_masked_lm_holds_its_logits(monkeypatch):
     "XLM-R: 3.85 MB a position were measured"
     one = memory_bytes(0, 1024, 24, 1, True, 250_002) - memory_bytes(0, 1024, 24, 1, True)
     assert one == pytest.approx(3.85e6, rel=.1)
-    monkeypatch.setattr(estimates, "mean_tokens", lambda *a, **k: 10.)
+    monkeypatch.setattr(estimates, "input_lengths", lambda *a, **k: Lengths(10., 10.))
     costs = estimate(make_plan(Study(intermediates=("mnli", "mnli:mlm", "mlm"), targets=("xnli",), seeds=(0,)))).set_index("title").gigabytes
     assert costs["MNLI with masked LM, seed 0"] == costs["masked LM alone, seed 0"] > costs["MNLI, seed 0"]
 

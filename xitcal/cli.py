@@ -143,7 +143,9 @@ def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embe
 @app.command()
 @_study_command
 def plan(flops: Annotated[float|None, typer.Option(
-             help="Operations a second of the machine.")] = None,
+             help="Operations a second of another machine. Default: a probe of this one.")] = None,
+         store: Annotated[Path|None, typer.Option(
+             help="Store that may have some of the stages; how long they took is used.")] = None,
          workers: Annotated[int|None, typer.Option(
              help="Stages side by side. Default: one per core, or one on a GPU.")] = None,
          **options # Of `make_study`
@@ -154,8 +156,11 @@ def plan(flops: Annotated[float|None, typer.Option(
     from xitcal.study.grid import make_plan
     from xitcal.study.plan_text import cost_text, recipe_text
     from xitcal.study.runner import default_workers
+    from xitcal.study.store import Store
     stages = make_plan(without_headless(study))
-    typer.echo(f"{recipe_text(stages)}\n\n{cost_text(stages, workers or default_workers(), flops)}")
+    place = Store(store, create=False) if store else None
+    costs = cost_text(stages, workers or default_workers(), flops, place)
+    typer.echo(f"{recipe_text(stages)}\n\n{costs}")
 
 # %% ../nbs/cli.ipynb #208cc1ef
 _Tracker = Annotated[str|None, typer.Option(

@@ -78,6 +78,16 @@ class Kind:
         "Events of all rows in `EVENT_SCHEMA`"
         raise NotImplementedError
 
+# %% ../../nbs/kinds/00_base.ipynb #d93b7cd2
+def inputs(
+    self: Kind,    # Any
+    feature: dict, # Of the kind
+) -> int: # 1, but for kinds that read several texts for one decision
+    "Number of the encoder's inputs that a feature's tokens are in"
+    return 1
+
+Kind.inputs = inputs
+
 # %% ../../nbs/kinds/00_base.ipynb #41a210ee
 Kind.any_token = False # whether batches may hold tokens that no feature has
 

@@ -69,3 +69,10 @@ class Choices(Kind):
     def events(self, rows, features, kept, task):
         texts = list(rows["choices"])
         return label_events(rows, [z[:len(t)] for z, t in zip(kept, texts)], texts, "choice")
+
+# %% ../../nbs/kinds/02_multiple_choice.ipynb #0a4fc779
+def _inputs(self, feature):
+    "A text for each choice"
+    return len(feature["choices"])
+
+Choices.inputs = _inputs
