@@ -190,6 +190,7 @@ def _parts(suite: str, stage: Stage):
     """What goes through the model in a stage: task, split, languages of training rows, examples of
     all passes together"""
     facts = stage.facts
+    if stage.phase == "merged": return # weights are added, nothing goes through
     if stage.phase == "prediction":
         task, codes, n = facts["task"]["name"], facts["languages"], facts["test_rows"]
         tests = [row_count(suite, task, "test", c, n)
@@ -224,8 +225,8 @@ def estimate(
                   if s.phase != "pretrained" and (only is None or s.name in only)):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
-        model, training, parts = (str(plan.places[first.name]), stage.phase != "prediction",
-                                  list(_parts(suite, stage)))
+        model, parts = str(plan.places[first.name]), list(_parts(suite, stage))
+        training = stage.phase in ("intermediate", "target")
         facts, examples = _model_facts(model), sum(n for *_, n in parts)
         tokens = int(sum(n * mean_tokens(suite, task, model, split, codes=codes)
                          for task, split, codes, n in parts))
@@ -261,7 +262,8 @@ def disk_text(
     """What the trained models of a plan take on disk, with all weights kept and with
     `--drop-weights`"""
     of = {}
-    for stage in (s for s in plan.stages.values() if s.phase in ("intermediate", "target")):
+    for stage in (s for s in plan.stages.values()
+                  if s.phase in ("intermediate", "merged", "target")):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
         of[stage.name] = 4 * _model_facts(str(plan.places[first.name]))["weights"] / 2**30
