@@ -277,7 +277,8 @@ def _tasks(base: str, name: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
 def parse_condition(
     name: str, # Such as "mlm--mnli:shuffled@0.5"
 ) -> Condition:
-    "A condition from its name, whatever its tasks are called; `XitcalError` for a name without sense"
+    """A condition from its name, whatever its tasks are called;
+    `XitcalError` for a name without sense"""
     if name == NONE: return Condition()
     links = []
     for text in name.split("--"):
@@ -295,7 +296,8 @@ def check_condition(
     name: str, # Such as "mnli:mlm"
     tasks: Iterable[str] = (), # A suite's tasks; those that are no targets are intermediate
 ) -> Condition:
-    "A condition from its name; `XitcalError` for an unknown task or variant, with the nearest known"
+    """A condition from its name; `XitcalError` for an unknown task or variant, with the nearest
+    known"""
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
     condition = parse_condition(name)
     for link in condition.links:
