@@ -9,6 +9,8 @@ from conftest import xitcal
 
 from xitcal.core.errors import XitcalError
 from xitcal.data.suites import ADDED, add_task, find_suite
+from xitcal.report.figures import condition_look, conditions_in
+from xitcal.report.sentences import same_data
 from xitcal.study.grid import Study, make_plan
 from xitcal.study.ledger import load_predictions, study_cells
 from xitcal.study.plan_text import estimate
@@ -87,6 +89,44 @@ def test_dropped_weights_of_doses_come_back(doses, tmp_path):
     both = [load_predictions(s).to_pandas().query("intermediate == 'mnli@1.5'").sort_values(["target", "language", "example"])["confidence"].to_numpy()
             for s in (doses[0], store)]
     assert (both[0] == both[1]).all()
+
+
+@pytest.fixture(scope="module")
+def mixtures(tmp_path_factory):
+    "A study of chains and weights, and its plan"
+    names, store = ("none", "mlm", "mlm--mnli", "mnli+squad", "2mnli+squad"), tmp_path_factory.mktemp("mixtures") / "s"
+    run(store, ",".join(names), "--target", "xnli")
+    return Store(store), make_plan(replace(STUDY, intermediates=names, targets=("xnli",)))
+
+
+def test_a_link_of_a_chain_starts_from_the_link_before(mixtures):
+    place, plan = mixtures
+    trained = titled(plan, "intermediate")
+    first, last = trained["masked LM alone, seed 0"], trained["masked LM, then MNLI, seed 0"]
+    assert last.inputs == (first.name,) and place.manifest(last.name)["inputs"] == [first.name]
+    assert first.name in plan_of("mlm").stages and last.facts == titled(plan_of("mnli"), "intermediate")["MNLI, seed 0"].facts
+    means = load_predictions(place.path).to_pandas().groupby("intermediate")["confidence"].mean()
+    assert study_cells(place.path)["done"].all() and means.nunique() == len(means) == 5
+
+
+def test_weights_share_the_same_steps_anew(mixtures):
+    place, plan = mixtures
+    counts = {title.split(",")[0]: pd.Series([h["task"] for h in json.loads((place.folder(s.name) / "result.json").read_text())["history"] if "task" in h])
+              .value_counts().to_dict() for title, s in titled(plan, "intermediate").items() if "SQuAD" in title}
+    plain, weighed = counts["MNLI + SQuAD v1.1"], counts["2 × MNLI + SQuAD v1.1"]
+    assert plain["mnli"] == plain["squad"] and sum(plain.values()) - sum(weighed.values()) in (-1, 0, 1)
+    assert weighed["mnli"] / weighed["squad"] == pytest.approx(2, abs=.3)
+    costs = estimate(plan).set_index("title").examples
+    assert costs["MNLI + SQuAD v1.1, seed 0"] == pytest.approx(costs["2 × MNLI + SQuAD v1.1, seed 0"], abs=1)
+
+
+def test_chains_and_weights_are_kept_apart_by_figures():
+    table = pd.DataFrame(dict(intermediate=["mlm--mnli", "mnli@1.5", "mnli:mlm", "2mnli+squad", "mnli@0.5", "none", "mnli", "mnli@0.25steps"]))
+    assert conditions_in(table) == ["none", "mnli", "mnli@0.25steps", "mnli@0.5", "mnli@1.5", "mnli:mlm", "2mnli+squad", "mlm--mnli"]
+    looks = {name: condition_look(name) for name in table.intermediate}
+    assert looks["mnli@0.5"]["color"] == looks["mnli"]["color"] != looks["mlm--mnli"]["color"]
+    assert looks["mlm--mnli"]["label"] == "after masked LM, then MNLI" and looks["2mnli+squad"]["label"] == "after 2 × MNLI + SQuAD v1.1"
+    assert same_data("mnli@0.5", "xnli") and same_data("mlm--mnli", "xnli") and not same_data("mlm--mnli", "panx")
 
 
 def test_a_dose_costs_nothing_and_its_encoder_takes_its_disk(doses):

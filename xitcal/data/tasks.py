@@ -191,7 +191,7 @@ class Link:
     """One intermediate training. A share of its steps is a shorter training, not the beginning of a
     longer one: warm-up and decay of the learning rate run to their end within it"""
     tasks: tuple[str, ...]          # Names, each once; or `multi`, `own` or `mlm` alone
-    weights: tuple[float, ...] = () # How often each task comes, relative to equals; () for equals
+    weights: tuple[float, ...] = () # How often each comes, relative to the rarest; () for equals
     variant: str = ""               # One of `VARIANTS`; "" for none
     share: float = 1.               # Of the recipe's epochs
     dose: float = 1.                # λ: multiple of the change of the weights that is kept
@@ -271,7 +271,10 @@ def _tasks(base: str, name: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
     if NONE in found: raise _cannot(name, f"{NONE} is no intermediate training and stands alone")
     if len(found) == 1 and set(found.values()) != {1.}:
         raise _cannot(name, "a weight is for one of several tasks, as in 2mnli+squad")
-    return tuple(found), tuple(found.values()) if len(set(found.values())) > 1 else ()
+    least, most = min(found.values()), max(found.values())
+    if most > 100 * least: raise _cannot(name, "its weights differ more than a hundredfold")
+    weights = tuple(float(f"{w / least:g}") for w in found.values()) # their ratios are what counts
+    return tuple(found), weights if most > least else ()
 
 # %% ../../nbs/data/01_tasks.ipynb #023d8738
 def parse_condition(

@@ -231,6 +231,7 @@ def _intermediate(ground: _Ground, condition: Condition, target: Task, seed: int
     limited = _limited(study, recipe, study.intermediate_rows, setting.rate)
     if link.share != 1: limited = replace(limited, epochs=limited.epochs * link.share)
     facts = _facts(ground, materials, limited, seed, setting.method)
+    if link.weights: facts["weights"] = dict(zip(link.tasks, link.weights))
     some = f" but {', '.join(gone)}" if (gone := missing_tasks(condition.name, suite)) else ""
     title = f"{phase2_title(condition.name)}{some}, seed {seed}{replace(setting, length=1.)}"
     return Stage("intermediate", title, facts, (start.name,))

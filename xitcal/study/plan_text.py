@@ -20,7 +20,7 @@ from ..data.tasks import MASKED, RECIPES
 from ..data.xtreme.texts import TEXTS
 from ..kinds.registry import kind_of
 from .grid import Plan, Stage
-from ..training.batching import check_sampling
+from ..training.batching import check_sampling, reweighted
 from ..training.models import load_tokenizer
 
 # %% ../../nbs/study/03_plan_text.ipynb #2bc08dee
@@ -57,7 +57,8 @@ def _averaged(facts):
 def _recipe_line(stage: Stage) -> dict:
     "One stage's recipe"
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
-    names = [t["name"] for t in facts.get("tasks", [facts.get("task")])]
+    weights = {n: f"{w:g} × {n}" for n, w in facts.get("weights", {}).items() if w != 1}
+    names = [weights.get(t["name"], t["name"]) for t in facts.get("tasks", [facts.get("task")])]
     line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"),
                 task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
     if stage.phase == "prediction":
@@ -185,6 +186,18 @@ def told_count(
     if task == MASKED.name and (n or hasattr(found, "translation_source")): return n or TEXTS
     return len(found.translated_rows(task, list(codes), n))
 
+# %% ../../nbs/study/03_plan_text.ipynb #03345f52
+def _trained(suite: str, facts: dict):
+    "What goes through the model in a training"
+    name, cap = check_sampling(facts.get("sampling", "proportional"))
+    codes, n = {t["name"]: tuple(t["languages"]) for t in facts["tasks"]}, facts["recipe"]["rows"]
+    rows = {task: row_count(suite, task, "train", "en", n) if told == ("en",)
+            else told_count(suite, task, told, n) for task, told in codes.items()}
+    examples = {task: round(facts["recipe"]["epochs"] * (min(k, cap) if name == "capped" else k))
+                for task, k in rows.items()}
+    for task, k in reweighted(examples, facts.get("weights", {})).items():
+        yield task, "train", codes[task], k
+
 # %% ../../nbs/study/03_plan_text.ipynb #6a8e519c
 def _parts(suite: str, stage: Stage):
     """What goes through the model in a stage: task, split, languages of training rows, examples of
@@ -203,13 +216,7 @@ def _parts(suite: str, stage: Stage):
             yield task, "calibration", ("en",), row_count(suite, task, "calibration", "en",
                                                           facts["calibration_rows"])
         return
-    name, cap = check_sampling(facts.get("sampling", "proportional"))
-    for part in facts["tasks"]:
-        task, codes, n = part["name"], tuple(part["languages"]), facts["recipe"]["rows"]
-        rows = (row_count(suite, task, "train", "en", n) if codes == ("en",)
-                else told_count(suite, task, codes, n))
-        yield task, "train", codes, round(
-            facts["recipe"]["epochs"] * (min(rows, cap) if name == "capped" else rows))
+    yield from _trained(suite, facts)
 
 # %% ../../nbs/study/03_plan_text.ipynb #625cef45
 def estimate(

@@ -94,7 +94,8 @@ def _train_stage(plan, stage, store, folder, options, on_step):
         for t in facts["tasks"]]
     chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank),
                   lora_targets=tuple(facts.get("lora_targets", ())),
-                  average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"))
+                  average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"),
+                  weights=facts.get("weights"))
     options = replace(options, method=facts["method"], precision=facts["precision"], **chosen,
                       on_step=on_step, tracker_folder=str(store.path / "trackers" / stage.name))
     result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"],
