@@ -50,7 +50,7 @@ _Model = Annotated[str|None, typer.Option(
     help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
 _Intermediate = Annotated[str|None, typer.Option(
     help="Intermediate tasks (phase 2): names, `none`, `multi` (all), `own` (the target's data), "
-    "`mlm`; mnli:mlm, mnli:translated, mnli:shuffled; mixed 2mnli+squad; in turn mlm--mnli; part of "
+    "`mlm`; mnli:mlm, mnli:translated, mnli:shuffled; mixed 2mnli+squad; chain mlm--mnli; part of "
     "the steps mnli@.25steps, of the change mnli@.5.", autocompletion=_names("intermediate"))]
 _Target = Annotated[str|None, typer.Option(
     help="Target fine-tuning (phase 3) and evaluation: task names, comma-separated.",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['JIANT', 'KIND_NAMES', 'INTERMEDIATES', 'TARGETS', 'MASKED', 'NONE', 'MULTI', 'OWN', 'VARIANTS', 'RECIPES', 'Recipe',
            'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'Link', 'Condition', 'parse_condition',
-           'check_condition', 'read_condition', 'phase2_title', 'RecipeSet', 'with_recipes']
+           'check_condition', 'read_condition', 'is_task_name', 'phase2_title', 'RecipeSet', 'with_recipes']
 
 # %% ../../nbs/data/01_tasks.ipynb #118e4c0e
 import re
@@ -319,6 +319,14 @@ def read_condition(
     "A condition from its name, for tables and figures"
     try: return parse_condition(name)
     except XitcalError: return Condition((Link((name,)),))
+
+# %% ../../nbs/data/01_tasks.ipynb #9b7c69bd
+def is_task_name(
+    name: str, # Of a task that a user brings
+) -> bool:
+    "Whether the grammar of conditions reads a name as that of one task"
+    try: return parse_condition(name) == Condition((Link((name,)),))
+    except XitcalError: return False
 
 # %% ../../nbs/data/01_tasks.ipynb #a3006dae
 _TITLES = {n: t.title for n, t in INTERMEDIATES.items()} | {
