@@ -8,7 +8,11 @@ most. `--tables` trains nothing and makes the tables again.
 
     python scripts/full_study.py --encoder build/encoder-100/6
 
-runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes that one) and writes to studies/second."""
+runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes that one) and writes to studies/second.
+
+    python scripts/full_study.py --dose
+
+runs the study of doses (λ of what intermediate training changes, and shares of its steps) and writes to studies/dose."""
 import argparse
 import json
 from dataclasses import replace
@@ -18,7 +22,7 @@ import pandas as pd
 
 from xitcal.inference.results import KEYS_OF_RESULTS, write_results
 from xitcal.study.grid import make_plan
-from xitcal.study.protocol import FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
+from xitcal.study.protocol import DOSE, FULL, SECOND, SUBSETS, TRAINED_OTHERWISE
 from xitcal.study.runner import default_workers, run_study
 from xitcal.study.summarise import compact, record
 
@@ -52,11 +56,12 @@ def run_seed(seed: int, studies: dict, args: argparse.Namespace) -> None:
     kept = {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in KINDS} if known and not args.tables else {}
     missing = list(studies) if args.tables else lacking(studies, seed, kept)
     if not missing: return print(f"Seed {seed} is in {args.out}.")
-    stores = {name: args.folder / f"{'second' if args.encoder else name}-{seed}" for name in missing}
+    part = "second" if args.encoder else "dose" if args.dose else ""
+    stores = {name: args.folder / f"{part or name}-{seed}" for name in missing}
     for name in () if args.tables else missing:
         run_study(replace(studies[name], seeds=(seed,)), stores[name], args.workers or default_workers())
     kept = {kind: t[~t.setting.isin(missing)] for kind, t in kept.items()}
-    command = f"python scripts/full_study.py {f'--encoder {args.encoder} ' if args.encoder else ''}--seeds {seed}"
+    command = f"python scripts/full_study.py {f'--encoder {args.encoder} ' if args.encoder else ''}{'--dose ' if args.dose else ''}--seeds {seed}"
     write_results(tables(stores, kept), merged(known, record(stores, seed, command)), args.out)
 
 
@@ -65,12 +70,15 @@ def main():
     parser.add_argument("--seeds", help="default: all of the study")
     parser.add_argument("--folder", type=Path, default=root / "study-full")
     parser.add_argument("--encoder", help="folder of another encoder, for the part of the study that is run with it")
+    parser.add_argument("--dose", action="store_true", help="run the study of doses")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--tables", action="store_true", help="train nothing: make the tables again from the stores that are there")
     args = parser.parse_args()
-    args.out = args.out or root / "studies" / ("second" if args.encoder else "full")
-    studies = {"full": replace(SECOND, models=(args.encoder,))} if args.encoder else {"full": FULL, **SUBSETS, **TRAINED_OTHERWISE}
+    if args.encoder and args.dose: parser.error("the study of doses has one encoder; leave --encoder or --dose out")
+    args.out = args.out or root / "studies" / ("second" if args.encoder else "dose" if args.dose else "full")
+    studies = ({"full": replace(SECOND, models=(args.encoder,))} if args.encoder else {"full": DOSE} if args.dose
+               else {"full": FULL, **SUBSETS, **TRAINED_OTHERWISE})
     for seed in map(int, args.seeds.split(",")) if args.seeds else studies["full"].seeds:
         run_seed(seed, studies, args)
 

@@ -49,9 +49,9 @@ _Revision = Annotated[str|None, typer.Option(
 _Model = Annotated[str|None, typer.Option(
     help="Encoders: folders or Hugging Face ids, comma-separated. Default: the suite's own.")]
 _Intermediate = Annotated[str|None, typer.Option(
-    help="Intermediate tasks (phase 2): names, `none`, `multi` (all at once), `own` (the target's "
-    "data), `mlm`; variants such as mnli:mlm, mnli:translated, mnli:shuffled; comma-separated.",
-    autocompletion=_names("intermediate"))]
+    help="Intermediate tasks (phase 2): names, `none`, `multi` (all), `own` (the target's data), "
+    "`mlm`; mnli:mlm, mnli:translated, mnli:shuffled; mixed 2mnli+squad; chain mlm--mnli; part of "
+    "the steps mnli@.25steps, of the change mnli@.5.", autocompletion=_names("intermediate"))]
 _Target = Annotated[str|None, typer.Option(
     help="Target fine-tuning (phase 3) and evaluation: task names, comma-separated.",
     autocompletion=_names("target"))]

@@ -22,7 +22,8 @@ from datasets import Dataset
 from .embedded.suite import EmbeddedSuite
 from ..core.errors import XitcalError, check_name
 from .rows import COLUMNS, check_rows, records
-from .tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, Task, check_recipe
+from .tasks import (INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, Task, check_recipe,
+                               is_task_name)
 from .xtreme.suite import XtremeSuite
 
 # %% ../../nbs/data/03_suites.ipynb #be4efbe2
@@ -131,10 +132,11 @@ def _own_rows(task: Task, split: str, rows) -> Dataset:
 def _check_own(task: Task) -> Task:
     "Refuse a task that intermediate training cannot use, or whose name means something else"
     taken = {*INTERMEDIATES, *TARGETS, NONE, MULTI, OWN, MASKED.name}
-    if task.name in taken or not task.name or set(task.name) & set(":, "):
+    if task.name in taken or set(task.name) & set(", ") or not is_task_name(task.name):
         raise XitcalError(f"An intermediate task cannot be called {task.name!r}: "
                           + ("there is one of that name; choose another." if task.name in taken
-                             else "a name has at least one letter and no colon, comma or space."))
+                             else "a name begins with a letter and has no colon, comma, space, @, "
+                             "-- or + between letters."))
     columns = COLUMNS[check_name(task.kind, COLUMNS, "kind of task")]
     if not {"label", "tags", "answers"} & set(columns):
         raise XitcalError(f"Task {task.name} is of kind {task.kind!r}, "

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['JIANT', 'KIND_NAMES', 'INTERMEDIATES', 'TARGETS', 'MASKED', 'NONE', 'MULTI', 'OWN', 'VARIANTS', 'RECIPES', 'Recipe',
-           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'tasks_of', 'split_phase2',
-           'phase2_title', 'RecipeSet', 'with_recipes']
+           'check_recipe', 'Task', 'find_tasks', 'recipe_facts', 'task_facts', 'Link', 'Condition', 'parse_condition',
+           'check_condition', 'read_condition', 'is_task_name', 'phase2_title', 'RecipeSet', 'with_recipes']
 
 # %% ../../nbs/data/01_tasks.ipynb #118e4c0e
 import re
@@ -179,50 +179,175 @@ def task_facts(
     "All facts of a task, for plans and manifests"
     return asdict(task) | dict(recipe=recipe_facts(task.recipe))
 
-# %% ../../nbs/data/01_tasks.ipynb #08ae86a6
+# %% ../../nbs/data/01_tasks.ipynb #cf6dc43d
 MULTI, OWN = "multi", "own"
 
-# %% ../../nbs/data/01_tasks.ipynb #f9057714
+# %% ../../nbs/data/01_tasks.ipynb #22fc24ce
 VARIANTS = {"mlm": "with masked LM", "translated": "translated", "shuffled": "with shuffled labels"}
 
-# %% ../../nbs/data/01_tasks.ipynb #0c0f19fd
-def tasks_of(
-    base: str, # Name of a condition without its variant, such as "mnli+squad"
-) -> list[str]: # Names, each once
-    """The intermediate tasks that a name joins with a plus;
-    a plus at the end of a name belongs to it, as in `anli+`"""
-    parts = [p for p in re.split(r"(?<=[^+])\+(?=[^+])|(?<=\+)\+", base) if p]
-    return list(dict.fromkeys(parts))
+# %% ../../nbs/data/01_tasks.ipynb #804c3a76
+@dataclass(frozen=True)
+class Link:
+    """One intermediate training. A share of its steps is a shorter training, not the beginning of a
+    longer one: warm-up and decay of the learning rate run to their end within it"""
+    tasks: tuple[str, ...]          # Names, each once; or `multi`, `own` or `mlm` alone
+    weights: tuple[float, ...] = () # How often each comes, relative to the rarest; () for equals
+    variant: str = ""               # One of `VARIANTS`; "" for none
+    share: float = 1.               # Of the recipe's epochs
+    dose: float = 1.                # λ: multiple of the change of the weights that is kept
 
-# %% ../../nbs/data/01_tasks.ipynb #f5fb824f
-def split_phase2(
+    @property
+    def name(self) -> str: # As in the table above
+        "The one spelling of this training"
+        weights = ["" if w == 1 else f"{w:g}" for w in self.weights or (1,) * len(self.tasks)]
+        return ("+".join(map("".join, zip(weights, self.tasks)))
+                + (f":{self.variant}" if self.variant else "")
+                + ("" if self.share == 1 else f"@{self.share:g}steps")
+                + ("" if self.dose == 1 else f"@{self.dose:g}"))
+
+# %% ../../nbs/data/01_tasks.ipynb #c92befd8
+@dataclass(frozen=True)
+class Condition:
+    "What happens before target fine-tuning"
+    links: tuple[Link, ...] = () # In their order; () for no intermediate training
+
+    @property
+    def name(self) -> str: # As in commands and tables
+        "The one spelling of this condition"
+        return "--".join(link.name for link in self.links) or NONE
+
+    @property
+    def tasks(self) -> tuple[str, ...]: # Each once; of `multi` its name alone
+        "Names of all that its links train on"
+        return tuple(dict.fromkeys(task for link in self.links for task in link.tasks))
+
+    @property
+    def plain(self) -> bool:
+        "Whether it is tasks as they are: no chain, weights, variant, share of steps or λ"
+        return self.links == ((Link(self.tasks),) if self.links else ())
+
+# %% ../../nbs/data/01_tasks.ipynb #2f1d37b7
+def _cannot(name: str, why: str) -> XitcalError:
+    return XitcalError(f"Condition {name!r} cannot be: {why}.")
+
+def _number(text: str, low: float, high: float, name: str, why: str) -> float:
+    "A number of the name of a condition, as its spelling there has it; above `low`"
+    try: value = float(f"{float(text):g}")
+    except ValueError: value = float("nan")
+    if not low < value <= high: raise _cannot(name, why)
+    return value
+
+# %% ../../nbs/data/01_tasks.ipynb #a7f3b24d
+_SHARE = ("a share of steps lies between 0 and 1, as in mnli@0.25steps, and λ comes behind it, "
+          "as in mnli@0.25steps@0.5")
+
+def _marks(marks: list[str], name: str) -> tuple[float, float]:
+    "Share of steps and λ, from what stands behind each @"
+    share = dose = 1.
+    if marks and marks[0].endswith("steps"):
+        share = _number(marks.pop(0).removesuffix("steps"), 0, 1, name, _SHARE)
+        if share == 1: raise _cannot(name, "all steps are what it has without @1steps")
+    if len(marks) > 1 or marks and marks[0].endswith("steps"): raise _cannot(name, _SHARE)
+    if marks:
+        dose = _number(marks[0], -1e-9, 1.5, name,
+                       f"λ = {marks[0] or '?'} is no number above 0 and at most 1.5, "
+                       "as in mnli@0.5")
+        if dose == 0: raise _cannot(name, "with λ = 0 nothing changes; write none")
+        if dose == 1: raise _cannot(name, "λ = 1 is the whole change; leave @1 out")
+    return share, dose
+
+# %% ../../nbs/data/01_tasks.ipynb #25f23b1a
+def _tasks(base: str, name: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The tasks that a plus joins, each once, and their weights; a plus at the end of a task's name
+    belongs to it, as in `anli+`"""
+    found = {}
+    for part in re.split(r"(?<=[^+])\+(?=[^+])|(?<=\+)\+", base):
+        weight, task = re.fullmatch(r"([\d.]*)(.*)", part).groups()
+        if not task: raise _cannot(name, "a task is missing in it")
+        weight = _number(weight or "1", .009, 100, name,
+                         f"the weight {weight} is no number from 0.01 to 100")
+        if found.setdefault(task, weight) != weight:
+            raise _cannot(name, f"{task} has two weights in it")
+    if NONE in found: raise _cannot(name, f"{NONE} is no intermediate training and stands alone")
+    if len(found) == 1 and set(found.values()) != {1.}:
+        raise _cannot(name, "a weight is for one of several tasks, as in 2mnli+squad")
+    least, most = min(found.values()), max(found.values())
+    if most > 100 * least: raise _cannot(name, "its weights differ more than a hundredfold")
+    weights = tuple(float(f"{w / least:g}") for w in found.values()) # their ratios are what counts
+    return tuple(found), weights if most > least else ()
+
+# %% ../../nbs/data/01_tasks.ipynb #023d8738
+def parse_condition(
+    name: str, # Such as "mlm--mnli:shuffled@0.5"
+) -> Condition:
+    """A condition from its name, whatever its tasks are called;
+    `XitcalError` for a name without sense"""
+    if name == NONE: return Condition()
+    links = []
+    for text in name.split("--"):
+        head, *marks = text.split("@")
+        base, _, variant = head.partition(":")
+        share, dose = _marks(marks, name)
+        links.append(Link(*_tasks(base, name), variant, share, dose))
+    trained = [(link.tasks, link.variant) for link in links]
+    if twice := next((link for link, t in zip(links, trained) if trained.count(t) > 1), None):
+        raise _cannot(name, f"its chain has {replace(twice, share=1., dose=1.).name} twice")
+    return Condition(tuple(links))
+
+# %% ../../nbs/data/01_tasks.ipynb #c1d6faa7
+def check_condition(
     name: str, # Such as "mnli:mlm"
     tasks: Iterable[str] = (), # A suite's tasks; those that are no targets are intermediate
-) -> tuple[str, str]: # What is trained on, and the variant ("" for none)
-    "Parts of a condition's name; `XitcalError` for an unknown one, with the nearest known"
-    base, _, variant = name.partition(":")
+) -> Condition:
+    """A condition from its name; `XitcalError` for an unknown task or variant, with the nearest
+    known"""
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
-    parts = tasks_of(base)
-    for part in parts if len(parts) > 1 else (): check_name(part, learnt, "intermediate task")
-    if len(parts) == 1:
-        check_name(base, [NONE, MULTI, OWN, MASKED.name, *learnt], "intermediate task")
-    if variant: check_name(variant, VARIANTS, "variant of intermediate training")
-    if variant and len(parts) == 1 and base not in (MULTI, *learnt):
-        raise XitcalError(f"Condition {name!r} cannot be: {base!r} has no variants; "
-                          f"they are for intermediate tasks and {MULTI!r}.")
-    return base, variant
+    condition = parse_condition(name)
+    for link in condition.links:
+        alone = [NONE, MULTI, OWN, MASKED.name] if len(link.tasks) == 1 else []
+        for task in link.tasks: check_name(task, [*alone, *learnt], "intermediate task")
+        if link.variant: check_name(link.variant, VARIANTS, "variant of intermediate training")
+        if link.variant and link.tasks[0] in (OWN, MASKED.name):
+            raise _cannot(name, f"{link.tasks[0]!r} has no variants; "
+                          f"they are for intermediate tasks and {MULTI!r}")
+    return condition
 
-# %% ../../nbs/data/01_tasks.ipynb #c49bf95a
+# %% ../../nbs/data/01_tasks.ipynb #723c258d
+def read_condition(
+    name: str, # Any, also from a file of somebody else's predictions
+) -> Condition:
+    "A condition from its name, for tables and figures"
+    try: return parse_condition(name)
+    except XitcalError: return Condition((Link((name,)),))
+
+# %% ../../nbs/data/01_tasks.ipynb #9b7c69bd
+def is_task_name(
+    name: str, # Of a task that a user brings
+) -> bool:
+    "Whether the grammar of conditions reads a name as that of one task"
+    try: return parse_condition(name) == Condition((Link((name,)),))
+    except XitcalError: return False
+
+# %% ../../nbs/data/01_tasks.ipynb #a3006dae
+_TITLES = {n: t.title for n, t in INTERMEDIATES.items()} | {
+    MULTI: "all tasks", OWN: "the target's own data", MASKED.name: MASKED.title}
+
+def _link_title(link: Link) -> str:
+    "One intermediate training for people"
+    weights = ["" if w == 1 else f"{w:g} × " for w in link.weights or (1,) * len(link.tasks)]
+    named = " + ".join(w + _TITLES.get(t, t) for w, t in zip(weights, link.tasks))
+    return " ".join([named] + ([VARIANTS.get(link.variant, link.variant)] if link.variant else [])
+                    + ([] if link.share == 1 else [f"for {100 * link.share:g} % of its steps"])
+                    + ([] if link.dose == 1 else [f"at λ = {link.dose:g}"]))
+
+# %% ../../nbs/data/01_tasks.ipynb #5e321194
 def phase2_title(
     name: str, # Such as "mnli:mlm"
 ) -> str: # Such as "MNLI with masked LM"
     "A condition for people; a name from elsewhere is its own title"
-    base, _, variant = name.partition(":")
-    titles = {n: t.title for n, t in INTERMEDIATES.items()} | {
-        NONE: "no intermediate task", MULTI: "all tasks", OWN: "the target's own data",
-        MASKED.name: "masked LM alone"}
-    named = " + ".join(titles.get(p, p) for p in tasks_of(base))
-    return " ".join([named] + ([VARIANTS.get(variant, variant)] if variant else []))
+    condition = read_condition(name)
+    if condition == Condition((Link((MASKED.name,)),)): return f"{MASKED.title} alone"
+    return ", then ".join(map(_link_title, condition.links)) or "no intermediate task"
 
 # %% ../../nbs/data/01_tasks.ipynb #f63a1df6
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..core.errors import XitcalError
 from ..core.estimates import current_names
 from ..core.schema import OTHERS
 from ..data.suites import find_suite
-from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, tasks_of
+from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, read_condition
 from .block_sums import BINS, write_sums
 from .seeds import (Sums, condition_means, in_language, over_seeds, statistic,
                                     sums_of)
@@ -136,8 +136,8 @@ def whole_targets(
 
 # %% ../../nbs/inference/04_results.ipynb #ce1c8509
 def _is_single(condition):
-    return (":" not in condition and len(tasks_of(condition)) == 1
-            and condition not in (NONE, MULTI, OWN, MASKED.name))
+    found = read_condition(condition)
+    return found.plain and len(found.tasks) == 1 and not {MULTI, OWN, MASKED.name} & {*found.tasks}
 
 def whole_conditions(
     results: Results,     # From `read_results`

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ..core.errors import XitcalError
 from ..core.estimates import in_words
-from ..data.tasks import TARGETS, phase2_title
+from ..data.tasks import TARGETS, phase2_title, read_condition
 from ..inference.hypotheses import COMPARED, INFERENCES, QUESTIONS
 from ..inference.language_features import COVARIATES
 from ..core.schema import OTHERS
@@ -160,6 +160,11 @@ def language_figure(
     figure_legend(figure, axes[0, 0])
     return figure
 
+# %% ../../nbs/report/01_change_figures.ipynb #05b21e4b
+def _face(condition: str) -> str:
+    "Colour within a marker: white unless the condition is tasks as they are"
+    return condition_look(condition)["color"] if read_condition(condition).plain else "white"
+
 # %% ../../nbs/report/01_change_figures.ipynb #dfcd9bfb
 @styled
 def conditions_figure(
@@ -179,7 +184,7 @@ def conditions_figure(
             look = condition_look(row.Index)
             axis.plot([row.low, row.high], [i, i], color=look["color"], linewidth=1)
             axis.plot(row.change, i, color=look["color"], marker=look["marker"],
-                      markerfacecolor="white" if ":" in row.Index else look["color"])
+                      markerfacecolor=_face(row.Index))
         axis.set_xlabel(f"{in_words(statistic, unit=True)}\n× {scale:g}", fontsize=8)
     axes[0, 0].set_yticks(range(len(names)), [phase2_title(n) for n in names], fontsize=7)
     axes[0, 0].invert_yaxis()
@@ -252,7 +257,7 @@ def _sections(axis, rows):
             look = condition_look(row.condition)
             axis.plot([row.low, row.high], [y, y], color=look["color"], linewidth=1.2)
             axis.plot(row.value, y, color=look["color"], marker=look["marker"], markersize=5,
-                      markerfacecolor="white" if ":" in row.condition else look["color"])
+                      markerfacecolor=_face(row.condition))
             ticks, y = [*ticks, (y, row.name, "normal")], y + 1
         y += .3
     axis.set_yticks([t[0] for t in ticks], [t[1] for t in ticks], fontsize=7)

@@ -19,7 +19,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
-from ..data.tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, phase2_title
+from ..data.tasks import (INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Link, phase2_title,
+                               read_condition)
 from ..core.schema import OTHERS
 
 # %% ../../nbs/report/00_figures.ipynb #85881af7
@@ -46,6 +47,12 @@ def styled(
             return figure
     return drawn
 
+# %% ../../nbs/report/00_figures.ipynb #e6619ff8
+def _base(condition: str) -> str:
+    "The one task (or `multi`, `own`, `mlm`, `none`) whose look a condition has; else its own name"
+    found = read_condition(condition)
+    return found.tasks[0] if len(found.links) == len(found.tasks) == 1 else condition
+
 # %% ../../nbs/report/00_figures.ipynb #f3d521b2
 def condition_look(
     intermediate: str, # Intermediate task, or "none"
@@ -53,7 +60,7 @@ def condition_look(
     "Colour, marker and name of one condition, the same in every figure"
     if intermediate == NONE:
         return dict(color="#222222", marker="o", label="without intermediate training")
-    base = intermediate.partition(":")[0]
+    base = _base(intermediate)
     at = list(INTERMEDIATES).index(base) if base in INTERMEDIATES else 9
     # tasks that are often drawn together are far apart
     colour = (9, 0, 2, 4, 6, 1, 7, 3, 5)[at:at + 1]
@@ -78,8 +85,9 @@ def conditions_in(
     "Intermediate tasks in a table, the baseline first, then in the order of the task list"
     order = [NONE, *INTERMEDIATES, MULTI, OWN]
     def place(name):
-        base, _, variant = name.partition(":")
-        return order.index(base) if base in order else len(order), variant, name
+        (link, *_), base = read_condition(name).links or (Link(()),), _base(name)
+        return (order.index(base) if base in order else len(order), link.variant,
+                (link.share, link.dose) != (1, 1), link.share, link.dose, name)
     return sorted(table.intermediate.astype(str).unique(), key=place)
 
 # %% ../../nbs/report/00_figures.ipynb #6b3f47d4

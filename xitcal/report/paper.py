@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..data.suites import absent_tasks, find_suite
-from ..data.tasks import INTERMEDIATES, MASKED, MULTI
+from ..data.tasks import INTERMEDIATES, MASKED, MULTI, read_condition
 from ..study.grid import Plan, Setting, Study, default_study, make_plan
 from ..study.ledger import study_cells
 from ..study.plan_text import GPU_FLOPS, estimate
@@ -131,6 +131,17 @@ def rest_of_grid(
     return Rest(plan, list(dict.fromkeys((c.intermediate, c.target) for c in open_)) + gone,
                 {i: absent[i] for i, _ in gone}, frozenset(stages))
 
+# %% ../../nbs/report/05_paper.ipynb #7105828d
+def _most_tasks(place: Store, stage: str|None) -> int:
+    "Tasks of the largest intermediate training that a published stage starts from"
+    most = 0
+    while stage and place.published(stage):
+        made = place.manifest(stage)
+        if stage.startswith("intermediate-"):
+            most = max(most, sum(t["name"] != MASKED.name for t in made["facts"]["tasks"]))
+        stage = next(iter(made.get("inputs", [])), None)
+    return most
+
 # %% ../../nbs/report/05_paper.ipynb #aabe61a8
 def multi_words(
     store: str|Path|None, # Folder of a store; None for none
@@ -138,13 +149,10 @@ def multi_words(
     "Of how many tasks the conditions of many tasks in a store are"
     if store is None: return {}
     cells, place, found = study_cells(store).query("done"), Store(store, create=False), {}
-    for cell in cells[cells.intermediate.str.split(":").str[0] == MULTI].itertuples():
-        stage = cell.stage
-        while stage and not stage.startswith("intermediate-") and place.published(stage):
-            stage = next(iter(place.manifest(stage).get("inputs", [])), None)
-        if not stage or not place.published(stage): continue
-        n = sum(t["name"] != MASKED.name for t in place.manifest(stage)["facts"]["tasks"])
-        if n < len(INTERMEDIATES):
+    many = [MULTI in read_condition(name).tasks for name in cells.intermediate]
+    for cell in cells[many].itertuples():
+        n = _most_tasks(place, cell.stage)
+        if 0 < n < len(INTERMEDIATES):
             found[cell.intermediate] = f" (here {n} of {len(INTERMEDIATES)} tasks)"
     return found
 

@@ -19,7 +19,8 @@ from IPython.display import HTML, Markdown, display
 from ..core.errors import XitcalError
 from ..core.schema import EVENT, KEYS, OTHERS
 from ..data.languages import LANGUAGES
-from ..data.tasks import INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task
+from ..data.tasks import (INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task,
+                               read_condition)
 from ..inference.paired import holm
 from ..predictions.events import headline_events, inexpressible, shown_event
 from ..predictions.scores import score_table, tuned_words
@@ -60,9 +61,9 @@ def same_data(
     """Whether the target's training data were already seen in intermediate training (MNLI → XNLI,
     SQuAD → XQuAD)"""
     source = TARGETS[target].trained_on if target in TARGETS else target
-    base = intermediate.partition(":")[0]
-    return (base in (source, OWN) or source in _CONTAINS.get(base, ())
-            or (base == MULTI and source in INTERMEDIATES))
+    return any(task in (source, OWN) or source in _CONTAINS.get(task, ())
+               or (task == MULTI and source in INTERMEDIATES)
+               for task in read_condition(intermediate).tasks)
 
 # %% ../../nbs/report/03_sentences.ipynb #55a2e259
 def condition_name(

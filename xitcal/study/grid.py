@@ -16,9 +16,9 @@ from pathlib import Path
 from ..core.errors import XitcalError, check_name
 from ..data.languages import languages
 from ..data.suites import find_suite
-from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Recipe, Task, check_recipe,
-                               find_tasks, phase2_title, recipe_facts, split_phase2,
-                               task_facts, tasks_of, with_recipes)
+from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Condition, Recipe, Task,
+                               check_condition, check_recipe, find_tasks, phase2_title,
+                               recipe_facts, task_facts, with_recipes)
 from ..training.batching import check_sampling
 from ..training.models import METHODS, PRECISIONS
 from ..training.phase2 import material_facts, missing_tasks
@@ -100,7 +100,8 @@ def check_study(
 ) -> Study: # Names in their known spelling
     "Check every name of a study; `XitcalError` offers the nearest known one"
     tasks = with_recipes(find_suite(study.suite).tasks, study.recipes)
-    for name in study.intermediates: split_phase2(name, tasks)
+    conditions = tuple(dict.fromkeys(check_condition(name, tasks).name
+                                     for name in study.intermediates))
     find_tasks(study.targets, {n: t for n, t in tasks.items() if n in TARGETS}, "target task")
     for pair in study.without: _check_pair(pair, tasks)
     for method in study.methods: check_name(method, METHODS, "method")
@@ -112,7 +113,8 @@ def check_study(
                           "add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates):
         raise XitcalError("A study needs a seed, a target and an intermediate task (or none).")
-    return replace(study, languages=tuple(languages(study.languages)) if study.languages else None)
+    return replace(study, intermediates=conditions,
+                   languages=tuple(languages(study.languages)) if study.languages else None)
 
 # %% ../../nbs/study/01_grid.ipynb #eaa8b0ed
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Setting:
 @dataclass(frozen=True)
 class Stage:
     "One piece of work"
-    phase: str                   # "pretrained", "intermediate", "target" or "prediction"
+    phase: str                   # pretrained, intermediate, merged, target or prediction
     title: str                   # For people
     facts: dict = field(hash=False, compare=False) # What determines the result, JSON-ready
     inputs: tuple[str, ...] = () # Names of the stages it starts from
@@ -219,19 +221,39 @@ def _facts(ground: _Ground, materials: list[dict], recipe: Recipe, seed: int, me
     return facts | more # what does not matter is no part of a stage's identity
 
 # %% ../../nbs/study/01_grid.ipynb #2c4e533c
-def _intermediate(ground: _Ground, name: str, target: Task, seed: int, setting: Setting,
+def _intermediate(ground: _Ground, condition: Condition, target: Task, seed: int, setting: Setting,
                   start: Stage) -> Stage:
-    "Intermediate training: a task, all of them, or a variant; `own` depends on the target"
-    study, suite, tasks, materials = (ground.study, ground.suite, ground.tasks,
-                                      material_facts(name, ground.suite, target.trained_on))
-    base, _ = split_phase2(name, tasks)
-    several = MULTI if len(tasks_of(base)) > 1 else base
+    "The training of a condition's last link; `own` depends on the target"
+    study, suite, tasks, link = ground.study, ground.suite, ground.tasks, condition.links[-1]
+    materials = material_facts(Condition((link,)).name, suite, target.trained_on)
+    several = MULTI if len(link.tasks) > 1 else link.tasks[0]
     recipe = ground.recipes.get(several) or tasks.get(materials[0]["name"], target).recipe
     limited = _limited(study, recipe, study.intermediate_rows, setting.rate)
-    some = f" but {', '.join(gone)}" if (gone := missing_tasks(name, suite)) else ""
-    title = f"{phase2_title(name)}{some}, seed {seed}{replace(setting, length=1.)}"
-    return Stage("intermediate", title, _facts(ground, materials, limited, seed, setting.method),
-                 (start.name,))
+    if link.share != 1: limited = replace(limited, epochs=limited.epochs * link.share)
+    facts = _facts(ground, materials, limited, seed, setting.method)
+    if link.weights: facts["weights"] = dict(zip(link.tasks, link.weights))
+    some = f" but {', '.join(gone)}" if (gone := missing_tasks(condition.name, suite)) else ""
+    title = f"{phase2_title(condition.name)}{some}, seed {seed}{replace(setting, length=1.)}"
+    return Stage("intermediate", title, facts, (start.name,))
+
+# %% ../../nbs/study/01_grid.ipynb #6ec1311f
+def _link(plan: "Plan", ground: _Ground, condition: Condition, target: Task, seed: int,
+          setting: Setting, start: Stage) -> Stage:
+    "Enter the stages of a condition's last link; the one that the next phase starts from"
+    *earlier, link = condition.links
+    whole = Condition((*earlier, replace(link, dose=1.)))
+    trained = plan.add(_intermediate(ground, whole, target, seed, setting, start))
+    if link.dose == 1: return trained
+    title = trained.title.replace(phase2_title(whole.name), phase2_title(condition.name), 1)
+    return plan.add(Stage("merged", title, dict(dose=link.dose), (trained.name, start.name)))
+
+def _before_target(plan: "Plan", ground: _Ground, condition: Condition, target: Task, seed: int,
+                   setting: Setting, start: Stage) -> Stage:
+    "Enter the stages of a condition, each link from the one before; the last of them"
+    for n in range(len(condition.links)):
+        start = _link(plan, ground, Condition(condition.links[:n + 1]), target, seed, setting,
+                      start)
+    return start
 
 # %% ../../nbs/study/01_grid.ipynb #2fdcf6cf
 def _target(ground: _Ground, task: Task, seed: int, setting: Setting, start: Stage,
@@ -266,7 +288,7 @@ class Cell:
     "One combination of the grid and the stage that holds its predictions"
     model: str          # As the user named it; the suite's name for the suite's own encoder
     method: str         # Name of the `Setting`: "full", "lora", "full@5e-06", "full×2"
-    intermediate: str   # Task name, "none" or "multi"
+    intermediate: str   # Name of the condition, such as "mnli", "none" or "mlm--mnli@0.5"
     target: str         # Task name
     seed: int|None      # None where nothing was trained
     stage: str          # Name of the prediction stage
@@ -289,12 +311,12 @@ def _cells(plan: Plan, ground: _Ground, model: str, setting: Setting, name: str,
            seed: int) -> Iterator[Cell]:
     "Enter the stages of one model, condition and seed; yield their cells"
     study, (pretrained, path) = ground.study, _pretrained(ground, model)
+    condition = check_condition(name, ground.tasks)
     plan.places[plan.add(pretrained).name] = path
     for target in (ground.tasks[t] for t in study.targets):
-        if name == OWN and target.test_only: continue # it has no data of its own
+        if OWN in condition.tasks and target.test_only: continue # it has no data of its own
         if target.test_only: setting = replace(setting, length=1.) # nor target fine-tuning
-        start = (pretrained if name == NONE
-                 else plan.add(_intermediate(ground, name, target, seed, setting, pretrained)))
+        start = _before_target(plan, ground, condition, target, seed, setting, pretrained)
         at = (start if target.test_only
               else plan.add(_target(ground, target, seed, setting, start, name)))
         stage = plan.add(_prediction(ground, target, at, f"{name}, seed {seed}"))

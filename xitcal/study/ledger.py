@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from ..core.errors import XitcalError, write_atomic
 from ..core.schema import PREDICTION_SCHEMA
 from ..data.suites import find_suite
-from ..data.tasks import OWN, Task
+from ..data.tasks import OWN, Task, read_condition
 from ..predictions.degenerate import RUN_COLUMNS, judge_runs
 from .grid import Plan, Study
 from .store import Store, store_lock
@@ -56,13 +56,17 @@ def _made_of(cell: dict, look) -> dict[tuple, dict]:
     keys = dict(prediction=("target", cell["target"]),
                 target=("training for", cell["target"], cell["method"]),
                 pretrained=("model", cell["model"]),
-                intermediate=("intermediate training", phase2, cell["method"],
-                              cell["target"] if phase2.partition(":")[0] == OWN else ""))
+                **{phase: (said, phase2, cell["method"],
+                           cell["target"] if OWN in read_condition(phase2).tasks else "")
+                   for phase, said in dict(intermediate="intermediate training",
+                                           merged="interpolation").items()})
     while name:
         (facts, inputs), phase = look(name), name.partition("-")[0]
         if phase == "pretrained": facts = dict(weights=name)
+        key = keys[phase]
+        while key in found: key = (*key, "before") # an earlier link of a chain
         if facts is not None:
-            found[keys[phase]] = json.loads(
+            found[key] = json.loads(
                 json.dumps({n: v for n, v in facts.items() if n != "seed"}))
         name = inputs[0] if inputs else None
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core.errors import XitcalError, check_name
 from ..data.languages import languages
 from ..data.suites import absent_tasks, find_suite, load_task, use_data
-from ..data.tasks import INTERMEDIATES, tasks_of
+from ..data.tasks import INTERMEDIATES, read_condition
 from .grid import Study, check_study, default_study
 from .runner import fit_heads
 from ..training.phase2 import missing_tasks
@@ -85,7 +85,7 @@ def _without_absent(study):
     "The study without intermediate tasks that are not on this machine"
     absent = absent_tasks(find_suite(study.suite))
     gone = {name: absent[part] for name in study.intermediates
-            for part in tasks_of(name.partition(":")[0]) if part in absent}
+            for part in read_condition(name).tasks if part in absent}
     left = tuple(name for name in study.intermediates if name not in gone)
     if gone and not left: raise XitcalError(next(iter(gone.values())))
     for name, sentence in gone.items():

@@ -21,7 +21,7 @@ from ..data.tasks import MASKED, RECIPES
 from ..kinds.base import KINDS
 from .grid import Plan, Stage, fingerprint
 from .store import Store
-from ..training.batching import check_sampling
+from ..training.batching import check_sampling, reweighted
 from ..training.lengths import input_lengths, row_count, told_count
 from ..training.speed import Speed, probe_speed
 
@@ -59,7 +59,8 @@ def _averaged(facts):
 def _recipe_line(stage: Stage) -> dict:
     "One stage's recipe"
     r, facts = stage.facts.get("recipe") or stage.facts["task"]["recipe"], stage.facts
-    names = [t["name"] for t in facts.get("tasks", [facts.get("task")])]
+    weights = {n: f"{w:g} × {n}" for n, w in facts.get("weights", {}).items() if w != 1}
+    names = [weights.get(t["name"], t["name"]) for t in facts.get("tasks", [facts.get("task")])]
     line = dict(phase={"intermediate": "2", "target": "3"}.get(stage.phase, "retrieval"),
                 task=" + ".join(names) if len(names) < 3 else f"{len(names)} tasks")
     if stage.phase == "prediction":
@@ -136,11 +137,24 @@ def memory_bytes(
     return (weights * (16 if training else 4)
             + tokens * (width * (34 * layers if training else 8) + 16 * vocabulary))
 
+# %% ../../nbs/study/03_plan_text.ipynb #1f8cdee0
+def _trained(suite: str, facts: dict):
+    "What goes through the model in a training"
+    name, cap = check_sampling(facts.get("sampling", "proportional"))
+    codes, n = {t["name"]: tuple(t["languages"]) for t in facts["tasks"]}, facts["recipe"]["rows"]
+    rows = {task: row_count(suite, task, "train", "en", n) if told == ("en",)
+            else told_count(suite, task, told, n) for task, told in codes.items()}
+    examples = {task: round(facts["recipe"]["epochs"] * (min(k, cap) if name == "capped" else k))
+                for task, k in rows.items()}
+    for task, k in reweighted(examples, facts.get("weights", {})).items():
+        yield task, "train", codes[task], k
+
 # %% ../../nbs/study/03_plan_text.ipynb #6a8e519c
 def _parts(suite: str, stage: Stage):
     """What goes through the model in a stage: task, split, languages of training rows, examples of
     all passes together"""
     facts = stage.facts
+    if stage.phase == "merged": return # weights are added, nothing goes through
     if stage.phase == "prediction":
         task, codes, n = facts["task"]["name"], facts["languages"], facts["test_rows"]
         tests = [row_count(suite, task, "test", c, n)
@@ -153,13 +167,7 @@ def _parts(suite: str, stage: Stage):
             yield task, "calibration", ("en",), row_count(suite, task, "calibration", "en",
                                                           facts["calibration_rows"])
         return
-    name, cap = check_sampling(facts.get("sampling", "proportional"))
-    for part in facts["tasks"]:
-        task, codes, n = part["name"], tuple(part["languages"]), facts["recipe"]["rows"]
-        rows = (row_count(suite, task, "train", "en", n) if codes == ("en",)
-                else told_count(suite, task, codes, n))
-        yield task, "train", codes, round(
-            facts["recipe"]["epochs"] * (min(rows, cap) if name == "capped" else rows))
+    yield from _trained(suite, facts)
 
 # %% ../../nbs/study/03_plan_text.ipynb #625cef45
 def _encoder_of(plan: Plan, stage: Stage) -> str:
@@ -190,7 +198,7 @@ def _layers(stage: Stage, layers: int) -> float:
 # %% ../../nbs/study/03_plan_text.ipynb #31e750b6
 def _stage_cost(plan: Plan, stage: Stage, speeds: dict[str, Speed], rate: float) -> dict:
     "Cost of one stage, as a row of `estimate`"
-    model, training = _encoder_of(plan, stage), stage.phase != "prediction"
+    model, training = _encoder_of(plan, stage), stage.phase in ("intermediate", "target")
     facts, parts = _model_facts(model), list(_parts(plan.study.suite, stage))
     known = dict(model=model, encoder=fingerprint(model))
     sizes = [(task, n, input_lengths(plan.study.suite, task, split=split, codes=codes, **known))
@@ -241,8 +249,8 @@ def probed_speeds(
 # %% ../../nbs/study/03_plan_text.ipynb #d4cf2149
 def _tasks_key(stage: Stage) -> tuple:
     "Phase and tasks of a stage"
-    facts = stage.facts
-    return stage.phase, *(t["name"] for t in facts.get("tasks") or [facts["task"]])
+    one = [stage.facts["task"]] if "task" in stage.facts else []
+    return stage.phase, *(t["name"] for t in stage.facts.get("tasks", one))
 
 # %% ../../nbs/study/03_plan_text.ipynb #8ac9ed0e
 def with_times(
@@ -287,7 +295,8 @@ def disk_text(
     """What the trained models of a plan take on disk, with all weights kept and with
     `--drop-weights`"""
     of = {}
-    for stage in (s for s in plan.stages.values() if s.phase in ("intermediate", "target")):
+    for stage in (s for s in plan.stages.values()
+                  if s.phase in ("intermediate", "merged", "target")):
         first = stage
         while first.inputs: first = plan.stages[first.inputs[0]]
         of[stage.name] = 4 * _model_facts(str(plan.places[first.name]))["weights"] / 2**30

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from ..core.errors import XitcalError
 from ..core.processes import threads_of_children
 from ..data.suites import ADDED, find_suite
-from ..data.tasks import MASKED, NONE, OWN
+from ..data.tasks import MASKED, OWN, Condition, read_condition
 from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
 from .ledger import (moved_sentence, record_study, source_records, stored_encoders,
@@ -249,7 +249,9 @@ def fit_heads(
             raise XitcalError(f"Model {model!r} has no head for {titles}; " + (
                 f"leave them out (--target {left})." if left else "choose another model."))
         for name in study.intermediates if lacks else ():
-            facts = [] if name.partition(":")[0] in (NONE, OWN) else material_facts(name, suite)
+            # own data are the target's, whose head is checked above
+            others = [k for k in read_condition(name).links if OWN not in k.tasks]
+            facts = material_facts(Condition(tuple(others)).name, suite)
             if wrong := [known[f["name"]].title for f in facts if f["kind"] in lacks]:
                 gone[name] = f"Model {model!r} has no head for {', '.join(wrong)}."
     left = tuple(i for i in study.intermediates if i not in gone)

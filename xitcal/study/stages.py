@@ -25,7 +25,8 @@ from ..data.xtreme.reading import noted
 from ..kinds.retrieval import with_sample_thresholds
 from .grid import Plan, Stage
 from .store import Store
-from ..training.models import encoder_note, load_tokenizer, load_trained
+from ..training.models import (encoder_note, interpolated_encoder, load_tokenizer,
+                                    load_trained, silence_transformers)
 from ..training.phase2 import material
 from ..training.predict import cut_rows, predict
 from ..training.trainer import Options, train
@@ -60,9 +61,9 @@ def _task_of(facts: dict) -> Task:
     return Task(**known | lists | dict(recipe=_recipe_of(facts["recipe"])))
 
 # %% ../../nbs/study/04_stages.ipynb #2da87b1f
-def _start_of(plan: Plan, stage: Stage, store: Store) -> Path:
-    "Folder or hub id of the encoder (or model) a stage starts from"
-    start = plan.stages[stage.inputs[0]]
+def _start_of(plan: Plan, stage: Stage, store: Store, which: int = 0) -> Path:
+    "Folder or hub id of the encoder (or model) a stage starts from, of several the first"
+    start = plan.stages[stage.inputs[which]]
     if start.phase != "pretrained": return store.folder(start.name)
     return plan.places[start.name]
 
@@ -93,13 +94,23 @@ def _train_stage(plan, stage, store, folder, options, on_step):
         for t in facts["tasks"]]
     chosen = dict(lora_rank=facts.get("lora_rank", options.lora_rank),
                   lora_targets=tuple(facts.get("lora_targets", ())),
-                  average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"))
+                  average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"),
+                  weights=facts.get("weights"))
     options = replace(options, method=facts["method"], precision=facts["precision"], **chosen,
                       on_step=on_step, tracker_folder=str(store.path / "trackers" / stage.name))
     result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"],
                    folder, store.work(stage.name), options)
     return (result | dict(sources=[n for _, notes in found for n in notes])
             | hub_encoder(_start_of(plan, stage, store)))
+
+# %% ../../nbs/study/04_stages.ipynb #37a22186
+def _merge_stage(plan, stage, store, folder, options, on_step):
+    "The encoder with λ times what a training changed"
+    after, before = (_start_of(plan, stage, store, which) for which in (0, 1))
+    encoder = interpolated_encoder(before, after, stage.facts["dose"])
+    with silence_transformers(): encoder.save_pretrained(folder)
+    load_tokenizer(after).save_pretrained(folder)
+    return hub_encoder(before)
 
 # %% ../../nbs/study/04_stages.ipynb #c3c1539e
 def _predicted(model, tokenizer, task, facts, what, notes):
@@ -143,7 +154,8 @@ def write_predictions(
     pq.write_table(pa.table(columns, schema=PREDICTION_SCHEMA), path, compression="zstd")
 
 # %% ../../nbs/study/04_stages.ipynb #47a21f75
-_DO = {"intermediate": _train_stage, "target": _train_stage, "prediction": _predict_stage}
+_DO = {"intermediate": _train_stage, "merged": _merge_stage, "target": _train_stage,
+       "prediction": _predict_stage}
 
 # %% ../../nbs/study/04_stages.ipynb #684e1234
 def do_stage(

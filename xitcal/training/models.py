@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'silence_transformers', 'model_files', 'load_config', 'encoder_note',
-           'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'position_limit', 'with_supported_length',
-           'check_lengths', 'headless', 'build_head', 'load_trained', 'build_heads', 'check_targets', 'empty_encoder',
-           'add_lora', 'multiplies_bf16', 'use_bf16', 'encoder_precision']
+           'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'interpolated_encoder', 'position_limit',
+           'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'build_heads',
+           'check_targets', 'empty_encoder', 'add_lora', 'multiplies_bf16', 'use_bf16', 'encoder_precision']
 
 # %% ../../nbs/training/01_models.ipynb #062fad5a
 import os
@@ -216,6 +216,21 @@ def load_encoder(
                                                      output_loading_info=True, **_SAFE), path)
     norm = ARCHITECTURES.get(config.model_type, Architecture()).norm
     if short and norm: setattr(model, norm, torch.nn.Identity())
+    return model
+
+# %% ../../nbs/training/01_models.ipynb #524aff22
+def interpolated_encoder(
+    before: str|Path, # Folder or hub id of the encoder that a training started from
+    after: str|Path,  # Folder of what it made, whatever its head
+    dose: float,      # λ
+) -> PreTrainedModel: # Float32; without a pooler, which no training hands on
+    "before + λ (after − before) for every parameter; what is no parameter is that of `after`"
+    model, start = load_encoder(after), dict(load_encoder(before).named_parameters())
+    if getattr(model, "pooler", None) is not None: model.pooler = None
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.is_floating_point():
+                weight.copy_(start[name] + dose * (weight - start[name]))
     return model
 
 # %% ../../nbs/training/01_models.ipynb #e2f80c5c

@@ -15,7 +15,8 @@ from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
 from ..data.rows import check_rows
 from ..data.suites import Suite, absent_tasks
-from ..data.tasks import INTERMEDIATES, MASKED, MULTI, OWN, Task, split_phase2, tasks_of
+from ..data.tasks import (INTERMEDIATES, MASKED, MULTI, OWN, Link, Task, check_condition,
+                               read_condition)
 from ..kinds.registry import kind_of
 from .trainer import Material
 
@@ -35,20 +36,16 @@ def missing_tasks(
     suite: Suite, # Where its tasks are
 ) -> list[str]: # Names; none for a condition that is not of all tasks
     "Intermediate tasks that `multi` goes without"
-    return ([n for n in INTERMEDIATES if n not in suite.tasks] if name.partition(":")[0] == MULTI
-            else [])
+    return ([n for n in INTERMEDIATES if n not in suite.tasks]
+            if MULTI in read_condition(name).tasks else [])
 
 # %% ../../nbs/training/07_phase2.ipynb #a4215c1b
-def material_facts(
-    name: str,     # A condition, such as "mnli:mlm"; or a target's training task
-    suite: Suite,  # Where its tasks are
-    own: str|None = None, # Name of the task that the target is trained on, for `own`
-) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; a user's files
-    "What a condition trains on"
-    base, variant = split_phase2(name, suite.tasks)
-    if base == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
-    names = ([n for n in INTERMEDIATES if n in suite.tasks] if base == MULTI else [own]
-             if base == OWN else tasks_of(base))
+def _link_facts(link: Link, suite: Suite, own: str|None, name: str) -> list[dict]:
+    "What one link of a condition trains on"
+    (first, *_), variant = link.tasks, link.variant
+    if first == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
+    names = ([n for n in INTERMEDIATES if n in suite.tasks] if first == MULTI else [own]
+             if first == OWN else link.tasks)
     if missing := next((n for n in names if n in absent_tasks(suite)), None):
         raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
@@ -61,6 +58,16 @@ def material_facts(
                     if variant == "translated" and n in spread else ("en",), variant == "shuffled")
              for n in names]
     return facts + ([_facts(MASKED, suite, LANGUAGES)] if variant == "mlm" else [])
+
+# %% ../../nbs/training/07_phase2.ipynb #2f75d6ae
+def material_facts(
+    name: str,     # A condition, such as "mnli:mlm"; or a target's training task
+    suite: Suite,  # Where its tasks are
+    own: str|None = None, # Name of the task that the target is trained on, for `own`
+) -> list[dict]: # One a task: name, kind, labels, options, languages, shuffled; a user's files
+    "What a condition trains on, all links of a chain together"
+    return [facts for link in check_condition(name, suite.tasks).links
+            for facts in _link_facts(link, suite, own, name)]
 
 # %% ../../nbs/training/07_phase2.ipynb #fe072e14
 def training_rows(

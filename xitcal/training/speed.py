@@ -110,8 +110,8 @@ def probe_speed(
 ) -> Speed: # Predictions are timed in float32, which is what a study does
     "Time two layers of an encoder on this machine; torch's random generators stay as they were"
     device = torch.device(device)
-    longest = getattr(config, "max_position_embeddings", None) or PROBE_LENGTHS[1]
-    short, long = PROBE_LENGTHS[0] * min(longest, PROBE_LENGTHS[1]) // PROBE_LENGTHS[1], min(longest - 8, PROBE_LENGTHS[1])
+    most = getattr(config, "max_position_embeddings", None) or 10**6
+    short, long = [min(n, (most - 8) * n // PROBE_LENGTHS[1]) for n in PROBE_LENGTHS]
     encoder, found = _shallow(config).to(device), []
     with _threads(threads):
         for training, bf16 in ((True, use_bf16(precision, device)), (False, False)):

@@ -122,6 +122,7 @@ class Options:
     compile: bool = False       # Whether to compile the models (needs a C++ compiler)
     average: int = 0    # Equally spaced checkpoints whose mean is the model; 0 for the best or last
     sampling: str = "proportional" # How often each of several tasks comes, see `mixed_steps`
+    weights: dict[str, float]|None = None # Of these tasks, see `reweighted`
     drop_weights: bool = False  # Whether a study drops weights that nothing starts from any more
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
@@ -186,7 +187,7 @@ class Training:
         self.parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
         rows = {n: len(m.train) for n, m in self.materials.items()}
         steps = {n: self._steps_of(n) for n in self.materials}
-        self.steps = mixed_steps(steps, seed, rows, options.sampling)
+        self.steps = mixed_steps(steps, seed, rows, options.sampling, options.weights)
         self.done, self.history, self.best, self.waited = 0, [], None, 0
         self.mean, self.averaged, self.halved = {}, 0, False
         torch.manual_seed(seed + self.accelerator.process_index) # dropout
