@@ -20,9 +20,9 @@ from xitcal.kinds.question_answering import Answers, encode_contexts, kept_span,
 from xitcal.kinds.registry import KINDS, kind_of
 from xitcal.kinds.retrieval import Retrieval
 from xitcal.kinds.tagging import Tagging, encode_words
-from xitcal.training.models import add_lora, build_head, load_encoder, load_tokenizer, load_trained, position_limit
+from xitcal.training.models import METHODS, add_adapter, build_head, load_encoder, load_tokenizer, load_trained, position_limit
 from xitcal.training.predict import predict
-from xitcal.training.trainer import Material, Options, train
+from xitcal.training.trainer import Material, Options, Training, train
 
 SUITE = find_suite("embedded")
 TASKS = dict(classification=SUITE.tasks["xnli"], choices=SUITE.tasks["hellaswag"], tagging=SUITE.tasks["panx"], answers=SUITE.tasks["xquad"],
@@ -69,7 +69,10 @@ def test_every_kind_and_every_class_of_the_issue_is_here():
     assert {f.model_type for f in ENCODERS.values()} == {"xlm-roberta", "bert", "deberta-v2", "rembert", "modernbert", "eurobert"}
 
 
-@pytest.mark.parametrize("options", [Options(precision="fp32"), Options(precision="bf16", method="lora", lora_rank=4)],
+OPTIONS = (Options(precision="fp32"), Options(precision="bf16", method="lora", lora_rank=4))
+
+
+@pytest.mark.parametrize("options", OPTIONS,
                          ids=lambda o: f"{o.method}-{o.precision}")
 @pytest.mark.parametrize("name,kind", SUPPORTED)
 def test_trains_two_steps_and_predicts(name, kind, options, folder, tmp_path):
@@ -141,10 +144,30 @@ def test_texts_of_a_pair_are_told_apart_where_the_model_can(name, folder):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_lora_updates_queries_and_values(name, folder):
     encoder = load_encoder(folder(name))
-    names = {n.split(".")[-1] for n, m in add_lora(encoder, rank=3).named_modules() if hasattr(m, "lora_A")}
+    names = {n.split(".")[-1] for n, m in add_adapter(encoder, rank=3).named_modules() if hasattr(m, "lora_A")}
     assert names == LORA[name]
     assert {p.shape[0] for n, p in encoder.named_parameters() if "lora_A" in n} == {3}
-    with pytest.raises(XitcalError, match="cannot update nothing_like_it"): add_lora(load_encoder(folder(name)), targets=("nothing_like_it",))
+    with pytest.raises(XitcalError, match="cannot update nothing_like_it"): add_adapter(load_encoder(folder(name)), targets=("nothing_like_it",))
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("full", "lora")])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_adapter_trains_and_becomes_an_ordinary_encoder(name, method, folder, tmp_path):
+    "Merged and read again, it says what the model with its adapter said, to 1e-4 in float32"
+    task, start = TASKS["classification"], folder(name)
+    made = Training(start, [Material(task, rows_of(task, "train"))], recipe_of(task, learning_rate=1e-2), 0, tmp_path / "w",
+                    Options(precision="fp32", method=method))
+    model = made.models[task.name]
+    frozen = {n for n, p in model.base_model.named_parameters() if not p.requires_grad}
+    assert frozen and any(p.requires_grad for n, p in model.base_model.named_parameters())
+    made.run()
+    ids = torch.arange(8, 24).view(2, 8)
+    with torch.inference_mode(): said = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    made.finish(tmp_path / "out")
+    again = load_trained(tmp_path / "out", task)
+    with torch.inference_mode(): assert torch.allclose(again(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, said, atol=1e-4)
+    before, after = (dict(load_encoder(at).named_parameters()) for at in (start, tmp_path / "out"))
+    assert any(not torch.equal(before[n], after[n]) for n in before if "pooler" not in n)
 
 
 # Words and their tags ------------------------------------------------------------------------------------------------------------------

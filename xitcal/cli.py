@@ -59,7 +59,8 @@ _Language = Annotated[str|None, typer.Option(
     help="Evaluation languages: codes or names, comma-separated. Default: all.",
     autocompletion=_names("language"))]
 _Seeds = Annotated[str|None, typer.Option(help="Seeds: 0,1,2 or 0-4.")]
-_Method = Annotated[str|None, typer.Option(help="full, lora, or both with a comma.")]
+_Method = Annotated[str|None, typer.Option(
+    help="full, lora, rslora, dora, ia3; several with a comma.")]
 
 # %% ../nbs/cli.ipynb #aa4e7437
 _Rate = Annotated[str|None, typer.Option(
@@ -70,9 +71,9 @@ _Recipes = Annotated[str|None, typer.Option(
     help="Whose recipes: phang, xtreme, xitcal or small. Default: the suite's.")]
 _Smoothing = Annotated[float|None, typer.Option(
     help="Label smoothing of both phases. Default: each recipe's own.")]
-_Rank = Annotated[int|None, typer.Option(help="Rank of the updates of --method lora. Default: 8.")]
+_Rank = Annotated[int|None, typer.Option(help="Rank of low-rank updates. Default: 8.")]
 _Modules = Annotated[str|None, typer.Option(
-    help="Modules that --method lora updates, comma-separated, such as query,key,value. Default: "
+    help="Modules that adapters change, comma-separated, such as query,key,value. Default: "
     "queries and values.")]
 _Without = Annotated[str|None, typer.Option(
     help="Pairs of target and language to leave out, comma-separated, such as panx:th.")]
@@ -421,7 +422,7 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
                help="Folder for the right labels in the same layout, new or empty.")] = None,
            model: Annotated[str|None, typer.Option(
                help="Which model, if the store has several.")] = None,
-           method: Annotated[str|None, typer.Option(help="Which method: full or lora.")] = None,
+           method: Annotated[str|None, typer.Option(help="Which method, such as lora.")] = None,
            intermediate: Annotated[str|None, typer.Option(
                help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
            seed: Annotated[int|None, typer.Option(help="Which seed.")] = None):

@@ -33,7 +33,7 @@ class Study:
     targets: tuple[str, ...] = ("xnli", "pawsx", "panx", "xquad", "tatoeba") # Fine-tuned, evaluated
     languages: tuple[str, ...]|None = None # Codes; None for all that a target has
     seeds: tuple[int, ...] = (0, 1)        # Each drives heads, data order, dropout of both phases
-    methods: tuple[str, ...] = ("full",)   # "full", "lora"
+    methods: tuple[str, ...] = ("full",)   # Of `METHODS`
     learning_rates: tuple[float, ...] = () # Of both phases, each a grid part; () for the recipes'
     target_lengths: tuple[float, ...] = () # Multiples of the targets' epochs, as parts; () for 1
     intermediate_rows: int|None = 2000     # Most of an intermediate task, to train on; None for all
@@ -46,9 +46,9 @@ class Study:
     mc_dropout: int = 0                    # Dropout passes whose mean predicts; 0 for one without
     sampling: str = "proportional"         # Of tasks in `multi`, see xitcal.training.batching
     precision: str = "auto"                # Of the encoder in training, see xitcal.training.models
-    lora_rank: int = 8                     # Of the updates of method "lora"
+    lora_rank: int = 8                     # Of low-rank updates
     without: tuple[str, ...] = ()          # Pairs of target and language left out, as "panx:th"
-    lora_targets: tuple[str, ...] = ()     # Modules "lora" updates; () for the architecture's own
+    lora_targets: tuple[str, ...] = ()     # Modules that adapters change; () for usual ones
 
 # %% ../../nbs/study/01_grid.ipynb #a01215de
 def default_study(
@@ -108,7 +108,7 @@ def check_study(
     check_name(study.precision, PRECISIONS, "precision")
     check_sampling(study.sampling)
     _check_numbers(study)
-    if study.lora_targets and "lora" not in study.methods:
+    if study.lora_targets and set(study.methods) <= {"full"}:
         raise XitcalError("Target modules are for --method lora; "
                           "add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates):
@@ -120,7 +120,7 @@ def check_study(
 @dataclass(frozen=True)
 class Setting:
     "How the models of one part of the grid are trained"
-    method: str = "full"    # "full", "lora"
+    method: str = "full"    # Of `METHODS`
     rate: float|None = None # Learning rate of both phases; None for the recipes'
     length: float = 1.      # Of target fine-tuning, as a multiple of the recipe's epochs
 
@@ -212,10 +212,10 @@ def _facts(ground: _Ground, materials: list[dict], recipe: Recipe, seed: int, me
                  recipe=recipe_facts(recipe), seed=seed, method=method,
                  precision=study.precision)
     mixed, ranked = (len(materials) > 1 and study.sampling != "proportional",
-                     method == "lora" and study.lora_rank != Study.lora_rank)
+                     method not in ("full", "ia3") and study.lora_rank != Study.lora_rank)
     more = ((dict(sampling=study.sampling) if mixed else {})
             | (dict(lora_rank=study.lora_rank) if ranked else {}))
-    if method == "lora" and study.lora_targets:
+    if method != "full" and study.lora_targets:
         more["lora_targets"] = sorted(set(study.lora_targets))
     if study.average: more["average"] = study.average
     return facts | more # what does not matter is no part of a stage's identity

@@ -6,7 +6,7 @@
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'silence_transformers', 'model_files', 'load_config', 'encoder_note',
            'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'interpolated_encoder', 'position_limit',
            'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'build_heads',
-           'check_targets', 'empty_encoder', 'add_lora', 'multiplies_bf16', 'use_bf16', 'encoder_precision']
+           'check_targets', 'empty_encoder', 'add_adapter', 'multiplies_bf16', 'use_bf16', 'encoder_precision']
 
 # %% ../../nbs/training/01_models.ipynb #062fad5a
 import os
@@ -165,13 +165,21 @@ def load_tokenizer(
 class Architecture:
     "What xitcal has to know of an architecture"
     lora: tuple[str, ...] = () # Modules of queries and values (Hu et al.); () for peft's default
+    ia3: tuple[str, ...] = ()  # Of keys and values; the last is the feed-forward layer's
     norm: str = ""             # A norm after the last layer; "" where each layer ends in its own
+
+# %% ../../nbs/training/01_models.ipynb #2975e80b
+_BERT_IA3 = ("key", "value", "output.dense") # as peft has them for BERT and RoBERTa
 
 # %% ../../nbs/training/01_models.ipynb #18b66a5a
 ARCHITECTURES = {
-    "rembert": Architecture(lora=("query", "value")),
-    "modernbert": Architecture(lora=("Wqkv",), norm="final_norm"), # mmBERT; one matrix for q, k, v
-    "eurobert": Architecture(lora=("q_proj", "v_proj"), norm="norm"),
+    "xlm-roberta": Architecture(ia3=_BERT_IA3),
+    "rembert": Architecture(lora=("query", "value"), ia3=_BERT_IA3),
+    # mmBERT; one matrix for queries, keys and values
+    "modernbert": Architecture(lora=("Wqkv",), ia3=("Wqkv", "mlp.Wo"), norm="final_norm"),
+    "eurobert": Architecture(lora=("q_proj", "v_proj"), ia3=("k_proj", "v_proj", "down_proj"),
+                             norm="norm"),
+    "distilbert": Architecture(lora=("q_lin", "v_lin"), ia3=("k_lin", "v_lin", "ffn.lin2")),
 }
 
 # %% ../../nbs/training/01_models.ipynb #5c809b22
@@ -338,7 +346,8 @@ def build_heads(
     return models
 
 # %% ../../nbs/training/01_models.ipynb #031e6161
-METHODS = ("full", "lora")
+METHODS = {"full": "full fine-tuning", "lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA",
+           "ia3": "IA³"}
 
 # %% ../../nbs/training/01_models.ipynb #98e3ccee
 def check_targets(
@@ -363,27 +372,46 @@ def empty_encoder(
     with silence_transformers(), torch.device("meta"): return AutoModel.from_config(config)
 
 # %% ../../nbs/training/01_models.ipynb #eba2cc8f
-def add_lora(
-    encoder: PreTrainedModel,     # Changed in place: its own weights are frozen
-    rank: int = 8,                # Of the updates; their scale is twice the rank
-    targets: tuple[str, ...] = (), # Modules that are updated; () for `ARCHITECTURES` or peft's
-): # A peft `LoraModel`; call its `merge_and_unload` after training
-    "Put trainable low-rank updates into an encoder's attention"
-    from peft import LoraConfig
+def _adapter(method: str, rank: int, chosen: list[str]|None, feed_forward: list[str]):
+    "peft's class of a method, and its settings"
+    from peft import IA3Config, LoraConfig
+    from peft.tuners.ia3 import IA3Model
     from peft.tuners.lora import LoraModel
-    name = encoder.config.model_type
-    chosen = list(targets or ARCHITECTURES.get(name, Architecture()).lora) or None
+    if method == "ia3":
+        return IA3Model, IA3Config(target_modules=chosen, feedforward_modules=feed_forward)
+    return LoraModel, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen,
+                                 use_rslora=method == "rslora", use_dora=method == "dora")
+
+# %% ../../nbs/training/01_models.ipynb #d6bad9c4
+def _modules(encoder, method: str, targets: tuple[str, ...]):
+    "Modules that an adapter changes (None where peft has to know), and which are feed-forward"
+    usual = getattr(ARCHITECTURES.get(encoder.config.model_type, Architecture()),
+                    "ia3" if method == "ia3" else "lora")
+    chosen = list(targets or usual) or None
+    if method != "ia3" or targets: return chosen, []
+    return chosen, list(usual[-1:]) or None
+
+# %% ../../nbs/training/01_models.ipynb #3fa9cfd4
+def add_adapter(
+    encoder: PreTrainedModel,     # Changed in place: its own weights are frozen
+    method: str = "lora",         # One of `METHODS` but "full"
+    rank: int = 8,                # Of low-rank updates; alpha is twice the rank
+    targets: tuple[str, ...] = (), # Modules that are changed; () for `ARCHITECTURES` or peft's
+): # A peft model; call its `merge_and_unload` after training
+    "Put what a method trains into an encoder; `XitcalError` for modules or ranks that cannot be"
+    chosen, feed_forward = _modules(encoder, method, targets)
     check_targets(encoder, targets)
     try:
-        return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=chosen),
-                         "default")
+        kind, settings = _adapter(method, rank, chosen, feed_forward)
+        return kind(encoder, settings, "default")
     except ValueError as error: # a rank that cannot be, or an architecture that peft does not know
         there = sorted({n.rpartition(".")[2] for n, m in encoder.named_modules()
                         if isinstance(m, torch.nn.Linear)})
-        wrong = (f"LoRA of rank {rank} cannot update {', '.join(chosen)} of" if chosen
-                 else "LoRA knows no target modules for")
-        raise XitcalError(f"{wrong} a {name} model; name modules of it ({', '.join(there)}) "
-                          "and a rank above 0, or use full fine-tuning.") from error
+        wrong = (f"{METHODS[method]} of rank {rank} cannot update {', '.join(chosen)} of" if chosen
+                 else f"{METHODS[method]} knows no target modules for")
+        raise XitcalError(f"{wrong} a {encoder.config.model_type} model; name modules of it "
+                          f"({', '.join(there)}) and a rank above 0, "
+                          "or use full fine-tuning.") from error
 
 # %% ../../nbs/training/01_models.ipynb #221af2fb
 PRECISIONS = ("auto", "fp32", "bf16")

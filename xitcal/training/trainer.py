@@ -29,7 +29,7 @@ from .batching import buckets, mixed_steps, share_of_step, training_steps
 from .dropout import cheap_dropout
 from .embedding_rows import (EmbeddingRows, occurring_tokens, train_rows,
                                             whole_embeddings)
-from .models import (add_lora, build_heads, check_lengths, encoder_precision,
+from .models import (add_adapter, build_heads, check_lengths, encoder_precision,
                                     load_tokenizer, silence_transformers, use_bf16,
                                     with_supported_length)
 from .predict import predict
@@ -112,9 +112,9 @@ class Material:
 @dataclass
 class Options:
     "How a training runs: what a study decides for all tasks, and what changes nothing but speed"
-    method: str = "full"        # "full" or "lora"
-    lora_rank: int = 8          # Of LoRA's updates
-    lora_targets: tuple[str, ...] = () # Modules that LoRA updates; () for the architecture's own
+    method: str = "full"        # One of `METHODS` in `xitcal.training.models`
+    lora_rank: int = 8          # Of low-rank updates
+    lora_targets: tuple[str, ...] = () # Modules that adapters change; () for the architecture's own
     precision: str = "auto"     # "auto", "fp32" or "bf16" for the encoder
     budget: int = 4096          # Most tokens in a micro-batch
     save_seconds: float = 60.   # Least time between checkpoints; longer on a slow disk, see `run`
@@ -174,8 +174,8 @@ class Training:
         self.tokenizer = load_tokenizer(encoder)
         self.materials = {m.task.name: m for m in materials}
         self.models = build_heads(encoder, [m.task for m in materials], seed)
-        self.lora = (add_lora(self._encoder(), options.lora_rank, options.lora_targets)
-                     if options.method == "lora" else None)
+        self.adapter = (add_adapter(self._encoder(), options.method, options.lora_rank,
+                                    options.lora_targets) if options.method != "full" else None)
         for model in self.models.values(): model.to(self.accelerator.device).train()
         self.recipe = with_supported_length(self.recipe, self._encoder())
         self.features = {n: kind_of(m.task).features(m.train, self.tokenizer, m.task, self.recipe)
@@ -419,7 +419,7 @@ def finish(
     chosen = self.mean or (load_file(best) if self.recipe.keep_best and best.exists() else {})
     for name, tensor in chosen.items(): weights[name].copy_(tensor)
     if self.rows is not None: self._encoder().set_input_embeddings(self.rows.whole())
-    if self.lora: self.lora.merge_and_unload()
+    if self.adapter: self.adapter.merge_and_unload()
     if self.accelerator.is_main_process:
         model = next(iter(self.models.values())) if len(self.models) == 1 else self._encoder()
         with silence_transformers(): model.save_pretrained(out)
