@@ -37,6 +37,8 @@ class Source:
     find: Callable|None = None   # (folder, split) -> files, where patterns do not do
     gold: str = ""             # Where labels of a test belong in the user's folder, if apart
     name: str = ""             # Short name, where a task has several sources
+    exact: bool = False        # Whether values of `only` are whole, not beginnings
+    mend: str = ""             # What to do about records of another form; "" for the usual
     sure: str = ""             # How sure it is that the above is so
     note: str = ""             # Known faults of this source and of others
 
@@ -55,7 +57,7 @@ def parse_split(
     text: str, # Such as "validation[50%:]" or "train_r1+train_r2"
 ) -> tuple[list[str], float, float]: # Names, and the share of the records that is used: from, to
     "Names and share of a split"
-    names, start, end = re.fullmatch(r"([\w+]+)(?:\[(\d*)%?:(\d*)%?\])?", text).groups()
+    names, start, end = re.fullmatch(r"([\w+.-]+)(?:\[(\d*)%?:(\d*)%?\])?", text).groups()
     return names.split("+"), int(start or 0) / 100, int(end or 100) / 100
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #8129f67c
