@@ -40,7 +40,8 @@ def _names(which: str):
 
 # %% ../nbs/cli.ipynb #ccb9cd87
 _Suite = Annotated[str|None, typer.Option(
-    help="Where tasks and rows come from: embedded, or xtreme (the real data).")]
+    help="Where tasks and rows come from: embedded, xtreme (the real data), or a TOML file that "
+    "declares them all.")]
 _Data = Annotated[Path|None, typer.Option(
     help="Folder of your own data files; what is not there comes from the hub. Also XITCAL_DATA.")]
 _Revision = Annotated[str|None, typer.Option(
@@ -94,7 +95,8 @@ _Kept = Annotated[str|None, typer.Option(
     help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
 _Own = Annotated[str|None, typer.Option(
-    help="TOML files of intermediate tasks of your own, comma-separated.")]
+    "--own", "--task-file",
+    help="TOML files that declare targets and intermediate tasks of your own, comma-separated.")]
 _Config = Annotated[Path|None, typer.Option(
     help="TOML file with these options (names with _ for -); the command line wins.")]
 _Store = Annotated[Path, typer.Option(help="Folder that holds the study.")]
@@ -107,7 +109,7 @@ _KINDS = dict(
     intermediate_rows=_Phase2, target_rows=_Phase3, test_rows=_Test, calibration_rows=_Kept,
     recipes=_Recipes, label_smoothing=_Smoothing, average=_Average, mc_dropout=_Passes,
     sampling=_Sampling, lora_rank=_Rank, lora_targets=_Modules, without=_Without,
-    precision=_Precision, task_file=_Own, data=_Data, revision=_Revision, config=_Config)
+    precision=_Precision, own=_Own, data=_Data, revision=_Revision, config=_Config)
 
 # %% ../nbs/cli.ipynb #8242a3d7
 def _study_command(command):
@@ -120,15 +122,25 @@ def _study_command(command):
     command.__signature__ = Signature([*first, *study, *rest])
     return command
 
+# %% ../nbs/cli.ipynb #659aad1e
+def _with_own(suite: str, own: str|None) -> tuple[str, list[str]]:
+    "Name of a suite once the user's files are loaded, and names of the tasks they declare"
+    from xitcal.data.suites import ADDED, load_own, suite_name
+    name = suite_name(suite)
+    paths = [p.strip() for p in own.split(",") if p.strip()] if own else []
+    return name, ([task.name for task in load_own(paths, name)] if paths
+                  else list(ADDED[name]) if name != suite else [])
+
 # %% ../nbs/cli.ipynb #487754dc
 @app.command()
-def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embedded",
-          data: _Data = None):
+def tasks(suite: Annotated[str, typer.Option(
+              help="Name of the suite, or its TOML file.")] = "embedded",
+          own: _Own = None, data: _Data = None):
     "List the tasks of a suite: kind, languages, training data, recipe."
     from xitcal.data.suites import find_suite, use_data
-    use_data(data)
     from xitcal.data.tasks import TARGETS
-    found = find_suite(suite).tasks
+    use_data(data)
+    found = find_suite(_with_own(suite, own)[0]).tasks
     typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} "
                f"{'metric':<9} recipe")
     for task in found.values():
@@ -388,10 +400,11 @@ app.add_typer(data_app, name="data")
 
 # %% ../nbs/cli.ipynb #a3f60b81
 @data_app.command()
-def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtreme",
-          data: _Data = None,
+def check(suite: Annotated[str, typer.Option(
+              help="Name of the suite, or its TOML file.")] = "xtreme",
+          own: _Own = None, data: _Data = None,
           task: Annotated[str|None, typer.Option(
-              help="Task names, comma-separated. Default: all.")] = None,
+              help="Task names, comma-separated. Default: all, or those of your own.")] = None,
           language: _Language = None, revision: _Revision = None,
           split: Annotated[str|None, typer.Option(
               help="train, validation, calibration, test; comma-separated. Default: all.")] = None,
@@ -403,7 +416,8 @@ def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtre
     from xitcal.data.xtreme.suite import check_data, check_text
     use_data(data, revision.split(",") if revision else ())
     splits = [check_name(s, SPLITS, "split") for s in split.split(",")] if split else SPLITS
-    table = check_data(find_suite(suite), task, language, splits, rows)
+    suite, mine = _with_own(suite, own)
+    table = check_data(find_suite(suite), task or mine or None, language, splits, rows)
     typer.echo(check_text(table))
     if ((table.problem != "") & (table.language != "")).any(): raise typer.Exit(1)
 

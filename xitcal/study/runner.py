@@ -26,8 +26,8 @@ from tqdm.auto import tqdm
 
 from ..core.errors import XitcalError
 from ..core.processes import threads_of_children
-from ..data.suites import ADDED, find_suite
-from ..data.tasks import MASKED, NONE, OWN
+from ..data.suites import ADDED, check_added, find_suite
+from ..data.tasks import MASKED, NONE, OWN, tasks_of
 from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
 from .ledger import (moved_sentence, record_study, source_records, stored_encoders,
@@ -324,6 +324,8 @@ def run_study(
     if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
     place, plan, main = Store(store), make_plan(study), PartialState().is_main_process
     _check_models(plan, study)
+    check_added(study.suite, [*study.targets, *(t for name in study.intermediates
+                                                for t in tasks_of(name.partition(":")[0]))])
     if main: _prepare(plan, place)
     PartialState().wait_for_everyone()
     bars = _Bars(plan, place, progress and main)

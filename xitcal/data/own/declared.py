@@ -275,7 +275,7 @@ def _labels(name: str, lines: dict, base: Task, on: Task|None, path: Path) -> tu
     return on.labels, files
 
 # %% ../../../nbs/data/own/01_declared.ipynb #afd84780
-_ASIDE = {"source", "rows", "recipe_of", "sample", "mining", "threshold", "queries", "entities"}
+_ASIDE = {"source", "tests", "rows", "recipe_of", "sample", "mining", "threshold", "queries", "entities"}
 
 def _options(lines: dict, kind: str, base: Task, labels: tuple) -> dict:
     "What the kind of a task reads beside its fields"
@@ -338,19 +338,30 @@ def _languages(name: str, lines: dict, sources: dict, path: Path) -> tuple[str, 
 
 # %% ../../../nbs/data/own/01_declared.ipynb #82574e48
 _FACTS = ("rename", "codes", "columns", "format", "quoted", "hub", "config", "revision", "files",
-          "labels", *SPLITS)
+          "labels")
 
-def _identity(own: OwnTask, lines: dict) -> str:
-    "What identifies the rows of a task: the contents of its files, and how they are read"
+def _identity(own: OwnTask, lines: dict, splits: list[str]) -> str:
+    "What identifies the rows of some splits: the contents of their files, and how they are read"
     files = {}
-    for split, (folder, source) in own.sources.items():
+    for split, (folder, source) in ((s, own.sources[s]) for s in splits):
         for code in () if source.at else own.languages(split):
             for path in local_files(folder, source, split, code):
                 files[os.path.relpath(path, folder)] = file_checksum(path)
-    facts = json.dumps([{k: lines[k] for k in _FACTS if k in lines}, files], sort_keys=True)
+    cuts = {split: own.sources[split][1].splits for split in splits}
+    facts = json.dumps([{k: lines[k] for k in _FACTS if k in lines}, cuts, files], sort_keys=True)
     digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
     at = next((s.at for _, s in own.sources.values() if s.at), "")
     return f"{at}@{lines.get('revision', 'main')} {digest}" if at else f"files {digest}"
+
+# %% ../../../nbs/data/own/01_declared.ipynb #7719d8de
+_TRAINED = ("train", "validation")
+
+def _identified(own: OwnTask, lines: dict) -> OwnTask:
+    "The task with the identity of what it is trained on, and of what it is evaluated on"
+    parts = {"source": [s for s in own.sources if s in _TRAINED],
+             "tests": [s for s in own.sources if s not in _TRAINED]}
+    found = {name: _identity(own, lines, splits) for name, splits in parts.items() if splits}
+    return replace(own, task=replace(own.task, options=own.task.options | found))
 
 # %% ../../../nbs/data/own/01_declared.ipynb #a6077e07
 def declare(
@@ -377,9 +388,7 @@ def declare(
     task = Task(name, lines.get("title", name), kind, metric, labels, codes, on,
                 bool(lines.get("parallel", False)), recipe,
                 _options(lines, kind, base, labels) | like)
-    own = OwnTask(task, build(lines | {"languages": list(codes)}), path.name)
-    return replace(own, task=replace(task, options=task.options
-                                     | {"source": _identity(own, lines)}))
+    return _identified(OwnTask(task, build(lines | {"languages": list(codes)}), path.name), lines)
 
 # %% ../../../nbs/data/own/01_declared.ipynb #e80d72a1
 def check_own(
@@ -389,6 +398,7 @@ def check_own(
     "Load all rows of a task; `XitcalError` says what is wrong with the first that cannot be used"
     for split, (_, source) in own.sources.items():
         for code in own.languages(split) if hub or not source.at else ():
+            if (split, code) in own.counts: continue
             rows, _ = declared_rows(own, split, code)
             own.counts[split, code] = len(rows)
     sizes = {code: n for (split, code), n in own.counts.items() if split == "test"}
