@@ -140,6 +140,7 @@ def test_other_studies_keep_their_stages(benchmark):
 def test_own_targets_are_the_default_and_their_languages_are_known(benchmark):
     study = make_study(own=str(benchmark / "my.toml"), language="en,quy", intermediate="none")
     assert study.targets == ("myner", "mynli") and study.languages == ("en", "quy")
+    ADDED.clear()
     with pytest.raises(XitcalError, match="Unknown language 'quy'"): make_study(language="quy")
 
 

@@ -83,8 +83,8 @@ class OwnSuite:
         raise XitcalError(f"The suite {self.name!r} has no task {task!r}.")
 
     def translated_rows(self, task, languages, n=None):
-        raise XitcalError(f"The suite {self.name!r} has no rows in other languages to train on, and "
-                          "no texts.")
+        raise XitcalError(f"The suite {self.name!r} has no rows in other languages to train "
+                          "on, and no texts.")
 
     def encoder(self):
         raise XitcalError(f"The suite {self.name!r} has no encoder of its own; name one with "
@@ -304,8 +304,8 @@ def load_own(
     found = declared_tasks([p for p in paths if p not in one], others or INTERMEDIATES | TARGETS,
                            tasks)
     if twice := next((t.name for t in single if t.name in found), None):
-        raise XitcalError(f"Two tasks are called {twice!r}, in {' and '.join(map(str, paths))}; give "
-                          "one of them another name.")
+        raise XitcalError(f"Two tasks are called {twice!r}, in {' and '.join(map(str, paths))}; "
+                          "give one of them another name.")
     for name in found: forget_target(name)
     ADDED.setdefault(suite, {}).update({name: (own.task, own) for name, own in found.items()})
     know_targets(own_targets(suite))
@@ -318,7 +318,8 @@ def load_suite(
     "A suite that has the tasks of one file and no others; `XitcalError` as `load_own`"
     name = Path(path).stem
     if name in SUITES or set(name) & set(":,/ "):
-        raise XitcalError(f"A suite cannot be called {name!r}, as {str(path)!r} is; rename the file.")
+        raise XitcalError(f"A suite cannot be called {name!r}, as {str(path)!r} is; "
+                          "rename the file.")
     found = declared_tasks([Path(path)], INTERMEDIATES | TARGETS, {})
     for task in found: forget_target(task)
     ADDED[name] = {task: (own.task, own) for task, own in found.items()}
@@ -336,7 +337,8 @@ def check_added(
     suite: str, # Name of a suite
     names: Iterable[str], # Of tasks; those of the user's own among them are checked
 ) -> None:
-    "Load all rows of the user's own tasks, those on the hub as well, so that nothing runs on bad ones"
+    """Load all rows of the user's own tasks, those on the hub as well, so that nothing runs on bad
+    ones"""
     for name in names:
         own = ADDED.get(suite, {}).get(name, (None, None))[1]
         if isinstance(own, OwnTask): check_own(own)

@@ -195,8 +195,9 @@ def covariate_table(
                                  _encoder(results))
     known, others = ([c for c in codes if (c in LANGUAGES) == there] for there in (True, False))
     facts = language_facts(known)
-    rows = [row for name in ("latin", "indo_european")
-            for row in _unknown(others, name, "not known for this language")] + facts[facts.covariate.isin(["latin", "indo_european"])].to_dict("records")
+    plain = ["latin", "indo_european"]
+    rows = facts[facts.covariate.isin(plain)].to_dict("records")
+    for name in plain: rows += _unknown(others, name, "not known for this language")
     rows += _of_text(results, codes, encoder) + _of_tokenizer(results, codes, encoder, n)
     if generated: rows += _of_generator(known)
     for name in ("typology", "word_order"):

@@ -36,8 +36,8 @@ def _facts(task: Task, suite: Suite, languages=("en",), shuffled=False) -> dict:
 def _masked_facts(name: str, suite: Suite) -> dict:
     "Masked language modelling in all languages; `XitcalError` for a suite without texts"
     if not getattr(suite, "texts", True):
-        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no texts for "
-                          "masked language modelling; leave it out of --intermediate.")
+        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no texts "
+                          "for masked language modelling; leave it out of --intermediate.")
     return _facts(MASKED, suite, LANGUAGES)
 
 # %% ../../nbs/training/07_phase2.ipynb #2928efa5
@@ -66,8 +66,8 @@ def material_facts(
     if base == MASKED.name: return [_masked_facts(name, suite)]
     names = _all_tasks(suite) if base == MULTI else [own] if base == OWN else tasks_of(base)
     if not names:
-        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no intermediate "
-                          "task.")
+        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no "
+                          "intermediate task.")
     if missing := next((n for n in names if n in absent_tasks(suite)), None):
         raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]

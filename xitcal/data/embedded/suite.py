@@ -171,8 +171,7 @@ class EmbeddedSuite:
     name, version = "embedded", "2"
 
     def __init__(self):
-        self.tasks = {name: _suited((INTERMEDIATES | TARGETS)[name])
-                      for name in (*INTERMEDIATES, *XTREME)}
+        self.tasks = {n: _suited((INTERMEDIATES | TARGETS)[n]) for n in (*INTERMEDIATES, *XTREME)}
         self.translated = {name: tuple(LANGUAGES)
                            for name in INTERMEDIATES if MAKERS[name].translated}
 

@@ -27,7 +27,7 @@ from .formats import (NAMED, column_types, find_format, own_rows, reader_of,
                                      used_columns)
 from ..xtreme.download import hub_part
 from ..xtreme.reading import NotFound, Part, Tally, make_rows, read_table
-from ..xtreme.sources import Source, parse_split
+from ..xtreme.sources import OwnSource, Source, parse_split
 from ..xtreme.user_files import file_checksum, local_files, local_parts
 
 # %% ../../../nbs/data/own/01_declared.ipynb #7e47bbd6
@@ -139,11 +139,11 @@ def _source(lines: dict, kind: str, split: str, text: str, labels: tuple, path: 
     named = {column if isinstance(column, str) else "tags": labels} if labels else {}
     told = columns.get("language")
     values = {code: codes.get(code, code) for code in ("en", *lines.get("languages", ()))}
-    return folder, Source(
+    return folder, OwnSource(
         hub, files, {split: (what if hub else split) + (part or "")},
         partial(own_rows, columns=columns, renamed=dict(lines.get("rename", {}))),
         column_types(columns, format), named, codes, only=(told, values) if told else None,
-        exact=True, reader=reader_of(format, columns, lines.get("quoted")),
+        reader=reader_of(format, columns, lines.get("quoted")),
         revision=lines.get("revision", "main"),
         mend=f"Put it right, or change what {path.name} says of it.")
 
@@ -209,8 +209,8 @@ def _is_iob(labels) -> bool:
 def _near(kind: str, lines: dict, known: dict[str, Task]) -> Task:
     "The task of a kind that one of the user's own is most like"
     of_role = [known[n] for n in (XTREME if "test" in lines else INTERMEDIATES) if n in known]
-    fitting = ([t for t in of_role if t.kind == kind] or [t for t in known.values() if t.kind == kind]
-               or [t for t in (INTERMEDIATES | TARGETS).values() if t.kind == kind])
+    groups = of_role, known.values(), (INTERMEDIATES | TARGETS).values()
+    fitting = next(filter(None, ([t for t in g if t.kind == kind] for g in groups)))
     entities = _is_iob(lines.get("labels", ()))
     order = lambda t: (t.trained_on != lines.get("trained_on", ""),
                        bool(t.options.get("entities")) != entities)
@@ -261,7 +261,8 @@ def _labels(name: str, lines: dict, base: Task, on: Task|None, path: Path) -> tu
     "Labels of the task, and those of its files in the order of their numbers"
     files = tuple(lines.get("labels", (on or base).labels if base.kind != "choices" else ()))
     if not all(isinstance(label, str) for label in files) or len(set(files)) < len(files):
-        raise XitcalError(f"`labels` of [{name}] in {path} are names in quotation marks, each once.")
+        raise XitcalError(f"`labels` of [{name}] in {path} are names in quotation marks, "
+                          "each once.")
     renamed = tuple(dict.fromkeys(lines.get("rename", {}).get(label, label) for label in files))
     if base.kind not in ("classification", "tagging"): return (), files
     if len(renamed) < 2:
@@ -269,13 +270,14 @@ def _labels(name: str, lines: dict, base: Task, on: Task|None, path: Path) -> tu
                           "`labels`.")
     if on is None: return renamed, files
     if other := [label for label in renamed if label not in on.labels]:
-        raise XitcalError(f"[{name}] in {path} has the label {other[0]!r}, but {on.name}, which it is "
-                          f"trained on, has {', '.join(on.labels)}; say with `rename` which of these "
-                          "it is.")
+        raise XitcalError(f"[{name}] in {path} has the label {other[0]!r}, but {on.name}, which "
+                          f"it is trained on, has {', '.join(on.labels)}; say with `rename` which "
+                          "of these it is.")
     return on.labels, files
 
 # %% ../../../nbs/data/own/01_declared.ipynb #afd84780
-_ASIDE = {"source", "tests", "rows", "recipe_of", "sample", "mining", "threshold", "queries", "entities"}
+_ASIDE = {"source", "tests", "rows", "recipe_of", "sample", "mining", "threshold", "queries",
+          "entities"}
 
 def _options(lines: dict, kind: str, base: Task, labels: tuple) -> dict:
     "What the kind of a task reads beside its fields"
@@ -295,7 +297,8 @@ def _recipe(name: str, lines: dict, base: Task, known: dict[str, Task], path: Pa
     if "like" in given:
         like = known[check_name(given.pop("like"), known, f"recipe of [{name}] in {path}")]
     for key in given:
-        check_name(key, like.recipe.__dataclass_fields__, f"line of the recipe of [{name}] in {path}")
+        check_name(key, like.recipe.__dataclass_fields__,
+                   f"line of the recipe of [{name}] in {path}")
     source = {"source": f"{path.name}, the rest: {like.recipe.source}"} if given else {}
     recipe = check_recipe(replace(like.recipe, **source | given), f"recipe of {name}")
     return recipe, {} if given else {"recipe_of": like.options.get("recipe_of", like.name)}
@@ -306,13 +309,13 @@ def _found_languages(name: str, lines: dict, sources: dict, path: Path) -> list[
     folder, source = sources["test"]
     back, files = {v: k for k, v in source.configs.items()}, source.files[0]
     if source.only and not source.at:
-        table = read_table(sorted(folder.glob(files.format(config="*"))) or [folder / files], source,
-                           "", f"Task {name}")
+        there = sorted(folder.glob(files.format(config="*"))) or [folder / files]
+        table = read_table(there, source, "", f"Task {name}")
         column = source.only[0]
         values = set(table[column].to_pylist()) if column in table.column_names else ["en"]
     elif source.at or "{config}" not in files:
-        raise XitcalError(f"[{name}] in {path} does not say in which languages its test rows are; add "
-                          "languages = [...], or write {language} into the path of `test`.")
+        raise XitcalError(f"[{name}] in {path} does not say in which languages its test rows are; "
+                          "add languages = [...], or write {language} into the path of `test`.")
     else:
         escaped = re.escape(files).replace(re.escape("{config}"), "([^/]+?)")
         found = (re.fullmatch(escaped.replace(r"\*", ".*"), str(p.relative_to(folder)))
@@ -327,13 +330,14 @@ def _languages(name: str, lines: dict, sources: dict, path: Path) -> tuple[str, 
     folder, source = sources["test"]
     codes = lines.get("languages") or _found_languages(name, lines, sources, path)
     if not codes:
-        raise XitcalError(f"Task {name}: there is no file {source.files[0].format(config='*')!r} in "
-                          f"{str(folder)!r}, which {path.name} names for its test rows; put it there, "
-                          "or correct `test`.")
+        wanted = source.files[0].format(config="*")
+        raise XitcalError(f"Task {name}: there is no file {wanted!r} in {str(folder)!r}, which "
+                          f"{path.name} names for its test rows; put it there, or correct `test`.")
     for code in codes: check_code(code, f" in [{name}] of {path.name}")
     if len(codes) > 1 and not source.only and not any("{config}" in f for f in source.files):
-        raise XitcalError(f"[{name}] in {path} has several languages, but `test` is the same file for "
-                          "all; write {language} into its path, or name the column of the language.")
+        raise XitcalError(f"[{name}] in {path} has several languages, but `test` is the same file "
+                          "for all; write {language} into its path, or name the column of the "
+                          "language.")
     return tuple(dict.fromkeys(codes))
 
 # %% ../../../nbs/data/own/01_declared.ipynb #82574e48
@@ -406,8 +410,8 @@ def check_own(
     columns = {c for _, s in own.sources.values() for c in s.rows.keywords["columns"]}
     for code, n in sizes.items() if own.task.parallel and "id" not in columns else ():
         if n != sizes[first]:
-            raise XitcalError(f"Task {own.task.name} is parallel, but it has {sizes[first]} test rows "
-                              f"in language {first} and {n} in {code}; name a column of ids with "
+            raise XitcalError(f"Task {own.task.name} is parallel, but it has {sizes[first]} test "
+                              f"rows in language {first} and {n} in {code}; name a column of ids with "
                               "`columns`, or leave `parallel` out.")
     return own
 

@@ -24,8 +24,8 @@ def _is_comment(line: str, tabs: bool) -> bool:
 
 def _runs(lines: list[str]) -> Iterator[list[tuple[int, str]]]:
     "Runs of lines between blank ones, each line with its number from 1"
-    return ([*run] for filled, run in groupby(enumerate(lines, 1), key=lambda pair: bool(pair[1].strip()))
-            if filled)
+    numbered = groupby(enumerate(lines, 1), key=lambda pair: bool(pair[1].strip()))
+    return ([*run] for filled, run in numbered if filled)
 
 # %% ../../../nbs/data/own/00_formats.ipynb #7b5faecc
 def _fields(line: str, tabs: bool, needed: int, path: Path, number: int) -> list[str]:
@@ -78,8 +78,8 @@ def find_format(
     for format in fitting:
         if name.endswith(FORMATS[format][1]): return format
     ends = ", ".join(dict.fromkeys(e for f in fitting for e in FORMATS[f][1]))
-    raise XitcalError(f"The ending of {name!r} does not say how it is written: a {kind} task can be "
-                      f"read from {ends}; rename it, or add format = ... to the task.")
+    raise XitcalError(f"The ending of {name!r} does not say how it is written: a {kind} task can "
+                      f"be read from {ends}; rename it, or add format = ... to the task.")
 
 # %% ../../../nbs/data/own/00_formats.ipynb #0360bf8c
 def reader_of(

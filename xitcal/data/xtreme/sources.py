@@ -37,8 +37,6 @@ class Source:
     find: Callable|None = None   # (folder, split) -> files, where patterns do not do
     gold: str = ""             # Where labels of a test belong in the user's folder, if apart
     name: str = ""             # Short name, where a task has several sources
-    exact: bool = False        # Whether values of `only` are whole, not beginnings
-    mend: str = ""             # What to do about records of another form; "" for the usual
     sure: str = ""             # How sure it is that the above is so
     note: str = ""             # Known faults of this source and of others
 
@@ -51,6 +49,15 @@ class Source:
         None where that is not known"""
         counts = self.lengths[column] if column else self.counts
         return counts.get(f"{self.config(code)}/{raw}", counts.get(raw))
+
+# %% ../../../nbs/data/xtreme/01_sources.ipynb #5fb84a9b
+@dataclass(frozen=True)
+class OwnSource(Source):
+    "A source of a task that a user's file declares"
+    exact: bool = True # Whether values of `only` are whole, not beginnings
+    mend: str = ""     # What to do about records of another form
+
+Source.exact, Source.mend = False, ""
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #c4f88e3c
 def parse_split(
