@@ -411,8 +411,8 @@ def check_own(
     for code, n in sizes.items() if own.task.parallel and "id" not in columns else ():
         if n != sizes[first]:
             raise XitcalError(f"Task {own.task.name} is parallel, but it has {sizes[first]} test "
-                              f"rows in language {first} and {n} in {code}; name a column of ids with "
-                              "`columns`, or leave `parallel` out.")
+                              f"rows in language {first} and {n} in {code}; name a column of ids "
+                              "with `columns`, or leave `parallel` out.")
     return own
 
 # %% ../../../nbs/data/own/01_declared.ipynb #7985c357
