@@ -122,25 +122,16 @@ def _study_command(command):
     command.__signature__ = Signature([*first, *study, *rest])
     return command
 
-# %% ../nbs/cli.ipynb #659aad1e
-def _with_own(suite: str, own: str|None) -> tuple[str, list[str]]:
-    "Name of a suite once the user's files are loaded, and names of the tasks they declare"
-    from xitcal.data.suites import ADDED, load_own, suite_name
-    name = suite_name(suite)
-    paths = [p.strip() for p in own.split(",") if p.strip()] if own else []
-    return name, ([task.name for task in load_own(paths, name)] if paths
-                  else list(ADDED[name]) if name != suite else [])
-
 # %% ../nbs/cli.ipynb #487754dc
 @app.command()
 def tasks(suite: Annotated[str, typer.Option(
               help="Name of the suite, or its TOML file.")] = "embedded",
           own: _Own = None, data: _Data = None):
     "List the tasks of a suite: kind, languages, training data, recipe."
-    from xitcal.data.suites import find_suite, use_data
+    from xitcal.data.suites import find_suite, use_data, with_own
     from xitcal.data.tasks import TARGETS
     use_data(data)
-    found = find_suite(_with_own(suite, own)[0]).tasks
+    found = find_suite(with_own(suite, own)[0]).tasks
     typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} "
                f"{'metric':<9} recipe")
     for task in found.values():
@@ -412,11 +403,11 @@ def check(suite: Annotated[str, typer.Option(
     """Load rows of every source and say what was found; exit code 1 for a problem. Downloads what a
     study would, into the hub's cache."""
     from xitcal.data.rows import SPLITS
-    from xitcal.data.suites import find_suite, use_data
+    from xitcal.data.suites import find_suite, use_data, with_own
     from xitcal.data.xtreme.suite import check_data, check_text
     use_data(data, revision.split(",") if revision else ())
     splits = [check_name(s, SPLITS, "split") for s in split.split(",")] if split else SPLITS
-    suite, mine = _with_own(suite, own)
+    suite, mine = with_own(suite, own)
     table = check_data(find_suite(suite), task or mine or None, language, splits, rows)
     typer.echo(check_text(table))
     if ((table.problem != "") & (table.language != "")).any(): raise typer.Exit(1)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUITES', 'ADDED', 'Suite', 'own_targets', 'find_suite', 'stored_tasks', 'use_data', 'absent_tasks', 'add_task',
-           'load_task', 'load_own', 'load_suite', 'suite_name', 'check_added']
+           'load_task', 'load_own', 'load_suite', 'suite_name', 'with_own', 'check_added']
 
 # %% ../../nbs/data/03_suites.ipynb #8ee0443d
 import hashlib
@@ -331,6 +331,16 @@ def suite_name(
 ) -> str: # Its name, once its file is loaded
     "A suite as the command line names it"
     return load_suite(text) if str(text).endswith(".toml") else str(text)
+
+# %% ../../nbs/data/03_suites.ipynb #98e3652e
+def with_own(
+    suite: str,    # Name of a suite, or its TOML file
+    own: str|None, # TOML files of more tasks, comma-separated
+) -> tuple[str, list[str]]: # Name of the suite; names of the tasks that the files declare
+    "A suite and more tasks, as the command line names them"
+    name, paths = suite_name(suite), [p.strip() for p in (own or "").split(",") if p.strip()]
+    if paths: return name, [task.name for task in load_own(paths, name)]
+    return name, list(ADDED[name]) if name != suite else []
 
 # %% ../../nbs/data/03_suites.ipynb #9cab873d
 def check_added(
