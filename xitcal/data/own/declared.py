@@ -31,7 +31,8 @@ from ..xtreme.sources import OwnSource, Source, parse_split
 from ..xtreme.user_files import file_checksum, local_files, local_parts
 
 # %% ../../../nbs/data/own/01_declared.ipynb #7e47bbd6
-TASK_LINES = ("title", "kind", "like", "metric", "labels", "rename", "languages", "codes", "trained_on",
+TASK_LINES = ("title", "kind", "like", "metric", "labels", "rename", "languages", "codes",
+              "trained_on",
         "parallel", "columns", "format", "quoted", "unanswerable", "hub", "config", "revision",
         "files", "recipe", *SPLITS)
 # scores of a kind, the usual one first
