@@ -229,7 +229,8 @@ def test_data_sets_of_the_hub(tmp_path):
     for code, like in (("quy", "fi"), ("aym", "tr")):
         parquet(root / f"datasets/made/americas_nli/{code}/test-00000-of-00001.parquet", suite.rows("xnli", "test", [like], 12), **pair)
     for split, n in (("train", 24), ("validation", 8)):
-        parquet(root / f"datasets/made/qqp/data/{split}-00000-of-00001.parquet", suite.rows("qqp", split, ["en"], n), sentence1="a", sentence2="b", label="same")
+        parquet(root / f"datasets/made/qqp/data/{split}-00000-of-00001.parquet", suite.rows("qqp", split, ["en"], n),
+                sentence1="a", sentence2="b", label="same")
     text = """
 [mynli]
 like = "xnli"
