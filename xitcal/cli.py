@@ -40,7 +40,8 @@ def _names(which: str):
 
 # %% ../nbs/cli.ipynb #ccb9cd87
 _Suite = Annotated[str|None, typer.Option(
-    help="Where tasks and rows come from: embedded, or xtreme (the real data).")]
+    help="Where tasks and rows come from: embedded, xtreme (the real data), or a TOML file that "
+    "declares them all.")]
 _Data = Annotated[Path|None, typer.Option(
     help="Folder of your own data files; what is not there comes from the hub. Also XITCAL_DATA.")]
 _Revision = Annotated[str|None, typer.Option(
@@ -95,7 +96,8 @@ _Kept = Annotated[str|None, typer.Option(
     help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
 _Own = Annotated[str|None, typer.Option(
-    help="TOML files of intermediate tasks of your own, comma-separated.")]
+    "--own", "--task-file",
+    help="TOML files that declare targets and intermediate tasks of your own, comma-separated.")]
 _Config = Annotated[Path|None, typer.Option(
     help="TOML file with these options (names with _ for -); the command line wins.")]
 _Store = Annotated[Path, typer.Option(help="Folder that holds the study.")]
@@ -108,7 +110,7 @@ _KINDS = dict(
     intermediate_rows=_Phase2, target_rows=_Phase3, test_rows=_Test, calibration_rows=_Kept,
     recipes=_Recipes, label_smoothing=_Smoothing, average=_Average, mc_dropout=_Passes,
     sampling=_Sampling, lora_rank=_Rank, lora_targets=_Modules, without=_Without,
-    precision=_Precision, task_file=_Own, data=_Data, revision=_Revision, config=_Config)
+    precision=_Precision, own=_Own, data=_Data, revision=_Revision, config=_Config)
 
 # %% ../nbs/cli.ipynb #8242a3d7
 def _study_command(command):
@@ -123,13 +125,14 @@ def _study_command(command):
 
 # %% ../nbs/cli.ipynb #487754dc
 @app.command()
-def tasks(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "embedded",
-          data: _Data = None):
+def tasks(suite: Annotated[str, typer.Option(
+              help="Name of the suite, or its TOML file.")] = "embedded",
+          own: _Own = None, data: _Data = None):
     "List the tasks of a suite: kind, languages, training data, recipe."
-    from xitcal.data.suites import find_suite, use_data
-    use_data(data)
+    from xitcal.data.suites import find_suite, use_data, with_own
     from xitcal.data.tasks import TARGETS
-    found = find_suite(suite).tasks
+    use_data(data)
+    found = find_suite(with_own(suite, own)[0]).tasks
     typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} "
                f"{'metric':<9} recipe")
     for task in found.values():
@@ -394,10 +397,11 @@ app.add_typer(data_app, name="data")
 
 # %% ../nbs/cli.ipynb #a3f60b81
 @data_app.command()
-def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtreme",
-          data: _Data = None,
+def check(suite: Annotated[str, typer.Option(
+              help="Name of the suite, or its TOML file.")] = "xtreme",
+          own: _Own = None, data: _Data = None,
           task: Annotated[str|None, typer.Option(
-              help="Task names, comma-separated. Default: all.")] = None,
+              help="Task names, comma-separated. Default: all, or those of your own.")] = None,
           language: _Language = None, revision: _Revision = None,
           split: Annotated[str|None, typer.Option(
               help="train, validation, calibration, test; comma-separated. Default: all.")] = None,
@@ -405,11 +409,12 @@ def check(suite: Annotated[str, typer.Option(help="Name of the suite.")] = "xtre
     """Load rows of every source and say what was found; exit code 1 for a problem. Downloads what a
     study would, into the hub's cache."""
     from xitcal.data.rows import SPLITS
-    from xitcal.data.suites import find_suite, use_data
+    from xitcal.data.suites import find_suite, use_data, with_own
     from xitcal.data.xtreme.suite import check_data, check_text
     use_data(data, revision.split(",") if revision else ())
     splits = [check_name(s, SPLITS, "split") for s in split.split(",")] if split else SPLITS
-    table = check_data(find_suite(suite), task, language, splits, rows)
+    suite, mine = with_own(suite, own)
+    table = check_data(find_suite(suite), task or mine or None, language, splits, rows)
     typer.echo(check_text(table))
     if ((table.problem != "") & (table.language != "")).any(): raise typer.Exit(1)
 

@@ -44,8 +44,9 @@ def _check_label(row, task, n_labels):
 
 # %% ../../nbs/data/02_rows.ipynb #8a121746
 def _check_classification(row, task):
-    "Faults of a classification row"
-    for column in ("sentence1", "sentence2"): yield from _check_text(row, column)
+    "Faults of a classification row; an option says that a task has one sentence alone"
+    for column in ("sentence1", "sentence2")[:1 if task.options.get("single") else 2]:
+        yield from _check_text(row, column)
     yield from _check_label(row, task, len(task.labels))
 
 # %% ../../nbs/data/02_rows.ipynb #5f665a72

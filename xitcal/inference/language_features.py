@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from transformers import AutoTokenizer
 
-from ..data.languages import LANGUAGES, languages
+from ..data.languages import LANGUAGES, check_code, languages
 from ..core.errors import XitcalError
 from ..data.embedded.renderings import UNSPACED, words
 from .results import Results, read_seeds, text_shares
-from ..data.suites import Suite, find_suite
+from ..data.suites import SUITES, Suite, find_suite
 
 # %% ../../nbs/inference/05_language_features.ipynb #c9013b7d
 COVARIATES = {
@@ -89,7 +89,7 @@ def token_statistics(
 ) -> pd.DataFrame: # language, tokens, tokens_per_word, shared_tokens, unknown
     """Tokens a language needs, what it shares with English, and what it has no token for;
     `XitcalError` without English or without text"""
-    languages(texts)
+    for code in texts: check_code(code)
     if "en" not in texts:
         raise XitcalError("Tokens are compared with English, which has no texts here; add `en`.")
     empty = [c for c, t in texts.items() if not any(map(str.strip, t.values()))]
@@ -154,13 +154,14 @@ def _encoder(results):
 
 def _of_text(results, codes, encoder):
     "How much of each language the encoder has read"
-    if (shares := text_shares(results)
-        if encoder == str(find_suite(results.suite).encoder()) else {}):
+    own = results.suite in SUITES and encoder == str(find_suite(results.suite).encoder())
+    if shares := text_shares(results) if own else {}:
         about = dict(covariate="text", source="recorded in the encoder's pretraining",
                      certainty="computed")
         return [dict(language=c, value=np.log2(shares[c]), **about) for c in codes if c in shares]
     if "xlm-r" in encoder.lower():
-        return language_facts(codes).query("covariate == 'text'").to_dict("records")
+        return (language_facts([c for c in codes if c in LANGUAGES])
+                .query("covariate == 'text'").to_dict("records"))
     return _unknown(codes, "text", "not known for this encoder")
 
 # %% ../../nbs/inference/05_language_features.ipynb #3725fa2b
@@ -190,12 +191,15 @@ def covariate_table(
 ) -> pd.DataFrame: # language, covariate (of `COVARIATES`), value, source, certainty
     """What is known of the languages of a study, English among them; where a value is missing,
     `source` says why if there is a reason"""
-    codes, generated, encoder = (languages(results.sums.languages), results.suite == "embedded",
+    codes, generated, encoder = (list(results.sums.languages), results.suite == "embedded",
                                  _encoder(results))
-    facts = language_facts(codes)
-    rows = facts[facts.covariate.isin(["latin", "indo_european"])].to_dict("records")
+    known, others = ([c for c in codes if (c in LANGUAGES) == there] for there in (True, False))
+    facts = language_facts(known)
+    plain = ["latin", "indo_european"]
+    rows = facts[facts.covariate.isin(plain)].to_dict("records")
+    for name in plain: rows += _unknown(others, name, "not known for this language")
     rows += _of_text(results, codes, encoder) + _of_tokenizer(results, codes, encoder, n)
-    if generated: rows += _of_generator(codes)
+    if generated: rows += _of_generator(known)
     for name in ("typology", "word_order"):
         rows += (_unknown(codes, name, "without meaning for generated texts") if generated
                  else facts[facts.covariate == name].to_dict("records"))

@@ -13,7 +13,7 @@ from scipy.stats import norm, rankdata, t
 from statsmodels.stats.outliers_influence import variance_inflation_factor
 
 from ..core.errors import XitcalError
-from ..data.languages import LANGUAGES
+from ..data.languages import LANGUAGES, family_of
 from ..data.tasks import NONE
 from .language_features import COVARIATES
 from .paired import holm_values
@@ -60,7 +60,7 @@ TINY = 1e-3
 # %% ../../nbs/inference/06_language_regression.ipynb #b2d84127
 def _families(codes):
     "Number of each language's family, branches of Indo-European apart; their names"
-    names, number = np.unique([LANGUAGES[c].family for c in codes], return_inverse=True)
+    names, number = np.unique([family_of(c) for c in codes], return_inverse=True)
     return number, [n.removeprefix("IE:") for n in names]
 
 def _fit(design, values):

@@ -20,7 +20,7 @@ from pandas.api.types import union_categoricals
 from ..core.errors import XitcalError
 from ..core.estimates import current_names
 from ..core.schema import OTHERS
-from ..data.suites import find_suite
+from ..data.suites import SUITES, find_suite, stored_tasks
 from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, read_condition
 from .block_sums import BINS, write_sums
 from .seeds import (Sums, condition_means, in_language, over_seeds, statistic,
@@ -110,11 +110,12 @@ def read_results(
     about = [json.loads(p.read_text()) for p in sorted(folder.glob("seed-*.json"))]
     blocks, about = (read_seeds(folder, "blocks", setting),
                      [a for a in about if setting in a["settings"]])
-    suite = find_suite(about[0]["settings"][setting]["suite"])
-    sums = sums_of(blocks, suite.tasks)
+    suite = about[0]["settings"][setting]["suite"]
+    tasks = stored_tasks(suite, about[0].get("own", {}))
+    sums = sums_of(blocks, tasks)
     there = {(a, t) for a, t in zip(blocks.intermediate.astype(str), blocks.target.astype(str))}
     planned = {(a, t) for r in about for a, t in r.get("planned", {}).get(setting, [])}
-    return Results(sums, suite.tasks, suite.name, about, planned | there, folder, setting,
+    return Results(sums, tasks, suite, about, planned | there, folder, setting,
                    _read_runs(folder, setting))
 
 # %% ../../nbs/inference/04_results.ipynb #5e761916
@@ -292,6 +293,7 @@ def text_shares(
 ) -> dict[str, float]: # By language code, in (0, 1]; empty where it is not recorded
     """Share of each language among the tokens that the suite's encoder was pretrained on, all
     stages together"""
+    if results.suite not in SUITES: return {} # a suite of one's own has no encoder
     path = Path(find_suite(results.suite).encoder()) / "pretraining.json"
     if not path.exists(): return {} # an encoder from the hub says nothing of it
     last = json.loads(path.read_text())

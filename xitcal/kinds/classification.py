@@ -18,14 +18,15 @@ from ..core.schema import events_table
 def encode_pairs(
     tokenizer,           # A fast tokenizer
     first: list[str],    # First sentences
-    second: list[str],   # Second sentences
+    second: list[str]|None, # Second sentences; None for a task of one sentence
     max_length: int,     # Longest sequence in tokens, special tokens included
 ) -> list[dict]: # input_ids, token_type_ids where the model has them, cut
-    "Token ids of sentence pairs"
-    coded = tokenizer(first, second, truncation=False, verbose=False)
+    "Token ids of sentence pairs, or of single sentences"
+    texts = [first] if second is None else [first, second]
+    coded = tokenizer(*texts, truncation=False, verbose=False)
     long = [len(ids) > max_length for ids in coded["input_ids"]]
     if any(long):
-        coded = tokenizer(first, second, truncation="longest_first", max_length=max_length)
+        coded = tokenizer(*texts, truncation="longest_first", max_length=max_length)
     names = [n for n in ("input_ids", "token_type_ids") if n in coded]
     return [{n: coded[n][i] for n in names} | {"cut": long[i]} for i in range(len(first))]
 
@@ -58,8 +59,8 @@ class Classification(Kind):
                     label2id={n: i for i, n in enumerate(task.labels)})
 
     def features(self, rows, tokenizer, task, recipe):
-        features = encode_pairs(tokenizer, list(rows["sentence1"]), list(rows["sentence2"]),
-                                recipe.max_length)
+        second = None if task.options.get("single") else list(rows["sentence2"])
+        features = encode_pairs(tokenizer, list(rows["sentence1"]), second, recipe.max_length)
         return [f | dict(row=i, label=y) for i, (f, y) in enumerate(zip(features, rows["label"]))]
 
     def collate(self, features, pad_id):

@@ -18,7 +18,7 @@ from IPython.display import HTML, Markdown, display
 
 from ..core.errors import XitcalError
 from ..core.schema import EVENT, KEYS, OTHERS
-from ..data.languages import LANGUAGES
+from ..data.languages import in_order, language_label
 from ..data.tasks import (INTERMEDIATES, MULTI, NONE, OWN, TARGETS, Task,
                                read_condition)
 from ..inference.paired import holm
@@ -138,11 +138,11 @@ def by_language(
     per = per.groupby(["language", "target", "intermediate"])[list(columns)].mean()
     wide = per.apply(cell, axis=1).unstack(["target", "intermediate"])
     order = [(t, a) for t in TARGETS for a in conditions_in(table) if (t, a) in wide.columns]
-    rows = [code for code in LANGUAGES if code in wide.index]
+    rows = in_order(wide.index)
     wide = wide.reindex(index=rows, columns=pd.MultiIndex.from_tuples(order))
     wide.columns = pd.MultiIndex.from_tuples([(_target_name(t), condition_name(a, t))
                                               for t, a in order])
-    return wide.rename(index={code: f"{LANGUAGES[code].name} ({code})" for code in rows})
+    return wide.rename(index={code: language_label(code) for code in rows})
 
 # %% ../../nbs/report/03_sentences.ipynb #4a43f838
 def _range(values, pattern="{:.0f}"):

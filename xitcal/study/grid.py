@@ -113,8 +113,9 @@ def check_study(
                           "add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates):
         raise XitcalError("A study needs a seed, a target and an intermediate task (or none).")
-    return replace(study, intermediates=conditions,
-                   languages=tuple(languages(study.languages)) if study.languages else None)
+    more = {code for task in tasks.values() for code in task.languages}
+    codes = tuple(languages(study.languages, more)) if study.languages else None
+    return replace(study, intermediates=conditions, languages=codes)
 
 # %% ../../nbs/study/01_grid.ipynb #eaa8b0ed
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from ..core.errors import XitcalError, write_atomic
 from ..core.schema import PREDICTION_SCHEMA
-from ..data.suites import find_suite
-from ..data.tasks import OWN, Task, read_condition
+from ..data.suites import find_suite, own_targets, stored_tasks
+from ..data.tasks import (OWN, Task, know_targets, read_condition, task_facts,
+                               task_from_facts)
 from ..predictions.degenerate import RUN_COLUMNS, judge_runs
 from .grid import Plan, Study
 from .store import Store, store_lock
@@ -126,6 +127,10 @@ def record_study(
         _check_mixed(store, old["cells"], plan)
         cells = {_key(c): c for c in old["cells"] + [asdict(c) for c in plan.cells]}
         facts = dict(settings=ours, cells=list(cells.values()))
+        # pages that read the store do not have the files that declare a user's own targets
+        own = {name: task_facts(task) for name, task in own_targets(plan.study.suite).items()
+               if name in plan.study.targets}
+        if own := old.get("own", {}) | own: facts["own"] = own
         write_atomic(path, lambda p: p.write_text(json.dumps(facts, indent=1)))
 
 # %% ../../nbs/study/02_ledger.ipynb #e3dffeeb
@@ -153,7 +158,9 @@ def study_cells(
     if not path.exists():
         raise XitcalError(f"The store {str(store)!r} holds no study yet; "
                           f"run one with `xitcal run --store {store}`.")
-    cells = pd.DataFrame(json.loads(path.read_text())["cells"])
+    kept = json.loads(path.read_text())
+    know_targets({name: task_from_facts(facts) for name, facts in kept.get("own", {}).items()})
+    cells = pd.DataFrame(kept["cells"])
     cells["seed"] = cells["seed"].astype("Int64")
     return _one_each(store, cells.assign(done=[place.published(s) for s in cells["stage"]]))
 
@@ -299,7 +306,7 @@ def trained_precisions(
 def study_tasks(
     store: str|Path, # Folder of the store
 ) -> dict[str, Task]: # By name
-    "Tasks of the suite that a store's study uses"
+    "Tasks of the suite that a store's study uses, and targets of the user's own"
     study_cells(store) # says in a sentence when there is no study
-    return find_suite(
-        json.loads((Path(store) / "study.json").read_text())["settings"]["suite"]).tasks
+    kept = json.loads((Path(store) / "study.json").read_text())
+    return stored_tasks(kept["settings"]["suite"], kept.get("own", {}))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..core.errors import XitcalError, check_name
 from ..data.languages import languages
-from ..data.suites import absent_tasks, find_suite, load_task, use_data
+from ..data.suites import (absent_tasks, find_suite, load_own, own_targets, suite_name,
+                                use_data)
 from ..data.tasks import INTERMEDIATES, read_condition
 from .grid import Study, check_study, default_study
 from .runner import fit_heads
@@ -62,7 +63,8 @@ FIELDS |= {name: name for name in (
     "suite", "seeds", "intermediate_rows", "target_rows", "test_rows", "calibration_rows",
     "recipes", "label_smoothing", "average", "mc_dropout", "sampling", "lora_rank",
     "lora_targets", "without", "precision")}
-_OTHERS = ("task_file", "data", "revision") # options that are no part of a study
+# options that are no part of a study; --task-file is what --own was called first
+_OTHERS = ("own", "task_file", "data", "revision")
 
 # %% ../../nbs/study/12_options.ipynb #21b31d7c
 def read_config(
@@ -138,6 +140,15 @@ def _tell_languages(study, named):
                    file=sys.stderr)
     return study
 
+# %% ../../nbs/study/12_options.ipynb #c5df9e23
+def _own_tasks(given: dict) -> tuple[str, ...]:
+    "Load the files of the user's own tasks and suite that options name; names of its targets"
+    if "suite" in given: given["suite"] = suite_name(given["suite"])
+    paths, suite = (_items(given.pop("own", [])) + _items(given.pop("task_file", [])),
+                    given.get("suite", Study.suite))
+    names = [task.name for task in load_own(paths, suite)] if paths else []
+    return tuple(name for name in names if name in own_targets(suite))
+
 # %% ../../nbs/study/12_options.ipynb #73126a2c
 def make_study(
     config: Path|None = None, # TOML file
@@ -146,7 +157,7 @@ def make_study(
     "A study from a file and from options, which win over it"
     given = read_config(config) | {n: v for n, v in options.items() if v is not None}
     use_data(given.pop("data", None), _items(given.pop("revision", [])))
-    for path in _items(given.pop("task_file", [])): load_task(path, given.get("suite", Study.suite))
+    own = _own_tasks(given)
     chosen = {FIELDS[name]: value for name, value in given.items()}
     for name in ("models", "intermediates", "targets", "methods", "lora_targets", "without"):
         if name in chosen: chosen[name] = tuple(v.strip() for v in _items(chosen[name]))
@@ -156,7 +167,10 @@ def make_study(
         if name in chosen: chosen[name] = _row_limit(chosen[name], name)
     if "seeds" in chosen: chosen["seeds"] = seed_list(",".join(map(str, _items(chosen["seeds"]))))
     if chosen.get("languages") is not None:
-        chosen["languages"] = tuple(languages(_items(chosen["languages"])))
+        more = {c for t in find_suite(given.get("suite", Study.suite)).tasks.values()
+                for c in t.languages}
+        chosen["languages"] = tuple(languages(_items(chosen["languages"]), more))
+    if "targets" not in chosen and own: chosen["targets"] = own
     study = check_study(_without_absent(replace(default_study(chosen.get("suite", Study.suite)),
                                                 **chosen)))
     return _tell_multi(_tell_languages(study, "targets" in chosen))

@@ -10,7 +10,7 @@ __all__ = ['CONTROLS', 'FULL_CONDITIONS', 'FULL', 'SUBSETS', 'TRAINED_OTHERWISE'
 from dataclasses import replace
 
 from ..data.suites import find_suite
-from ..data.tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS
+from ..data.tasks import INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, XTREME
 from .grid import Study
 
 # %% ../../nbs/study/10_protocol.ipynb #6c260229
@@ -22,7 +22,7 @@ FULL_CONDITIONS = (NONE, *INTERMEDIATES, *CONTROLS, MULTI,
                    *(f"{name}:translated" for name in find_suite("embedded").translated))
 
 # %% ../../nbs/study/10_protocol.ipynb #c9fa78be
-FULL = Study(intermediates=FULL_CONDITIONS, targets=tuple(TARGETS), seeds=(2, 3, 4, 5, 6),
+FULL = Study(intermediates=FULL_CONDITIONS, targets=XTREME, seeds=(2, 3, 4, 5, 6),
              test_rows=150)
 
 # %% ../../nbs/study/10_protocol.ipynb #acd6c299
@@ -57,7 +57,7 @@ REAL_CONDITIONS = (NONE, "mnli", "squad", "hellaswag", OWN, "mnli:shuffled", "co
 _NOT_AT_HAND = ("bucc",) # targets without tests in the data
 
 REAL = Study(suite="xtreme", models=("build/e5-small",), intermediates=REAL_CONDITIONS,
-             targets=tuple(t for t in TARGETS if t not in _NOT_AT_HAND),
+             targets=tuple(t for t in XTREME if t not in _NOT_AT_HAND),
              seeds=(0, 1, 2, 3, 4), intermediate_rows=None, target_rows=None, test_rows=150,
              calibration_rows=300, recipes="small", without=("panx:th",))
 

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..core.errors import XitcalError
 from ..core.processes import threads_of_children
-from ..data.suites import ADDED, find_suite
+from ..data.suites import ADDED, check_added, find_suite
 from ..data.tasks import MASKED, OWN, Condition, read_condition
 from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
@@ -326,6 +326,8 @@ def run_study(
     if told := fit_heads(study)[1]: raise XitcalError(f"{told[0]} Leave it out of the study.")
     place, plan, main = Store(store), make_plan(study), PartialState().is_main_process
     _check_models(plan, study)
+    check_added(study.suite, [*study.targets, *(t for name in study.intermediates
+                                                for t in read_condition(name).tasks)])
     if main: _prepare(plan, place)
     PartialState().wait_for_everyone()
     bars = _Bars(plan, place, progress and main)

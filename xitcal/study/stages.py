@@ -20,7 +20,7 @@ from huggingface_hub import try_to_load_from_cache
 from ..core.schema import PREDICTION_SCHEMA
 from ..data.rows import check_rows
 from ..data.suites import find_suite
-from ..data.tasks import Recipe, Task
+from ..data.tasks import Recipe, task_from_facts
 from ..data.xtreme.reading import noted
 from ..kinds.retrieval import with_sample_thresholds
 from .grid import Plan, Stage
@@ -53,12 +53,6 @@ def checked_rows(
 # %% ../../nbs/study/04_stages.ipynb #e23a7f54
 def _recipe_of(facts: dict) -> Recipe:
     return Recipe(**{f.name: facts[f.name] for f in fields(Recipe) if f.name in facts})
-
-def _task_of(facts: dict) -> Task:
-    "A task from its facts"
-    known = {f.name: facts[f.name] for f in fields(Task)}
-    lists = {n: tuple(known[n]) for n in ("labels", "languages")}
-    return Task(**known | lists | dict(recipe=_recipe_of(facts["recipe"])))
 
 # %% ../../nbs/study/04_stages.ipynb #2da87b1f
 def _start_of(plan: Plan, stage: Stage, store: Store, which: int = 0) -> Path:
@@ -122,7 +116,7 @@ def _predicted(model, tokenizer, task, facts, what, notes):
 # %% ../../nbs/study/04_stages.ipynb #00036f25
 def _predict_stage(plan, stage, store, folder, options, on_step):
     "Zero-shot predictions in all languages, and English ones for recalibration"
-    facts, task = stage.facts, _task_of(stage.facts["task"])
+    facts, task = stage.facts, task_from_facts(stage.facts["task"])
     path = _start_of(plan, stage, store)
     model, tokenizer = load_trained(path, task), load_tokenizer(path)
     model.to(PartialState().device)

@@ -101,6 +101,13 @@ def tuned_results(
     return sorted({(t, c) for t, f in facts
                    for c in f["languages"] if c in f["task"]["options"].get("sample", ())})
 
+# %% ../../nbs/study/08_summarise.ipynb #7e1aafd6
+def _own(stores: dict[str, Path]) -> dict:
+    "Facts of targets of the user's own that stores have; nothing where there are none"
+    found = [json.loads((p / "study.json").read_text()).get("own", {}) for p in stores.values()]
+    own = {name: facts for one in found for name, facts in one.items()}
+    return dict(own=own) if own else {}
+
 # %% ../../nbs/study/08_summarise.ipynb #2da4f1b0
 def record(
     stores: dict[str, Path], # By setting
@@ -123,7 +130,7 @@ def record(
                 precision={n: trained_precisions(Store(p, create=False))
                            for n, p in stores.items()},
                 notes={n: notes for n, p in stores.items()
-                       if (notes := encoder_notes(Store(p, create=False)))})
+                       if (notes := encoder_notes(Store(p, create=False)))}) | _own(stores)
 
 # %% ../../nbs/study/08_summarise.ipynb #43c43813
 def _seeds(cells):

@@ -15,37 +15,56 @@ from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
 from ..data.rows import check_rows
 from ..data.suites import Suite, absent_tasks
-from ..data.tasks import (INTERMEDIATES, MASKED, MULTI, OWN, Link, Task, check_condition,
-                               read_condition)
+from ..data.tasks import (INTERMEDIATES, MASKED, MULTI, OWN, TARGETS, Link, Task,
+                               check_condition, read_condition)
 from ..kinds.registry import kind_of
 from .trainer import Material
 
 # %% ../../nbs/training/07_phase2.ipynb #337d74b7
+_KEPT = ("name", "kind", "labels", "options")
+
 def _facts(task: Task, suite: Suite, languages=("en",), shuffled=False) -> dict:
-    """What determines the rows of one task of a training;
-    rows in other languages that a user's files hold, by these files"""
-    own = {k: v for k, v in asdict(task).items() if k in ("name", "kind", "labels", "options")}
+    """What determines the rows of one task of a training; rows in other languages that a user's
+    files hold, by these files; test rows of a user's own task determine nothing here"""
+    own = {k: v for k, v in asdict(task).items() if k in _KEPT}
+    own["options"] = {k: v for k, v in own["options"].items() if k != "tests"}
     files = (suite.translation_source(task.name, languages) if list(languages) != ["en"]
              and hasattr(suite, "translation_source") else "")
     return (own | dict(languages=list(languages), shuffled=shuffled)
             | (dict(files=files) if files else {}))
 
+def _masked_facts(name: str, suite: Suite) -> dict:
+    "Masked language modelling in all languages; `XitcalError` for a suite without texts"
+    if not getattr(suite, "texts", True):
+        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no texts "
+                          "for masked language modelling; leave it out of --intermediate.")
+    return _facts(MASKED, suite, LANGUAGES)
+
 # %% ../../nbs/training/07_phase2.ipynb #2928efa5
+def _all_tasks(suite: Suite) -> list[str]:
+    "What `multi` trains on: the nine, or all intermediate tasks of a suite that has none of these"
+    return ([n for n in INTERMEDIATES if n in suite.tasks]
+            or [n for n in suite.tasks if n not in TARGETS])
+
+# %% ../../nbs/training/07_phase2.ipynb #df9c2a87
 def missing_tasks(
     name: str,    # A condition, such as "multi:mlm"
     suite: Suite, # Where its tasks are
 ) -> list[str]: # Names; none for a condition that is not of all tasks
     "Intermediate tasks that `multi` goes without"
-    return ([n for n in INTERMEDIATES if n not in suite.tasks]
-            if MULTI in read_condition(name).tasks else [])
+    usual = set(_all_tasks(suite)) & set(INTERMEDIATES)
+    if MULTI not in read_condition(name).tasks or not usual: return []
+    return [n for n in INTERMEDIATES if n not in suite.tasks]
 
 # %% ../../nbs/training/07_phase2.ipynb #a4215c1b
 def _link_facts(link: Link, suite: Suite, own: str|None, name: str) -> list[dict]:
     "What one link of a condition trains on"
     (first, *_), variant = link.tasks, link.variant
-    if first == MASKED.name: return [_facts(MASKED, suite, LANGUAGES)]
-    names = ([n for n in INTERMEDIATES if n in suite.tasks] if first == MULTI else [own]
-             if first == OWN else link.tasks)
+    if first == MASKED.name: return [_masked_facts(name, suite)]
+    names = _all_tasks(suite) if first == MULTI else [own] if first == OWN else link.tasks
+    if not names:
+        raise XitcalError(f"Condition {name!r} cannot be: the suite {suite.name!r} has no "
+                          "intermediate task.")
     if missing := next((n for n in names if n in absent_tasks(suite)), None):
         raise XitcalError(absent_tasks(suite)[missing])
     spread = [n for n in names if n in suite.translated]
@@ -57,7 +76,7 @@ def _link_facts(link: Link, suite: Suite, own: str|None, name: str) -> list[dict
     facts = [_facts(suite.tasks[n], suite, suite.translated[n]
                     if variant == "translated" and n in spread else ("en",), variant == "shuffled")
              for n in names]
-    return facts + ([_facts(MASKED, suite, LANGUAGES)] if variant == "mlm" else [])
+    return facts + ([_masked_facts(name, suite)] if variant == "mlm" else [])
 
 # %% ../../nbs/training/07_phase2.ipynb #2f75d6ae
 def material_facts(

@@ -27,7 +27,7 @@ from .pairs import (plan_duplicate, plan_entailment, plan_order,
 from .tags import (ENTITIES, ENTITY_FIELDS, SHORT_NAMES, SUPERTAGS,
                                        plan_tagging, write_entities, write_supertags,
                                        write_word_classes)
-from ..tasks import INTERMEDIATES, MASKED, TARGETS, Recipe, Task
+from ..tasks import INTERMEDIATES, MASKED, TARGETS, XTREME, Recipe, Task
 from .retrieval import plan_translation, write_translation
 from .world import FOLDER, split_of
 
@@ -171,7 +171,7 @@ class EmbeddedSuite:
     name, version = "embedded", "2"
 
     def __init__(self):
-        self.tasks = {name: _suited(task) for name, task in (INTERMEDIATES | TARGETS).items()}
+        self.tasks = {n: _suited((INTERMEDIATES | TARGETS)[n]) for n in (*INTERMEDIATES, *XTREME)}
         self.translated = {name: tuple(LANGUAGES)
                            for name in INTERMEDIATES if MAKERS[name].translated}
 

@@ -164,6 +164,7 @@ def read_table(
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #1820c4d9
 def _changed(source: Source) -> str:
     "What to do about records of another form"
+    if source.mend: return source.mend
     if not source.at: return "Put the file right, or take it out of the folder."
     return "The copy has changed: use an earlier revision of it or files of your own (--data)."
 
@@ -203,8 +204,7 @@ def label_names(
         found, kind = stored_names(table.schema, column), type_name(table.schema.field(column).type)
         if found and kind == "int" and [n.lower() for n in found] != [n.lower() for n in names]:
             raise WrongSchema(f"{where}: labels are {', '.join(found)}, "
-                              f"in this order, not {', '.join(names)}; the copy has changed: "
-                              "use an earlier revision of it or files of your own (--data).")
+                              f"in this order, not {', '.join(names)}. {_changed(source)}")
         if not found and source.numbers_need_names and kind == "list[int]":
             raise WrongSchema(f"{where}: column {column!r} holds numbers without names, "
                               "so what they mean is not known; use files of your own (--data).")
@@ -262,8 +262,9 @@ def _chosen(parts: list[Part], source: Source, split: str, code: str) -> list[tu
         index = np.arange(len(part.table))
         if source.only:
             column, prefixes = source.only
-            index = np.flatnonzero(pc.starts_with(part.table[column], pattern=prefixes[code])
-                                   .to_numpy(zero_copy_only=False))
+            there = (pc.equal(part.table[column], prefixes[code]) if source.exact
+                     else pc.starts_with(part.table[column], pattern=prefixes[code]))
+            index = np.flatnonzero(there.to_numpy(zero_copy_only=False))
         at += [(number, int(i)) for i in index]
     _, start, end = parse_split(source.splits[split])
     return at[int(len(at) * start):int(len(at) * end)]
@@ -400,10 +401,11 @@ def limited(
 TOLERATED = 0.01 # largest share of records at fault
 
 # %% ../../../nbs/data/xtreme/02_reading.ipynb #02e08063
-def _judge(tally: Tally, task: Task, split: str, code: str, sources: list[Source]) -> None:
+def _judge(tally: Tally, task: Task, split: str, code: str, sources: list[Source],
+           tolerated: float = TOLERATED) -> None:
     "Refuse data of which too much is at fault or unlabelled"
     bad = tally.left_out["at fault"]
-    if bad > TOLERATED * tally.records:
+    if bad > tolerated * tally.records:
         more = f" ({bad} of {tally.records} records are at fault)" if bad > 1 else ""
         raise XitcalError(f"{tally.fault}{more}; correct it there, or take another copy of the "
                           f"data (xitcal data check --task {task.name}).")
@@ -423,6 +425,7 @@ def make_rows(
     split: str,        # "train", "validation", "calibration" or "test"
     code: str,         # Language
     n: int|None = None,# Most rows; for retrieval, most queries
+    tolerated: float = TOLERATED, # Largest share of records at fault
 ) -> tuple[Dataset, Tally]: # Rows as in `xitcal.data.rows`, and what became of the records
     "Rows of one split in one language; `XitcalError` names the first record at fault"
     tally = Tally(places=list(dict.fromkeys(p.place for p in parts)),
@@ -436,7 +439,7 @@ def make_rows(
         if n is not None and len(rows) >= n + n // 100 + 10 and split != "test": break
     rows = list(_without_doubles(rows, parts, task, code, tally))
     tally.rows = len(rows)
-    _judge(tally, task, split, code, [p.source for p in parts])
+    _judge(tally, task, split, code, [p.source for p in parts], tolerated)
     columns = FEATURES[task.kind]
     return (Dataset.from_list([{c: row.get(c) for c in columns} for row in limited(rows, n, split)],
                               features=columns), tally)

@@ -50,12 +50,21 @@ class Source:
         counts = self.lengths[column] if column else self.counts
         return counts.get(f"{self.config(code)}/{raw}", counts.get(raw))
 
+# %% ../../../nbs/data/xtreme/01_sources.ipynb #5fb84a9b
+@dataclass(frozen=True)
+class OwnSource(Source):
+    "A source of a task that a user's file declares"
+    exact: bool = True # Whether values of `only` are whole, not beginnings
+    mend: str = ""     # What to do about records of another form
+
+Source.exact, Source.mend = False, ""
+
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #c4f88e3c
 def parse_split(
     text: str, # Such as "validation[50%:]" or "train_r1+train_r2"
 ) -> tuple[list[str], float, float]: # Names, and the share of the records that is used: from, to
     "Names and share of a split"
-    names, start, end = re.fullmatch(r"([\w+]+)(?:\[(\d*)%?:(\d*)%?\])?", text).groups()
+    names, start, end = re.fullmatch(r"([\w+.-]+)(?:\[(\d*)%?:(\d*)%?\])?", text).groups()
     return names.split("+"), int(start or 0) / 100, int(end or 100) / 100
 
 # %% ../../../nbs/data/xtreme/01_sources.ipynb #8129f67c

@@ -26,7 +26,8 @@ from .user_files import LOCAL, local_identity, local_languages, local_parts
 from .reading import NotFound, Part, Tally, WrongSchema, make_rows
 from ..rows import SPLITS, check_rows
 from .sources import HUB, parse_split, split_sources, with_revisions
-from ..tasks import INTERMEDIATES, MASKED, MULTI, NONE, TARGETS, Task, find_tasks
+from ..tasks import (INTERMEDIATES, MASKED, MULTI, NONE, TARGETS, XTREME, Task,
+                               find_tasks)
 from .texts import (WIKIPEDIA, round_robin, texts, told_identity,
                                       translated_source, translations)
 
@@ -130,7 +131,7 @@ def _translated(suite, name: str, codes: list[str], n: int|None) -> Dataset:
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #4eaf9711
 _ALL = dict.fromkeys(("intermediate_rows", "target_rows", "test_rows", "calibration_rows"))
-_GRID = dict(intermediates=(NONE, *INTERMEDIATES, MULTI), targets=tuple(TARGETS), seeds=(0,)) | _ALL
+_GRID = dict(intermediates=(NONE, *INTERMEDIATES, MULTI), targets=XTREME, seeds=(0,)) | _ALL
 
 # %% ../../../nbs/data/xtreme/07_suite.ipynb #70942a51
 class XtremeSuite:
@@ -143,8 +144,8 @@ class XtremeSuite:
         self.hub = with_revisions(chosen)
         self.wikipedia = replace(WIKIPEDIA, revision=chosen.get(WIKIPEDIA.at, WIKIPEDIA.revision))
         self.translated = translations(self.data)
-        tasks = {name: _suited(task, self.data, self.hub)
-                 for name, task in (INTERMEDIATES | TARGETS).items()}
+        tasks = {name: _suited((INTERMEDIATES | TARGETS)[name], self.data, self.hub)
+                 for name in (*INTERMEDIATES, *XTREME)}
         self.absent = {name: ABSENT.get(name, _NO_SOURCE.format(name))
                        for name, task in tasks.items() if not task.options["source"]}
         self.tasks = {name: task for name, task in tasks.items() if name not in self.absent}
@@ -302,11 +303,13 @@ def check_data(
     "Load rows of every source and say what was found; problems are in the table, not raised"
     chosen = find_tasks(tasks, suite.tasks | {name: None for name in getattr(suite, "absent", {})})
     absent = [name for name in getattr(suite, "absent", {}) if chosen.count(None)]
-    wanted = None if codes is None else languages(codes)
+    wanted = None if codes is None else languages(codes, {c for t in chosen if t
+                                                          for c in t.languages})
     # English rows are checked whatever `codes` are
     free = lambda task, split: split != "test" and not task.test_only
+    has = getattr(suite, "has_split", lambda task, split: True) # a user's own may lack one
     todo = [(task, split, code) for task in chosen if task
-            for split in splits for code in _split_languages(task, split)
+            for split in splits if has(task.name, split) for code in _split_languages(task, split)
             if free(task, split) or wanted is None or code in wanted]
     lines = [_checked(suite, *what, n) for what in tqdm(todo, desc="Checking data", delay=1)]
     lines += [dict.fromkeys(_COLUMNS, "") | dict(task=name, found="no", problem=suite.absent[name])

@@ -133,15 +133,16 @@ def read_tagged(
 def read_conllu(
     paths: list[Path], # Treebanks of one language
     code: str,         # Language
+    tags: int = 4,     # Column of the tags, from 1: universal word classes
 ) -> list[dict]: # tokens, tags
-    "Words and universal word classes of treebanks"
+    "Words of treebanks and what stands in one of their columns"
     found = []
     for path in paths:
         for sentence in _sentences(text_lines(path)):
             words = [f for line in sentence if not line.startswith("#")
                      and (f := line.split("\t"))[0].isdigit()]
             if any(w[1] != "_" for w in words):
-                found.append(dict(tokens=[w[1] for w in words], tags=[w[3] for w in words]))
+                found.append(dict(tokens=[w[1] for w in words], tags=[w[tags - 1] for w in words]))
     return found
 
 # %% ../../../nbs/data/xtreme/05_user_files.ipynb #e36446c1
