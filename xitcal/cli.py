@@ -129,19 +129,9 @@ def tasks(suite: Annotated[str, typer.Option(
               help="Name of the suite, or its TOML file.")] = "embedded",
           own: _Own = None, data: _Data = None):
     "List the tasks of a suite: kind, languages, training data, recipe."
-    from xitcal.data.suites import find_suite, use_data, with_own
-    from xitcal.data.tasks import TARGETS
+    from xitcal.data.suites import find_suite, tasks_text, use_data, with_own
     use_data(data)
-    found = find_suite(with_own(suite, own)[0]).tasks
-    typer.echo(f"{'task':<14} {'role':<13} {'kind':<15} {'languages':>9}  {'trained on':<14} "
-               f"{'metric':<9} recipe")
-    for task in found.values():
-        role, r = ("target" if task.name in TARGETS else "intermediate"), task.recipe
-        trained = (f"{r.epochs:g} epochs, batch {r.batch_size}, rate {r.learning_rate:g}, "
-                   f"{r.max_length} tokens [{r.source}]")
-        typer.echo(f"{task.name:<14} {role:<13} {task.kind:<15} {len(task.languages):>9}  "
-                   f"{task.trained_on or 'never trained':<14} {task.metric:<9} "
-                   f"{'' if task.test_only else trained}".rstrip())
+    typer.echo(tasks_text(find_suite(with_own(suite, own)[0])))
 
 # %% ../nbs/cli.ipynb #37d12cbe
 @app.command()
@@ -181,15 +171,6 @@ _Address = Annotated[str|None, typer.Option(
     help="HOST:PORT of the Ray cluster's head. Default: RAY_ADDRESS, or this machine alone.")]
 _Save = Annotated[float, typer.Option(help="Seconds between two checkpoints of a training.")]
 
-# %% ../nbs/cli.ipynb #49a5d4e8
-def _engine(name: str, address: str|None, workers: int|None):
-    "What does the stages of `run`; None for this machine's processes"
-    if check_name(name, ("local", "ray"), "engine") == "local":
-        if address: raise XitcalError("--address is for --engine ray; add it, or leave it out.")
-        return None
-    from xitcal.study.ray_engine import RayEngine
-    return RayEngine(address, workers)
-
 # %% ../nbs/cli.ipynb #d5cb1009
 @app.command()
 @_study_command
@@ -202,14 +183,14 @@ def run(store: _Store = Path("study"),
         **options # Of `make_study`
         ):
     "Run a study, or what is missing of it; call it again after any interruption."
-    from xitcal.study.options import make_study, without_headless
+    from xitcal.study.options import find_engine, make_study, without_headless
     study = make_study(**options)
     from xitcal.study.runner import run_study
     from xitcal.training.trainer import Options
     how = Options(save_seconds=save_seconds, tracker=tracker, compile=compile,
                   drop_weights=drop_weights, budget=budget)
     done = run_study(without_headless(study), store, workers, how,
-                     engine=_engine(engine, address, workers))
+                     engine=find_engine(engine, address, workers))
     typer.echo(f"All {sum(s.phase != 'pretrained' for s in done.stages.values())} stages are in "
                f"{store}. Next: xitcal report --store {store}")
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUITES', 'ADDED', 'Suite', 'own_targets', 'find_suite', 'stored_tasks', 'use_data', 'absent_tasks', 'add_task',
-           'load_task', 'load_own', 'load_suite', 'suite_name', 'with_own', 'check_added']
+           'load_task', 'load_own', 'load_suite', 'suite_name', 'with_own', 'check_added', 'tasks_text']
 
 # %% ../../nbs/data/03_suites.ipynb #8ee0443d
 import hashlib
@@ -352,3 +352,23 @@ def check_added(
     for name in names:
         own = ADDED.get(suite, {}).get(name, (None, None))[1]
         if isinstance(own, OwnTask): check_own(own)
+
+# %% ../../nbs/data/03_suites.ipynb #fbf432f6
+_LINE = "{:<14} {:<13} {:<15} {:>9}  {:<14} {:<9} {}"
+
+def _task_line(task: Task) -> str:
+    "One task, for people"
+    r = task.recipe
+    trained = "" if task.test_only else (f"{r.epochs:g} epochs, batch {r.batch_size}, rate "
+                                         f"{r.learning_rate:g}, {r.max_length} tokens [{r.source}]")
+    return _LINE.format(task.name, "target" if task.name in TARGETS else "intermediate", task.kind,
+                        len(task.languages), task.trained_on or "never trained", task.metric,
+                        trained).rstrip()
+
+# %% ../../nbs/data/03_suites.ipynb #19fa67fd
+def tasks_text(
+    suite: Suite, # Any
+) -> str: # A header and a line a task
+    "The tasks of a suite: role, kind, number of languages, training data, metric, recipe"
+    header = _LINE.format("task", "role", "kind", "languages", "trained on", "metric", "recipe")
+    return "\n".join([header, *map(_task_line, suite.tasks.values())])
