@@ -158,7 +158,8 @@ def plan(flops: Annotated[float|None, typer.Option(
 
 # %% ../nbs/cli.ipynb #208cc1ef
 _Tracker = Annotated[str|None, typer.Option(
-    help="Accelerate tracker for losses, such as tensorboard.")]
+    help="Accelerate tracker of loss, learning rate, validation and tokens a second: tensorboard, "
+    "trackio, wandb or another that is installed.")]
 _Compile = Annotated[bool, typer.Option(help="Compile models (needs a C++ compiler).")]
 _Drop = Annotated[bool, typer.Option(
     "--drop-weights",

@@ -91,7 +91,8 @@ def _train_stage(plan, stage, store, folder, options, on_step):
                   average=facts.get("average", 0), sampling=facts.get("sampling", "proportional"),
                   weights=facts.get("weights"))
     options = replace(options, method=facts["method"], precision=facts["precision"], **chosen,
-                      on_step=on_step, tracker_folder=str(store.path / "trackers" / stage.name))
+                      on_step=on_step, tracker_folder=str(store.path / "trackers"),
+                      tracker_title=f"{stage.title} ({stage.name[-6:]})")
     result = train(_start_of(plan, stage, store), [m for m, _ in found], recipe, facts["seed"],
                    folder, store.work(stage.name), options)
     return (result | dict(sources=[n for _, notes in found for n in notes])

@@ -8,6 +8,7 @@ __all__ = ['learning_rate', 'make_optimizer', 'Material', 'Options', 'Training',
 # %% ../../nbs/training/06_trainer.ipynb #580c4528
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -126,6 +127,7 @@ class Options:
     drop_weights: bool = False  # Whether a study drops weights that nothing starts from any more
     tracker: str|None = None    # Name of an Accelerate tracker, such as "tensorboard"
     tracker_folder: str = "."   # Where a tracker that writes files puts them
+    tracker_title: str = "training" # What it calls this training
     on_step: Callable[[int, int], None]|None = None # Called with steps done and steps in all
 
 # %% ../../nbs/training/06_trainer.ipynb #2fb1712f
@@ -154,14 +156,25 @@ def _sum_gradients(parameters, accelerator):
         for g, part in zip(grads, total.split([g.numel() for g in grads])): g.copy_(part.view_as(g))
 
 # %% ../../nbs/training/06_trainer.ipynb #4d572972
+def _run_names(options: Options) -> tuple[str, dict]:
+    "What a tracker calls project and run; those without runs in projects get one name"
+    title = options.tracker_title
+    if options.tracker == "wandb": return "xitcal", dict(name=title, dir=options.tracker_folder)
+    if options.tracker in ("trackio", "swanlab"): return "xitcal", dict(name=title)
+    return re.sub(r"[^\w.,=()@-]+", " ", title).strip(), {} # a folder of TensorBoard and others
+
+# %% ../../nbs/training/06_trainer.ipynb #50f41612
 def _accelerator(options: Options) -> Accelerator:
     "Device, processes and tracker of a training"
     if options.tracker is None: return Accelerator()
     from accelerate.tracking import get_available_trackers
     check_name(options.tracker, [str(t) for t in get_available_trackers()],
                "tracker (or one that is not installed)")
-    accelerator = Accelerator(log_with=options.tracker, project_dir=options.tracker_folder)
-    accelerator.init_trackers(Path(options.tracker_folder).name)
+    Path(options.tracker_folder).mkdir(parents=True, exist_ok=True)
+    accelerator, (project, more) = (Accelerator(log_with=options.tracker,
+                                                project_dir=options.tracker_folder),
+                                    _run_names(options))
+    accelerator.init_trackers(project, init_kwargs={options.tracker: more})
     return accelerator
 
 # %% ../../nbs/training/06_trainer.ipynb #d426667a
@@ -378,6 +391,31 @@ def _average(self) -> None:
 
 Training._average = _average
 
+# %% ../../nbs/training/06_trainer.ipynb #3f7d5f7a
+def _track(self, loss: float, seconds: float) -> None:
+    "Tell the tracker of the last step, and of a validation after it"
+    if not self.options.tracker: return
+    name, chosen = self.steps[self.done - 1]
+    kind, last = kind_of(self.materials[name].task), self.history[-1]
+    tokens = sum(kind.length(self.features[name][i]) for i in chosen)
+    rate = learning_rate(self.done - 1, len(self.steps), self.recipe)
+    told = dict(loss=loss, learning_rate=rate, tokens_per_second=tokens / seconds)
+    self.accelerator.log(told | {n: last[n] for n in ("validation",) if n in last}, step=self.done)
+
+Training._track = _track
+
+# %% ../../nbs/training/06_trainer.ipynb #71697c8d
+def _last_evaluation(self) -> None:
+    "Evaluate the last weights unless that was done, and end the tracker's run"
+    if not any(h.get("step") == self.done and "validation" in h for h in self.history):
+        self._evaluate()
+        last = self.history[-1] if self.history else {}
+        if self.options.tracker and "validation" in last:
+            self.accelerator.log({"validation": last["validation"]}, step=self.done)
+    self.accelerator.end_training()
+
+Training._last_evaluation = _last_evaluation
+
 # %% ../../nbs/training/06_trainer.ipynb #c63fef2e
 def run(self: Training) -> None:
     "Train to the end, from the last checkpoint where there is one"
@@ -391,11 +429,13 @@ def run(self: Training) -> None:
                desc=f"train {'+'.join(self.models)}", leave=False,
                disable=None if self.options.progress else True)
     while self.done < len(self.steps) and not stop:
+        started = time.monotonic()
         with encoder_precision(models, bf16): loss = self.step()
+        seconds = time.monotonic() - started
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
-        if self.options.tracker: self.accelerator.log({"loss": loss}, step=self.done)
         self._average()
         if every and self.done % every == 0: stop = self._evaluate()
+        self._track(loss, seconds)
         if (began := time.monotonic()) - saved > pause:
             self.save()
             saved = time.monotonic()
@@ -403,9 +443,7 @@ def run(self: Training) -> None:
         bar.update()
         if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
-    self.accelerator.end_training()
-    if not any(h.get("step") == self.done and "validation" in h for h in self.history):
-        self._evaluate()
+    self._last_evaluation()
 
 Training.run = run
 

@@ -23,7 +23,7 @@ from ..languages import check_code, in_order
 from ..rows import SPLITS, check_rows
 from ..tasks import (INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, XTREME, Task,
                                check_recipe, is_task_name)
-from .formats import (NAMED_COLUMNS, column_types, find_format, own_rows, reader_of,
+from .formats import (NAMED_COLUMNS, SQUAD, column_types, find_format, own_rows, reader_of,
                                      used_columns)
 from ..xtreme.download import hub_part
 from ..xtreme.reading import NotFound, Part, Tally, make_rows, read_table
@@ -134,7 +134,7 @@ def _source(lines: dict, kind: str, split: str, text: str, labels: tuple, path: 
     folder, pattern = _rooted(what, path.resolve().parent)
     files = _hub_files(lines) if hub else (_pattern(pattern),)
     format = find_format(files[0], kind, lines.get("format", ""))
-    if format == "squad": columns = {"id": "id"} | columns
+    if format == SQUAD: columns = {"id": "id"} | columns
     columns, codes = used_columns(kind, columns), dict(lines.get("codes", {}))
     column = columns.get("label", columns.get("tags"))
     named = {column if isinstance(column, str) else "tags": labels} if labels else {}
