@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,11 @@ def drop_all_used(study: Study, store: Store) -> None:
         if store.published(stage.name): drop_used(plan, stage, store)
 
 
+def processor_seconds() -> float:
+    "Time that this process and those it started had a core; other work on the machine does not count"
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace, length: float = 1.) -> None:
     "Run one part of one condition of one seed in one setting and add its results, unless they are there"
     setting = Setting(length=length)
@@ -95,11 +101,11 @@ def run_piece(seed: int, condition: str, part: str, args: argparse.Namespace, le
     plan = make_plan(study)
     cells = [c for c in plan.cells if c.method == setting.name]
     if not cells: return print(f"Seed {seed}, {piece}: nothing to do.")
-    before = {s for s in plan.stages if store.published(s)}
+    began = processor_seconds()
     run_study(study, store.path, args.workers or default_workers(), Options(save_seconds=120., budget=args.budget))
     made = record({setting.name: store.path}, seed, f"python scripts/real_study.py --seeds {seed}")
-    spent = sum(store.manifest(s)["seconds"] for s in plan.stages if plan.stages[s].phase != "pretrained" and s not in before)
-    made["core_seconds"] = {setting.name: round(spent)} # a training that parts share counts once
+    spent = processor_seconds() - began
+    made["core_seconds"] = {setting.name: round(spent)} # a training that parts share counts once, in the first of them
     made["planned"] = {setting.name: [*map(list, dict.fromkeys((c.intermediate, c.target) for c in cells))]}
     with FileLock(args.folder / f"seed-{seed}.lock"): # another call may have added a piece meanwhile
         tables, about = known_results(args.out, seed)

@@ -23,8 +23,8 @@ from ..languages import check_code, in_order
 from ..rows import SPLITS, check_rows
 from ..tasks import (INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, XTREME, Task,
                                check_recipe, is_task_name)
-from .formats import (NAMED_COLUMNS, SQUAD, column_types, find_format, own_rows, reader_of,
-                                     used_columns)
+from .formats import (NAMED_COLUMNS, SQUAD, column_types, find_format, own_rows,
+                                     reader_of, used_columns)
 from ..xtreme.download import hub_part
 from ..xtreme.reading import NotFound, Part, Tally, make_rows, read_table
 from ..xtreme.sources import OwnSource, Source, parse_split
