@@ -488,3 +488,17 @@ def test_a_notebook_that_runs_code_while_the_site_is_made_is_found():
     assert lint.check_library(nbformat.v4.new_notebook(cells=start + mixed), {}, "00") == ["cell 2: an import shares its cell with other code"]
     assert lint.check_library(nbformat.v4.new_notebook(cells=start + apart), {}, "00") == []
     assert ast.parse(mixed[0].source)
+
+
+@pytest.mark.parametrize("name", ["01_quickstart", "03_language", "04_intermediate-task", "05_lora", "06_predictions", "09_own-benchmark"])
+def test_a_tutorial_opens_in_colab(site, name):
+    "A badge that leads to this very notebook, then the one cell that installs, before anything of xitcal is imported; none reads files of the repository"
+    cells = site.pages[f"tutorials/{name}.ipynb"]["cells"]
+    texts = [source(cell) for cell in cells]
+    badge = next(i for i, text in enumerate(texts) if "colab-badge" in text)
+    assert f"/github/xitcal/xitcal/blob/main/nbs/tutorials/{name}.ipynb)" in texts[badge]
+    code = [text for cell, text in zip(cells, texts) if cell["cell_type"] == "code"]
+    first = next(i for i, text in enumerate(code) if "xitcal." in text and "import" in text)
+    installs = [i for i, text in enumerate(code) if "pip" in text and "install" in text and "find_spec" in text]
+    assert len(installs) == 1 and installs[0] <= first
+    assert not any("../../studies" in text or "../../benchmarks" in text for text in code)
