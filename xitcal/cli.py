@@ -213,18 +213,8 @@ def predictions(out: Annotated[Path, typer.Option(
                 store: _Store = Path("study"),
                 split: Annotated[str, typer.Option(help="test, calibration or all.")] = "test"):
     "Write the predictions of a store to one file."
-    import pyarrow.parquet as pq
-    from xitcal.calibration.prediction_files import write_table
-    from xitcal.core.errors import disk_errors
-    from xitcal.study.ledger import load_predictions
-    table = load_predictions(
-        store, split=None if check_name(split, ("test", "calibration", "all"), "split") == "all"
-        else split)
-    with disk_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".csv": write_table(table.to_pandas(), out)
-        else: pq.write_table(table, out, compression="zstd")
-    typer.echo(f"{len(table):,} events in {out}")
+    from xitcal.study.export import export_table
+    typer.echo(f"{export_table(store, out, split):,} events in {out}")
 
 # %% ../nbs/cli.ipynb #b5ce9d88
 _File = Annotated[Path, typer.Argument(
@@ -413,17 +403,11 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
                help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
            seed: Annotated[int|None, typer.Option(help="Which seed.")] = None):
     "Write one model's predictions as a submission: a folder a task, a file a language."
-    from xitcal.study.export import EXPORTS
+    from xitcal.study.export import EXPORTS, export_text
     write = EXPORTS[check_name(format, EXPORTS, "format")]
     written, missing = write(store, out, labels, model=model, method=method,
                              intermediate=intermediate, seed=seed)
-    typer.echo(written.groupby("target", sort=False)
-               .agg(languages=("language", "size"), examples=("examples", "sum"))
-               .reset_index().to_string(index=False))
-    if missing: typer.echo(f"Not there yet, so not written: {', '.join(missing)}.")
-    scored = (f"xitcal score --predictions {out} --labels {labels} --all-languages" if labels
-              else "xitcal score")
-    typer.echo(f"{len(written)} files in {out}. Next: {scored}")
+    typer.echo(export_text(written, missing, out, labels))
 
 # %% ../nbs/cli.ipynb #d36e883c
 @app.command()

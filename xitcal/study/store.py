@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'file_facts', 'versions', 'store_lock', 'Store', 'publishing', 'published', 'fault', 'manifest', 'discard',
-           'drop_weights', 'dropped', 'forget', 'claimed']
+           'without_files', 'with_file', 'drop_weights', 'dropped', 'forget', 'claimed']
 
 # %% ../../nbs/study/00_store.ipynb #5e7384f7
 import hashlib
@@ -45,6 +45,10 @@ def _digest(facts: dict) -> str:
     "SHA-256 of the canonical JSON of `facts`"
     return (hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode())
             .hexdigest())
+
+def _signed(facts: dict) -> dict:
+    "A manifest with the checksum of its facts"
+    return facts | dict(sha256=_digest({n: v for n, v in facts.items() if n != "sha256"}))
 
 # %% ../../nbs/study/00_store.ipynb #898bbf77
 FORMAT = 1
@@ -118,7 +122,7 @@ def publishing(
         yield part
         manifest = facts | dict(stage=stage, files=file_facts(part), versions=versions(),
                                 seconds=round(time.time() - start, 1))
-        manifest["sha256"] = _digest(manifest)
+        manifest = _signed(manifest)
         write_atomic(part / "manifest.json",
                      lambda p: p.write_text(json.dumps(manifest, indent=1, ensure_ascii=False)))
         os.rename(part, self.folder(stage))
@@ -181,6 +185,27 @@ def discard(
 Store.discard = discard
 
 # %% ../../nbs/study/00_store.ipynb #3ae8af7f
+def without_files(
+    manifest: dict, # Of a published stage
+    gone: set[str], # Names of some of its files
+) -> dict: # The manifest of the stage without them
+    "Move files of a manifest to `dropped`, where their sizes and checksums stay"
+    parts = {n: f for n, f in manifest["files"].items() if n in gone}
+    return _signed(manifest | dict(
+        files={n: f for n, f in manifest["files"].items() if n not in gone},
+        dropped=manifest.get("dropped", {}) | parts)) if parts else manifest
+
+# %% ../../nbs/study/00_store.ipynb #b768e23f
+def with_file(
+    manifest: dict, # Of a published stage
+    name: str,      # Of one of its files
+    content: bytes, # What the file holds now
+) -> dict: # The manifest of the stage with that file
+    "A manifest for a copy of a stage in which a file was written anew"
+    new = dict(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return _signed(manifest | dict(files=manifest["files"] | {name: new}))
+
+# %% ../../nbs/study/00_store.ipynb #c24539ba
 def drop_weights(
     self: Store, # The store
     stage: str,  # Name of a published stage
@@ -189,9 +214,7 @@ def drop_weights(
     folder, facts = self.folder(stage), self.manifest(stage)
     gone = {n: f for n, f in facts["files"].items() if n.endswith(".safetensors")}
     if gone:
-        facts["dropped"] = facts.get("dropped", {}) | gone
-        facts["files"] = {n: f for n, f in facts["files"].items() if n not in gone}
-        facts["sha256"] = _digest({n: v for n, v in facts.items() if n != "sha256"})
+        facts = without_files(facts, set(gone))
         with disk_errors(self.path):
             write_atomic(folder / "manifest.json",
                          lambda p: p.write_text(json.dumps(facts, indent=1, ensure_ascii=False)))
