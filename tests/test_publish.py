@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL, xitcal
 from huggingface_hub import DatasetCard, HfApi, ModelCard, constants
@@ -19,7 +21,7 @@ from xitcal.study import publish
 from xitcal.study.grid import Study
 from xitcal.study.ledger import load_predictions, study_cells
 from xitcal.study.publish import pull, push
-from xitcal.study.store import Store
+from xitcal.study.store import Store, with_file
 
 STUDY = Study(intermediates=("none", "mnli"), targets=("xnli", "panx"), languages=("en", "sw"), seeds=(0,), test_rows=20, calibration_rows=20)
 
@@ -51,7 +53,10 @@ def refused(contains: str, call, *args, **more) -> str:
     return said
 
 
-def rows(store): return load_predictions(store, split=None).to_pandas().sort_values(["target", "intermediate", "split", "language", "event", "example", "unit"]).reset_index(drop=True)
+ORDER = ["target", "intermediate", "seed", "split", "language", "event", "example", "unit"]
+
+
+def rows(store): return load_predictions(store, split=None).to_pandas().sort_values(ORDER).reset_index(drop=True)
 
 
 def test_a_study_comes_back_as_it_went(toy, hub, tmp_path):
@@ -109,7 +114,8 @@ def test_an_interrupted_pull_goes_on(toy, hub, tmp_path):
     pd.testing.assert_frame_equal(rows(toy), rows(tmp_path / "back"))
 
 
-@pytest.mark.parametrize("token, said", [("", "There is no token to write to me/study with; run `hf auth login`"), ("wrong", "does not accept the token of this machine; run `hf auth login`"),
+@pytest.mark.parametrize("token, said", [("", "There is no token to write to me/study with; run `hf auth login`"),
+                                         ("wrong", "does not accept the token of this machine; run `hf auth login`"),
                                          ("reader", "may not write to me/study; run `hf auth login` with one that may")])
 def test_a_token_that_will_not_do(toy, hub, token, said, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", token)
@@ -173,44 +179,37 @@ def test_no_hub(toy, tmp_path, monkeypatch):
     refused("HF_HUB_OFFLINE is set; unset it", pull, "me/study", tmp_path / "back")
 
 
-def with_model(store: Path, model: str) -> Path:
-    "A store whose study names another model"
-    path = store / "study.json"
-    study = json.loads(path.read_text())
-    path.write_text(json.dumps(study | dict(cells=[c | dict(model=model) for c in study["cells"]])))
-    for stage in store.glob("stages/prediction-*"):
-        table = pd.read_parquet(stage / "predictions.parquet").assign(model=model)
-        table.to_parquet(stage / "predictions.parquet", index=False)
-    return store
+def resign(store: Path, stage: str, name: str) -> None:
+    "Enter a file that was written anew in the manifest of its stage"
+    folder = store / "stages" / stage
+    facts = with_file(json.loads((folder / "manifest.json").read_text()), name, (folder / name).read_bytes())
+    (folder / "manifest.json").write_text(json.dumps(facts))
 
 
 def test_a_model_in_a_folder_loses_its_path(toy, hub, tmp_path):
     made, model = shutil.copytree(toy, tmp_path / "store"), "/somewhere/models/xlmr"
-    place = Store(made)
     for stage in study_cells(made).stage:
-        table = load_predictions  # noqa: F841
-        path = place.folder(stage) / "predictions.parquet"
-        pd_table = publish.pq.read_table(path)
-        at = pd_table.column_names.index("model")
-        publish.pq.write_table(pd_table.set_column(at, PREDICTION_SCHEMA.field("model"), publish.pa.array([model] * len(pd_table), "string")), path)
-        facts = publish.with_file(place.manifest(stage), "predictions.parquet", path.read_bytes())
-        (place.folder(stage) / "manifest.json").write_text(json.dumps(facts))
+        path = made / "stages" / stage / "predictions.parquet"
+        table = pq.read_table(path)
+        at = table.column_names.index("model")
+        pq.write_table(table.set_column(at, table.schema.field(at), pa.array([model] * len(table), pa.string())), path)
+        resign(made, stage, "predictions.parquet")
     study = json.loads((made / "study.json").read_text())
     (made / "study.json").write_text(json.dumps(study | dict(cells=[c | dict(model=model) for c in study["cells"]])))
     push(made, "me/study", progress=False)
     for file in (p for p in (hub.root / "datasets/me/study").rglob("*") if p.is_file()):
         assert b"somewhere" not in file.read_bytes() and str(tmp_path).encode() not in file.read_bytes(), file
     pull("me/study", tmp_path / "back")
-    assert set(rows(tmp_path / "back").model) == {"xlmr"} == set(publish.pq.read_table(tmp_path / f"back/stages/{study_cells(made).stage[0]}/predictions.parquet")["model"].to_pylist())
+    file = next((tmp_path / "back").glob("stages/*/predictions.parquet"))
+    assert set(rows(tmp_path / "back").model) == {"xlmr"} == set(pq.read_table(file)["model"].to_pylist())
     assert all(Store(tmp_path / "back").fault(s) is None for s in study_cells(made).stage)
 
 
 def test_a_text_with_a_path_is_refused(toy, hub, tmp_path):
     made = shutil.copytree(toy, tmp_path / "store")
-    place, stage = Store(made), study_cells(made).stage[0]
-    text = json.dumps(dict(events=1, cut=[], sources=[dict(places=["/somewhere/rows.tsv"])]))
-    (place.folder(stage) / "result.json").write_text(text)
-    (place.folder(stage) / "manifest.json").write_text(json.dumps(publish.with_file(place.manifest(stage), "result.json", text.encode())))
+    stage = study_cells(made).stage[0]
+    (made / "stages" / stage / "result.json").write_text(json.dumps(dict(events=1, cut=[], sources=[dict(places=["/somewhere/rows.tsv"])])))
+    resign(made, stage, "result.json")
     for dry_run in (True, False):
         refused("would name the local path '/somewhere/rows.tsv', so nothing was sent", push, made, "me/study", progress=False, dry_run=dry_run)
     assert hub.requests == []
