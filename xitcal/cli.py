@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'recalibrate_app', 'data_app', 'tasks', 'plan', 'run', 'report', 'predictions', 'calibrate_file', 'fit_map',
-           'apply_map', 'convert_weights', 'check', 'export', 'score', 'push', 'pull', 'main']
+           'apply_map', 'convert_weights', 'check', 'export', 'score', 'push_study', 'pull_study', 'main']
 
 # %% ../nbs/cli.ipynb #6df31f95
 import json
@@ -429,27 +429,27 @@ def score(predictions: Annotated[Path, typer.Option(
     typer.echo(evaluation_text(scores))
 
 # %% ../nbs/cli.ipynb #9a85fb11
-@app.command()
-def push(to: Annotated[str, typer.Option(help="NAMESPACE/NAME on the hub.")],
-         store: _Store = Path("study"),
-         models: Annotated[bool, typer.Option(
-             "--models", help="Send the models' weights as well.")] = False,
-         public: Annotated[bool, typer.Option(
-             "--public", help="Let everybody read what is new there; else it is private.")] = False,
-         dry_run: Annotated[bool, typer.Option(
-             "--dry-run", help="Print what would be sent; needs no network.")] = False):
+@app.command("push")
+def push_study(to: Annotated[str, typer.Option(help="NAMESPACE/NAME on the hub.")],
+               store: _Store = Path("study"),
+               models: Annotated[bool, typer.Option(
+                   "--models", help="Send the models' weights as well.")] = False,
+               public: Annotated[bool, typer.Option(
+                   "--public", help="A new repository is for everybody, not private.")] = False,
+               dry_run: Annotated[bool, typer.Option(
+                   "--dry-run", help="Print what would be sent; needs no network.")] = False):
     "Publish a study on the Hugging Face hub: predictions, results and a card for each model."
-    from xitcal.study.publish import push as send
-    typer.echo(send(store, to, models, public, dry_run))
+    from xitcal.study.publish import push
+    typer.echo(push(store, to, models, public, dry_run))
 
 # %% ../nbs/cli.ipynb #f10e1043
-@app.command()
-def pull(origin: Annotated[str, typer.Option("--from", help="NAMESPACE/NAME of a study.")],
-         store: _Store = Path("study"),
-         revision: Annotated[str|None, typer.Option(help="Branch, tag or commit.")] = None):
+@app.command("pull")
+def pull_study(origin: Annotated[str, typer.Option("--from", help="NAMESPACE/NAME of a study.")],
+               store: _Store = Path("study"),
+               revision: Annotated[str|None, typer.Option(help="Branch, tag or commit.")] = None):
     "Read a published study into a new store, from which a report can be made."
-    from xitcal.study.publish import pull as fetch
-    typer.echo(fetch(origin, store, revision))
+    from xitcal.study.publish import pull
+    typer.echo(pull(origin, store, revision))
 
 # %% ../nbs/cli.ipynb #db5a6719
 def main() -> None:

@@ -411,12 +411,12 @@ def _viewer(known) -> list[dict]:
 
 def _grid(known) -> str:
     "A table of what was varied"
-    said = lambda values: ", ".join(dict.fromkeys(map(str, values)))
+    said = lambda values: ", ".join(dict.fromkeys(map(str, values))) or "none"
     return _markdown(("what", "which"), [
         ("models", said(known.cells.model)), ("methods", said(known.cells.method)),
         ("conditions", said(known.cells.intermediate)),
         ("targets", said(known.tasks[t].title for t in known.cells.target)),
-        ("seeds", said(known.cells.seed.dropna()) or "none"), ("languages", said(known.scores.language)),
+        ("seeds", said(known.cells.seed.dropna())), ("languages", said(known.scores.language)),
         ("cells with predictions", f"{len(known.cells)} of {known.planned}")])
 
 # %% ../../nbs/study/13_cards.ipynb #c83537f7
