@@ -32,7 +32,7 @@ from ..core.schema import PREDICTION_SCHEMA
 from .cards import (Known, lineage, modelled, models_card, public_name, read_known,
                                 study_identity, write_cards)
 from .ledger import study_cells
-from .store import STORE_FOLDERS, Store, with_file, without_files
+from .store import PLACES, Store, with_file, without_files
 from .summarise import store_results
 
 # %% ../../nbs/study/14_publish.ipynb #549f15af
@@ -308,7 +308,7 @@ def _fetched(at, revision, place) -> Path:
 # %% ../../nbs/study/14_publish.ipynb #018ce16b
 def _checked(part, at):
     "Make a store of what was fetched; `XitcalError` where something of it is damaged"
-    for name in STORE_FOLDERS: (part / name).mkdir(exist_ok=True)
+    for name in PLACES: (part / name).mkdir(exist_ok=True)
     shutil.rmtree(part / ".cache", ignore_errors=True)
     try: store = Store(part, create=False)
     except XitcalError as error: raise XitcalError(str(error).replace(str(part), at)) from None
