@@ -21,7 +21,7 @@ class Loopback:
     "A running hub: `with Loopback(folder) as hub: ... hub.endpoint`"
 
     def __init__(self, root: Path):
-        self.root, self.requests = Path(root), []
+        self.root, self.requests, self.handler = Path(root), [], Handler
         self.gated, self.delay, self.cut, self.broken = set(), 0., set(), set()  # repositories; seconds; what begins so is cut short; answering 500
         known = self.root / "commits.json"
         given = json.loads(known.read_text()) if known.exists() else {}
@@ -29,7 +29,7 @@ class Loopback:
 
     def __enter__(self):
         hub = self
-        handler = type("Handler", (_Handler,), dict(hub=hub))
+        handler = type("Handler", (self.handler,), dict(hub=hub))
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # a client that has given up is no news
@@ -62,7 +62,7 @@ def commit(folder: Path) -> str:
     return hashlib.sha1(json.dumps([folder.name, facts]).encode()).hexdigest()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_): pass
