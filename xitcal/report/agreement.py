@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEVEL_COLUMNS', 'CHANGE_COLUMNS', 'seeds_with', 'narrowed', 'level_table', 'changes_table', 'condition_rows',
-           'agreement_table', 'agreement_words', 'agreement_sentence', 'direction_words', 'finding_sentence',
-           'temperature_table', 'temperature_sentence']
+           'agreement_table', 'agreement_words', 'agreement_sentence', 'direction_words', 'repeated_rows_sentence',
+           'finding_sentence', 'temperature_table', 'temperature_sentence']
 
 # %% ../../nbs/report/07_agreement.ipynb #3983af84
 from dataclasses import replace
@@ -15,10 +15,11 @@ import pandas as pd
 
 from ..core.errors import XitcalError
 from ..core.schema import OTHERS
-from ..data.tasks import NONE, TARGETS, phase2_title
+from ..data.tasks import NONE, OWN, TARGETS, phase2_title
 from ..inference.results import Results, change_rows, level_without, mean_change
 from ..inference.seeds import over_seeds
 from .result_sentences import interval_words
+from .sentences import same_data
 
 # %% ../../nbs/report/07_agreement.ipynb #bbab518e
 def seeds_with(
@@ -188,6 +189,22 @@ def _level_words(results: Results, targets: list[str]) -> str:
                       for c in (OTHERS, "en"))
     return (f"where models without it are over-confident by {other:.1f} points (English: "
             f"{english:.1f})")
+
+# %% ../../nbs/report/07_agreement.ipynb #bbafd076
+def repeated_rows_sentence(
+    results: Results, # From `narrowed`
+    condition: str,   # One of those it has
+) -> str: # Markdown; "" where no target is trained on the condition's own rows
+    "What a condition does to targets that are trained on the same rows once more"
+    targets = [t for t in results.sums.targets if condition != OWN and same_data(condition, t)]
+    if not targets: return ""
+    values, seeds = (mean_change(results, "signed_ce", [condition], targets),
+                     len(results.sums.seeds))
+    names = " and ".join(TARGETS[t].title for t in targets)
+    verb = "is" if len(targets) == 1 else "are"
+    return (f"**{phase2_title(condition)} before {names}, which {verb} trained on the same rows "
+            f"once more, {direction_words(over_seeds(values))} over-confidence in the other "
+            f"languages ({interval_words(values)} points, {seeds} seed{'s' * (seeds > 1)}).**")
 
 # %% ../../nbs/report/07_agreement.ipynb #b16d8e86
 def finding_sentence(
