@@ -88,6 +88,11 @@ def inputs(
 
 Kind.inputs = inputs
 
+# %% ../../nbs/kinds/00_base.ipynb #b89117ce
+# Processor seconds for the row, token ids and events of an example that is predicted, the model
+# apart; from the stages of the default study (benchmarks/plan.csv)
+Kind.row_seconds = 3e-4
+
 # %% ../../nbs/kinds/00_base.ipynb #41a210ee
 Kind.any_token = False # whether batches may hold tokens that no feature has
 

@@ -279,6 +279,9 @@ class Answers(Kind):
         found |= {n: [d[n] for d in done] for n in done[0]}
         return events_table(row_columns(rows, range(len(rows))) | found)
 
+# %% ../../nbs/kinds/04_question_answering.ipynb #fac80b83
+Answers.row_seconds = 8e-4
+
 # %% ../../nbs/kinds/04_question_answering.ipynb #806db5ff
 def _random_answer(context, words, rng):
     "A random piece of `words` words as SQuAD writes answers; none for 0 words"

@@ -195,6 +195,9 @@ class Tagging(Kind):
             tables.append(entity_events(rows, log_p, task.labels))
         return pa.concat_tables(tables)
 
+# %% ../../nbs/kinds/03_tagging.ipynb #9d161b5e
+Tagging.row_seconds = 6e-4
+
 # %% ../../nbs/kinds/03_tagging.ipynb #4d94ce97
 def shuffled(
     self: Tagging,             # The kind
