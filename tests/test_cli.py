@@ -88,7 +88,10 @@ def test_lora_and_multi_task_are_cells_of_their_own(tmp_path):
     frame = load_predictions(tmp_path / "s").to_pandas()
     cells = frame.groupby(["method", "intermediate"])["confidence"].mean()
     assert len(cells) == 4 and cells.nunique() == 4
-    assert list((tmp_path / "s" / "trackers").rglob("events.out.tfevents.*"))
+    files = list((tmp_path / "s" / "trackers").rglob("events.out.tfevents.*"))
+    assert any("all tasks" in file.parent.name for file in files), files # the stages' titles
+    written = b"".join(file.read_bytes() for file in files)
+    for name in (b"loss", b"learning_rate", b"tokens_per_second"): assert name in written
 
 
 def test_an_unknown_tracker_is_one_sentence(tmp_path):
