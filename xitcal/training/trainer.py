@@ -171,9 +171,8 @@ def _accelerator(options: Options) -> Accelerator:
     check_name(options.tracker, [str(t) for t in get_available_trackers()],
                "tracker (or one that is not installed)")
     Path(options.tracker_folder).mkdir(parents=True, exist_ok=True)
-    accelerator, (project, more) = (Accelerator(log_with=options.tracker,
-                                                project_dir=options.tracker_folder),
-                                    _run_names(options))
+    accelerator = Accelerator(log_with=options.tracker, project_dir=options.tracker_folder)
+    project, more = _run_names(options)
     accelerator.init_trackers(project, init_kwargs={options.tracker: more})
     return accelerator
 
@@ -366,6 +365,7 @@ def _evaluate(self) -> bool:
     score = self.validate()
     if score is None: return False
     self.history.append(dict(step=self.done, validation=score))
+    if self.options.tracker: self.accelerator.log({"validation": score}, step=self.done)
     if self.best is None or score > self.best["validation"]:
         self.best, self.waited = dict(step=self.done, validation=score), 0
         if self.recipe.keep_best:
@@ -393,28 +393,16 @@ Training._average = _average
 
 # %% ../../nbs/training/06_trainer.ipynb #3f7d5f7a
 def _track(self, loss: float, seconds: float) -> None:
-    "Tell the tracker of the last step, and of a validation after it"
+    "Tell the tracker of the last step"
     if not self.options.tracker: return
     name, chosen = self.steps[self.done - 1]
-    kind, last = kind_of(self.materials[name].task), self.history[-1]
-    tokens = sum(kind.length(self.features[name][i]) for i in chosen)
+    kind, features = kind_of(self.materials[name].task), self.features[name]
     rate = learning_rate(self.done - 1, len(self.steps), self.recipe)
-    told = dict(loss=loss, learning_rate=rate, tokens_per_second=tokens / seconds)
-    self.accelerator.log(told | {n: last[n] for n in ("validation",) if n in last}, step=self.done)
+    told = dict(loss=loss, learning_rate=rate,
+                tokens_per_second=sum(kind.length(features[i]) for i in chosen) / seconds)
+    self.accelerator.log(told, step=self.done)
 
 Training._track = _track
-
-# %% ../../nbs/training/06_trainer.ipynb #71697c8d
-def _last_evaluation(self) -> None:
-    "Evaluate the last weights unless that was done, and end the tracker's run"
-    if not any(h.get("step") == self.done and "validation" in h for h in self.history):
-        self._evaluate()
-        last = self.history[-1] if self.history else {}
-        if self.options.tracker and "validation" in last:
-            self.accelerator.log({"validation": last["validation"]}, step=self.done)
-    self.accelerator.end_training()
-
-Training._last_evaluation = _last_evaluation
 
 # %% ../../nbs/training/06_trainer.ipynb #c63fef2e
 def run(self: Training) -> None:
@@ -433,9 +421,9 @@ def run(self: Training) -> None:
         with encoder_precision(models, bf16): loss = self.step()
         seconds = time.monotonic() - started
         self.history.append(dict(step=self.done, task=self.steps[self.done - 1][0], loss=loss))
+        self._track(loss, seconds)
         self._average()
         if every and self.done % every == 0: stop = self._evaluate()
-        self._track(loss, seconds)
         if (began := time.monotonic()) - saved > pause:
             self.save()
             saved = time.monotonic()
@@ -443,7 +431,9 @@ def run(self: Training) -> None:
         bar.update()
         if self.options.on_step: self.options.on_step(self.done, len(self.steps))
     bar.close()
-    self._last_evaluation()
+    if not any(h.get("step") == self.done and "validation" in h for h in self.history):
+        self._evaluate()
+    self.accelerator.end_training()
 
 Training.run = run
 
