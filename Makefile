@@ -1,7 +1,7 @@
 # make study   the default study on the embedded suite, and report.html
 # make study-full  the full study, five seeds (hours); goes on where it stopped
 # make bench   speed beside transformers' Trainer, into benchmarks/speed.csv (seven minutes on a machine left alone)
-# make test    all tests
+# make test    notebooks and tests; make test SLOW=--slow also the few tests that take minutes
 # make check   what a commit must pass: clean, export, README, no diff, lint, notebooks, tests
 # make lab     JupyterLab on the notebooks
 # make site    the documentation site (needs Quarto)
@@ -13,6 +13,7 @@ BIN    := $(VENV)/bin
 STORE  ?= study
 # processes of the tests, each on one core with up to 3 GiB
 JOBS   ?= 2
+SLOW   ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -47,7 +48,7 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 test: $(VENV)/.dev notebooks
-	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests $(SLOW) --numprocesses $(JOBS) --dist loadfile
 
 notebooks: $(VENV)/.dev
 	TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --path nbs --n_workers $(JOBS) --file_glob "*.ipynb"
@@ -67,7 +68,7 @@ lint: $(VENV)/.dev
 check: export readme
 	git diff --exit-code --stat
 	@test -z "$$(git status --porcelain --untracked-files=normal)" || (git status --short; echo "Commit or remove these files first."; exit 1)
-	$(MAKE) lint test
+	$(MAKE) lint test SLOW=--slow
 
 lab: $(VENV)/.dev
 	$(BIN)/jupyter lab nbs

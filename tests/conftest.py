@@ -25,6 +25,19 @@ def xitcal(*args, check=True, **options):
     return done
 
 
+def pytest_addoption(parser): parser.addoption("--slow", action="store_true", help="run also the tests that are marked slow")
+
+
+def pytest_configure(config): config.addinivalue_line("markers", "slow: takes a minute or more; run with --slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    "Without --slow the tests that are marked so are skipped, and pytest's summary counts them"
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: make test SLOW=--slow runs it"))
+
+
 @pytest.fixture(autouse=True)
 def _environment():
     "What a test or the code it calls sets in the environment ends with it: `make_study` in this process sets XITCAL_DATA for its workers"

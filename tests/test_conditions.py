@@ -71,6 +71,7 @@ def test_doses_share_one_training_and_nothing_is_done_twice(doses):
     assert steps["MNLI for 50 % of its steps, seed 0"] * 2 == steps["MNLI, seed 0"]
 
 
+@pytest.mark.slow
 def test_doses_are_conditions_of_predictions_and_of_the_report(doses, tmp_path):
     store = doses[0]
     means = load_predictions(store).to_pandas().groupby(["target", "intermediate"])["confidence"].mean()
@@ -80,6 +81,7 @@ def test_doses_are_conditions_of_predictions_and_of_the_report(doses, tmp_path):
     assert "MNLI at λ = 0.5" in html and "MNLI for 50 % of its steps" in html
 
 
+@pytest.mark.slow
 def test_dropped_weights_of_doses_come_back(doses, tmp_path):
     store, names = tmp_path / "s", "none,mnli@0.5"
     run(store, names, "--drop-weights")

@@ -103,6 +103,7 @@ def test_a_study_of_two_own_targets(mine):
     assert set(records.task) == {"myner", "mynli"} and records.faulty.sum() == 0
 
 
+@pytest.mark.slow
 def test_the_study_goes_on_to_calibration_and_to_pages(mine, tmp_path):
     "Pages run in processes that know no file of the user's"
     xitcal("predictions", "--store", mine, "--out", tmp_path / "p.parquet")
@@ -190,6 +191,7 @@ def test_masakhaners_layout_with_labels_that_the_training_rows_lack(tmp_path):
     assert task.languages == ("yor",) and rows["tags"] == [[0, 1, 0], [0]] and task.options["entities"]
 
 
+@pytest.mark.slow
 def test_a_whole_suite_in_one_file(benchmark, tmp_path):
     suite, labels = find_suite("embedded"), find_suite("embedded").tasks["xnli"].labels
     for name, split, n in (("en-train", "train", 60), ("en-dev", "validation", 40)):
@@ -263,6 +265,7 @@ columns = {sentence1 = "a", sentence2 = "b", label = "same"}
     assert set(events.language) == {"quy", "aym"} and set(events.intermediate) == {"none", "asked"} and set(events.target) == {"mynli"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["answers", "choices", "retrieval"])
 def test_other_kinds_from_files(tmp_path, kind):
     "SQuAD JSON, CSV with a column a choice, pairs of translations: each is read, predicted and scored"

@@ -254,6 +254,7 @@ def trained(store, tmp_path_factory):
     return hub.root, place / "back", listed, said, wrong
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_what_is_sent(trained):
     root, _, listed, said, wrong = trained
     for kind in ("datasets", "models"):
@@ -264,6 +265,7 @@ def test_a_dry_run_lists_what_is_sent(trained):
     assert wrong.returncode == 2 and "The token of this machine may not write to you/study" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_published_models_load(trained, store):
     from transformers import AutoModelForSequenceClassification
     root = trained[0] / "models/me/study"
@@ -277,6 +279,7 @@ def test_published_models_load(trained, store):
     assert f"subfolder='{named[0]}'" in (root / "README.md").read_text() or model in (root / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_pulled_study_is_done_and_gives_a_report(trained, store):
     back = trained[1]
     pd.testing.assert_frame_equal(rows(store), rows(back))
