@@ -1,8 +1,9 @@
 """What `xitcal plan` thinks a study takes, beside what it took: `python benchmarks/plan.py --store STORE`
 
 Run it on the machine that made the store, when nothing else runs. For each phase and task, benchmarks/plan.csv gets the seconds that the plan gives
-before anything is done (`thought`), the seconds that the manifests have (`took`), and their ratio; a line `all` has the sums. Studies
-that the table has under other names stay. `--workers` is how many stages ran side by side."""
+before anything is done (`thought`), the seconds that the manifests have (`took`), and their ratio; a line `all` has the sums. `row_ms` is what a
+prediction took for each example beside the model, in milliseconds: `row_seconds` of the kinds come from it. Studies that the table has under other
+names stay. `--workers` is how many stages ran side by side."""
 import argparse
 import json
 import os
@@ -14,6 +15,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"): os.environ.setdefault(n
 
 import pandas as pd  # noqa: E402
 
+from xitcal.kinds.base import KINDS  # noqa: E402
 from xitcal.study.grid import Study, make_plan  # noqa: E402
 from xitcal.study.ledger import study_cells  # noqa: E402
 from xitcal.study.plan_text import estimate, probed_speeds  # noqa: E402
@@ -51,11 +53,15 @@ def main():
     done = costs[[store.published(n) for n in costs.index]]
     done = done.assign(took=[store.manifest(n)["seconds"] for n in done.index],
                        task=[" + ".join(t["name"] for t in f.get("tasks") or [f["task"]]) for f in (plan.stages[n].facts for n in done.index)])
-    table = done.groupby(["phase", "task"]).agg(stages=("took", "size"), thought=("seconds", "sum"), took=("took", "sum")).reset_index()
-    table.loc[len(table)] = ["all", "all", len(done), done.seconds.sum(), done.took.sum()]
+    beside = [n * KINDS[f["task"]["kind"]].row_seconds if "task" in f else 0. for n, f in zip(done.examples, (plan.stages[n].facts for n in done.index))]
+    done = done.assign(model=done.seconds - beside, rows=done.examples.where(done.phase == "prediction"))
+    table = done.groupby(["phase", "task"]).agg(stages=("took", "size"), thought=("seconds", "sum"), took=("took", "sum"), model=("model", "sum"),
+                                                rows=("rows", "sum")).reset_index()
+    table = table.assign(row_ms=(1000 * (table.took - table.model) / table.rows.where(table.rows > 0)).round(2)).drop(columns=["model", "rows"])
+    table.loc[len(table)] = ["all", "all", len(done), done.seconds.sum(), done.took.sum(), float("nan")]
     table = table.assign(study=args.name, ratio=(table.thought / table.took).round(3), bf16=multiplies_bf16())
     old = pd.read_csv(args.out).query("study != @args.name") if args.out.exists() else None
-    table = pd.concat([old, table[["study", "phase", "task", "stages", "thought", "took", "ratio", "bf16"]]], ignore_index=True)
+    table = pd.concat([old, table[["study", "phase", "task", "stages", "thought", "took", "ratio", "row_ms", "bf16"]]], ignore_index=True)
     table.round({"thought": 1, "took": 1}).to_csv(args.out, index=False)
     print(table.to_string(index=False))
 

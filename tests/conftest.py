@@ -1,5 +1,7 @@
 """Fixtures: a study small enough to run in a test, done once a session."""
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XITCAL_CACHE"] = tempfile.mkdtemp(prefix="xitcal-tests-") # not the user's
+atexit.register(shutil.rmtree, os.environ["XITCAL_CACHE"], ignore_errors=True)
 
 PROGRAM = str(Path(sys.executable).with_name("xitcal"))
 SMALL = ["--intermediate", "none,mnli", "--target", "xnli,pawsx,panx,xquad,tatoeba", "--language", "en,sw,ar", "--seeds", "0,1",

@@ -89,6 +89,6 @@ def test_the_modules_of_lora_are_chosen_on_the_command_line(tmp_path):
 def test_modules_that_are_not_there_are_told_before_anything_is_trained(tmp_path):
     done = xitcal("run", "--store", tmp_path / "s", *FEW, "--lora-targets", "query,valeu", check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "cannot update valeu of a xlm-roberta model" in done.stderr and "it has dense, key, query, value. Correct --lora-targets." in done.stderr
+    assert "cannot change valeu of a xlm-roberta model" in done.stderr and "it has dense, key, query, value. Correct --lora-targets." in done.stderr
     assert not list((tmp_path / "s").glob("stages/target-*"))
-    with pytest.raises(XitcalError, match="are for --method lora"): make_plan(Study(lora_targets=("query",)))
+    with pytest.raises(XitcalError, match="such as --method lora"): make_plan(Study(lora_targets=("query",)))

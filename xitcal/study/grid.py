@@ -109,7 +109,7 @@ def check_study(
     check_sampling(study.sampling)
     _check_numbers(study)
     if study.lora_targets and set(study.methods) <= {"full"}:
-        raise XitcalError("Target modules are for --method lora; "
+        raise XitcalError("Target modules are for adapters, such as --method lora; "
                           "add it, or leave --lora-targets out.")
     if not (study.seeds and study.targets and study.intermediates):
         raise XitcalError("A study needs a seed, a target and an intermediate task (or none).")

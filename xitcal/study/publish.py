@@ -130,7 +130,7 @@ def weight_files(
     return found
 
 # %% ../../nbs/study/14_publish.ipynb #2fd73c93
-# behind a blank, a quotation mark or a bracket: /home/me, C:\me or ~/me
+# behind a blank, a quotation mark or a bracket: from the root, a drive letter or ~
 _PATH = re.compile(r"(?:^|(?<=[\s\"'=(,@`]))(?:/[\w.+-]+/[\w.+-]+|[A-Za-z]:\\+\w|~/\w)[^\s\"'),`]*")
 _WORDS = ("tokenizer.json", "vocab.json")
 

@@ -354,11 +354,11 @@ def check_targets(
     encoder: PreTrainedModel,  # With or without weights
     targets: tuple[str, ...],  # Names of modules, or ends of paths ("attention.self.query")
 ) -> None:
-    "`XitcalError` for a name that no matrix of the encoder has; LoRA updates those alone"
+    "`XitcalError` for a name that no matrix of the encoder has; adapters change those alone"
     there = [n for n, m in encoder.named_modules() if isinstance(m, torch.nn.Linear)]
     wrong = [t for t in targets if not any(n == t or n.endswith(f".{t}") for n in there)]
     if wrong:
-        raise XitcalError(f"LoRA cannot update {', '.join(wrong)} "
+        raise XitcalError(f"An adapter cannot change {', '.join(wrong)} "
                           f"of a {encoder.config.model_type} model, which has no such module; "
                           f"it has {', '.join(sorted({n.rpartition('.')[2] for n in there}))}. "
                           "Correct --lora-targets.")
@@ -399,18 +399,21 @@ def add_adapter(
     targets: tuple[str, ...] = (), # Modules that are changed; () for `ARCHITECTURES` or peft's
 ): # A peft model; call its `merge_and_unload` after training
     "Put what a method trains into an encoder; `XitcalError` for modules or ranks that cannot be"
+    if method != "ia3" and rank < 1:
+        raise XitcalError(f"{METHODS[method]} needs a rank above 0, not {rank}; "
+                          "correct --lora-rank.")
     chosen, feed_forward = _modules(encoder, method, targets)
     check_targets(encoder, targets)
     try:
         kind, settings = _adapter(method, rank, chosen, feed_forward)
         return kind(encoder, settings, "default")
-    except ValueError as error: # a rank that cannot be, or an architecture that peft does not know
+    except ValueError as error: # an architecture that peft does not know
         there = sorted({n.rpartition(".")[2] for n, m in encoder.named_modules()
                         if isinstance(m, torch.nn.Linear)})
-        wrong = (f"{METHODS[method]} of rank {rank} cannot update {', '.join(chosen)} of" if chosen
-                 else f"{METHODS[method]} knows no target modules for")
-        raise XitcalError(f"{wrong} a {encoder.config.model_type} model; name modules of it "
-                          f"({', '.join(there)}) and a rank above 0, "
+        wrong = (f"cannot change {', '.join(chosen)} of" if chosen
+                 else "knows no target modules for")
+        raise XitcalError(f"{METHODS[method]} {wrong} a {encoder.config.model_type} model; name "
+                          f"modules of it ({', '.join(there)}) with --lora-targets, "
                           "or use full fine-tuning.") from error
 
 # %% ../../nbs/training/01_models.ipynb #221af2fb
