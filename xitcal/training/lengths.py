@@ -15,7 +15,7 @@ from typing import NamedTuple
 from joblib import Memory
 from platformdirs import user_cache_dir
 
-from .. import __version__
+import xitcal
 from ..data.suites import find_suite
 from ..data.tasks import MASKED, task_facts
 from ..data.xtreme.texts import TEXTS
@@ -65,7 +65,7 @@ def _facts(suite, task: str, split: str, codes: tuple) -> str:
     "What decides the lengths of a task beside its encoder"
     told = split == "train" and codes != ("en",) and hasattr(suite, "translation_source")
     about = suite.tasks.get(task, MASKED)
-    return json.dumps([__version__, suite.name, suite.version, task_facts(about),
+    return json.dumps([xitcal.__version__, suite.name, suite.version, task_facts(about),
                        suite.translation_source(task, codes) if told else ""], sort_keys=True)
 
 # %% ../../nbs/training/09_lengths.ipynb #5b807d74
