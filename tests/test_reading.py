@@ -46,14 +46,19 @@ def estimates(text: str) -> list[list[str]]:
 
 def entries(text: str) -> dict[str, set[str]]:
     "Pages that each figure function is said to stand on"
-    found = re.findall(r"^\*\*[^*]+\*\* \(`(\w+_figure)`; ([^;]*?\.ipynb\)(?:, \[[^]]+\]\([^)]+\))*)\)", text, re.M)
+    found = re.findall(r"^\*\*[^*]+\*\* \(`(\w+_(?:figure|chart))`; ([^;]*?\.ipynb\)(?:, \[[^]]+\]\([^)]+\))*)\)", text, re.M)
     return {name: {Path(link).name for link in re.findall(r"\]\(([^)]+\.ipynb)\)", links)} for name, links in found}
+
+
+def returned(node: ast.FunctionDef) -> str:
+    "Name of the class that a function returns, without its module"
+    return getattr(node.returns, "id", "") or getattr(node.returns, "attr", "")
 
 
 def figure_functions() -> set[str]:
     "Functions that draw a figure, in the package and on results pages"
     package = {node.name for path in (ROOT / "xitcal").rglob("*.py") for node in ast.parse(path.read_text()).body
-               if isinstance(node, ast.FunctionDef) and getattr(node.returns, "id", "") == "Figure" and not node.name.startswith("_")}
+               if isinstance(node, ast.FunctionDef) and returned(node) in ("Figure", "LayerChart") and not node.name.startswith("_")}
     pages = {name for path in (NBS / "results").rglob("*.ipynb") for name in re.findall(r"^def (\w+_figure)\(", code(path), re.M)}
     # `headline` chooses what `headline_figure` shows, and `calibration_figure` is of a user's file
     return package - {"headline", "calibration_figure"} | pages

@@ -33,7 +33,17 @@ def execute(path: Path):
                    resources={"metadata": {"path": str(path.parent)}}).execute()
     for i, cell in skipped.items():
         runnable.cells[i] = cell
-    return runnable
+    return keep_pictures(runnable)
+
+
+def keep_pictures(notebook):
+    "Leave out interactive forms of a chart that is there as a picture: they are large, and made again by each run"
+    for cell in notebook.cells:
+        for out in cell.get("outputs", []):
+            if "image/png" in (data := out.get("data", {})):
+                for form in [f for f in data if f.startswith("application/vnd.")]:
+                    del data[form]
+    return notebook
 
 
 def text_outputs(notebook) -> list[str]:
