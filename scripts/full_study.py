@@ -27,13 +27,14 @@ from xitcal.study.runner import default_workers, run_study
 from xitcal.study.summarise import compact, record
 
 root = Path(__file__).parents[1]
-KINDS = ("blocks", "cells", "bins", "english")
+KINDS = ("blocks", "cells", "bins", "english", "runs") # older results have no runs
 
 
 def tables(stores: dict[str, Path], kept: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     "Compact tables of all stores of a seed, one below the other, below those that are kept"
     found = [*([kept] if kept else []), *(compact(store, setting) for setting, store in stores.items())]
-    joined = {kind: pd.concat([t[kind].astype({c: str for c in t[kind].select_dtypes("category")}) for t in found], ignore_index=True) for kind in KINDS}
+    joined = {kind: pd.concat([t[kind].astype({c: str for c in t[kind].select_dtypes("category")}) for t in found], ignore_index=True)
+              for kind in KINDS if all(kind in t for t in found)}
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in joined.items()}
 
 
@@ -53,7 +54,8 @@ def run_seed(seed: int, studies: dict, args: argparse.Namespace) -> None:
     "Run what the results of a seed lack, and write them"
     about = args.out / f"seed-{seed}.json"
     known = json.loads(about.read_text()) if about.exists() else {}
-    kept = {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in KINDS} if known and not args.tables else {}
+    paths = {kind: args.out / f"seed-{seed}-{kind}.parquet" for kind in KINDS}
+    kept = {kind: pd.read_parquet(path) for kind, path in paths.items() if path.exists()} if known and not args.tables else {}
     missing = list(studies) if args.tables else lacking(studies, seed, kept)
     if not missing: return print(f"Seed {seed} is in {args.out}.")
     part = "second" if args.encoder else "dose" if args.dose else ""

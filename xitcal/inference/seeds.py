@@ -47,16 +47,17 @@ def p_value(
 # %% ../../nbs/inference/02_seeds.ipynb #1875b997
 def over_seeds(
     values: np.ndarray, # (seeds, ..., 1 + blocks): of each seed from all blocks, then without each
+    level: float = .05, # Share that the interval leaves out
 ) -> dict[str, np.ndarray]: # (...) each: value, standard_error, low, high, p (not below 1e-16)
-    """Mean over seeds with a 95 % interval over seeds and examples, and its two-sided p against 0;
-    over examples alone when there is one seed"""
+    """Mean over seeds with an interval over seeds and examples, of 95 % as a rule, and its
+    two-sided p against 0; over examples alone when there is one seed"""
     seeds, blocks = len(values), values.shape[-1] - 1
     mean = values.mean(0)
     examples = ((blocks - 1) / blocks
                 * ((mean[..., 1:] - mean[..., 1:].mean(-1, keepdims=True)) ** 2).sum(-1))
     spread = values[..., 0].var(0, ddof=1) / seeds if seeds > 1 else np.zeros_like(examples)
     doubt = [(spread, max(seeds - 1, 1)), (examples, blocks - 1)]
-    width = half_width(.05, doubt)
+    width = half_width(level, doubt)
     return dict(value=mean[..., 0], standard_error=np.sqrt(spread + examples),
                 low=mean[..., 0] - width, high=mean[..., 0] + width,
                 p=p_value(np.abs(mean[..., 0]), doubt))
