@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['length_settings', 'paired', 'length_levels', 'length_changes', 'length_comparisons', 'length_sentence',
-           'control_sentence', 'headline_sentence', 'length_rows', 'length_figure']
+           'control_sentence', 'at_length_sentence', 'headline_sentence', 'length_rows', 'length_figure']
 
 # %% ../../nbs/report/08_lengths.ipynb #3c227c09
 import json
@@ -146,6 +146,26 @@ def control_sentence(
     return (f"The target's own data first changes it by {change(first, targets)} points. Compared "
             f"with a target fine-tuning of as many steps in all, that {more} it: "
             f"{change(beyond, targets)} points ({each}).")
+
+# %% ../../nbs/report/08_lengths.ipynb #5106b182
+def at_length_sentence(
+    folder: str|Path,   # Of results
+    targets: list[str], # Names
+    condition: str = "mnli", # What comes before the target
+    length: float = 2., # Of target fine-tuning, both with the condition and without
+) -> str: # Plain text; "" where no seed has both
+    "What a condition changes where the target fine-tuning has another length than the recipe's"
+    setting = length_settings(folder).get(length)
+    pair = setting and paired(folder, (setting, NONE), (setting, condition), targets)
+    if not pair: return ""
+    values, seeds = mean_change(pair, "signed_ce", ["other"], targets), len(pair.sums.seeds)
+    each = ", ".join(f"{TARGETS[t].title} "
+                     f"{interval_words(mean_change(pair, 'signed_ce', ['other'], [t]))}"
+                     for t in targets)
+    return (f"Where the target fine-tuning is {length:g} times as long, "
+            f"{phase2_title(condition)} first {direction_words(over_seeds(values))} "
+            f"over-confidence in the other languages: {interval_words(values)} points ({each}; "
+            f"{seeds} seed{'s' if seeds > 1 else ''}).")
 
 # %% ../../nbs/report/08_lengths.ipynb #c9849d38
 def headline_sentence(
