@@ -18,10 +18,11 @@ class Licence:
     seen: str # Where we read it, or recalled
 
 # %% ../../nbs/data/04_licences.ipynb #1e1dc762
-_MNLI = Licence("MNLI", "terms of its sources: OANC, CC BY 3.0, CC BY-SA 3.0", "other", "recalled")
+_MNLI = Licence("MNLI", "terms of its sources: OANC, CC BY 3.0, CC BY-SA 3.0, MIT", "other",
+                "its page on the hub")
 _SNLI = Licence("SNLI", "CC BY-SA 4.0", "cc-by-sa-4.0", "its page on the hub")
-_ANLI = Licence("ANLI", "CC BY-NC 4.0", "cc-by-nc-4.0", "recalled")
-_SQUAD = Licence("SQuAD", "CC BY-SA 4.0", "cc-by-sa-4.0", "recalled")
+_ANLI = Licence("ANLI", "CC BY-NC 4.0", "cc-by-nc-4.0", "its repository")
+_SQUAD = Licence("SQuAD", "CC BY-SA 4.0", "cc-by-sa-4.0", "its page on the hub")
 
 # %% ../../nbs/data/04_licences.ipynb #a623ca60
 LICENCES = {
@@ -29,7 +30,7 @@ LICENCES = {
     "qqp": (Licence("QQP", "terms of Quora", "other", "recalled"),),
     "hellaswag": (Licence("HellaSwag", "MIT", "mit", "recalled"),),
     "ccg": (Licence("CCGbank", "licence of the LDC (LDC2005T13)", "other", "recalled"),),
-    "cosmosqa": (Licence("Cosmos QA", "CC BY 4.0", "cc-by-4.0", "recalled"),),
+    "cosmosqa": (Licence("Cosmos QA", "CC BY 4.0", "cc-by-4.0", "its page on the hub"),),
     "commonsenseqa": (Licence("CommonsenseQA", "MIT", "mit", "recalled"),),
     "mlm": (Licence("Wikipedia", "CC BY-SA 3.0 and GFDL", "cc-by-sa-3.0", "recalled"),),
     "xnli": (Licence("XNLI", "CC BY-NC 4.0", "cc-by-nc-4.0", "LICENSE of facebookresearch/XNLI"),),
