@@ -17,9 +17,9 @@ from scipy.stats import norm
 
 from .binned import equal_bins, mass_bins
 from .intervals import mean_interval
-from .prediction_files import read_decisions
+from .prediction_files import check_keys, key_text, read_decisions
 from .significance import simulated_gaps
-from ..core.errors import XitcalError, check_name
+from ..core.errors import XitcalError
 from ..predictions.events import check_events
 
 # %% ../../nbs/calibration/16_segments.ipynb #fe944061
@@ -34,22 +34,34 @@ def mass_buckets(
     return number.map(names).fillna("missing")
 
 # %% ../../nbs/calibration/16_segments.ipynb #26fc873e
+_MISSING = ("", "na", "n/a", "nan", "null", "none") # among numbers; among words only the first
+
+def _as_segments(column, many):
+    "A column as text, numbers in buckets, and how many rows have neither word nor number"
+    word = key_text(column)
+    empty = word.str.lower().isin(_MISSING)
+    number = pd.to_numeric(word.where(~empty), errors="coerce")
+    if is_bool_dtype(column) or empty.all() or (number.isna() & ~empty).any():
+        empty = word == ""
+    else: word = mass_buckets(number, many) if number.nunique() > many else key_text(number)
+    return word.where(~empty, "missing"), int(empty.sum())
+
+# %% ../../nbs/calibration/16_segments.ipynb #7192f084
 def _columns(table, by, many):
-    "Columns that make segments, as text; `XitcalError` where there are none or they tell nothing"
+    """Columns that make segments, as text, and how many rows lack each; `XitcalError` where there
+    are none or they tell nothing"""
     if not by:
-        raise XitcalError("Segments need a column at least, such as language; give one in `by`.")
-    for name in by: check_name(name, list(table), "column")
-    def text(column):
-        there = column.replace("", np.nan) # an empty cell of a text file
-        number = pd.to_numeric(there, errors="coerce")
-        numbers = not is_bool_dtype(column) and (number.isna() == there.isna()).all()
-        return (mass_buckets(number, many) if numbers and column.nunique() > many
-                else there.astype("string").fillna("missing"))
-    made = {name: text(table[name]) for name in by}
+        raise XitcalError("Segments need a column at least, such as language; name one "
+                          "(--segments, in Python `by`).")
+    check_keys(table, by, "the table")
+    made, missing = {}, {}
+    for name in by: made[name], missing[name] = _as_segments(table[name], many)
+    if bare := [name for name, n in missing.items() if n == len(table)]:
+        raise XitcalError(f"No row has a value in the column {bare[0]}, so it makes no segments.")
     if all(column.nunique() < 2 for column in made.values()):
         raise XitcalError(f"All rows have the same {' and '.join(by)}, so there are no segments to "
                           "compare; give a column that differs, or use the test of the whole.")
-    return pd.DataFrame(made).reset_index(drop=True)
+    return pd.DataFrame(made).reset_index(drop=True), missing
 
 # %% ../../nbs/calibration/16_segments.ipynb #00a48e22
 def _memberships(columns):
@@ -107,6 +119,11 @@ def _described(names, by, size, gap, ratio, sd, between, draws):
                              low=between[0], high=between[1], range_ce=ratio * sd / n,
                              ratio=ratio, mce=ratio * sd[0] / n[0], p=p, smallest=limit * sd / n))
 
+# %% ../../nbs/calibration/16_segments.ipynb #eecdde22
+def _examples(table):
+    "Number of the example of each row; None where there is no such column"
+    return pd.factorize(table["example"])[0] if "example" in table else None
+
 # %% ../../nbs/calibration/16_segments.ipynb #d7f512d9
 def multicalibration(
     table: pd.DataFrame,    # Events: confidence, correct, example where there is one, columns `by`
@@ -116,14 +133,14 @@ def multicalibration(
     seed: int = 0,          # Of the draws
 ) -> pd.DataFrame: # A row a segment, the worst first: columns as in the text below
     """Multicalibration error over all segments of at least 30 decisions, with p-values that hold
-    over all of them and the smallest error that could have been found"""
+    over all of them and the smallest error that could have been found; `attrs["missing"]` says how
+    many rows lack a value by column"""
     by = list(dict.fromkeys(by))
-    columns = _columns(table, by, many)
+    columns, missing = _columns(table, by, many)
     c, y = table.confidence.to_numpy(float), table.correct.to_numpy(float)
     check_events(c, y)
     atom, names, held = _memberships(columns)
-    cluster = pd.factorize(table["example"])[0] if "example" in table else None
-    one = np.zeros(len(c), int)
+    cluster, one = _examples(table), np.zeros(len(c), int)
     bins = equal_bins(c, one, BINS, mass=True)
     size = held @ np.bincount(atom)
     keep = (size >= FEWEST) | (np.arange(len(size)) == 0)
@@ -136,6 +153,7 @@ def multicalibration(
     ratio, sd, ends = _ratios(sums, held)
     gap, edges = held @ np.bincount(atom, c - y), np.quantile(c, np.arange(BINS + 1) / BINS)
     found = _described(names, by, size, gap, ratio[:, 0], sd, edges[ends], ratio[:, 1:].max(0))
+    found.attrs["missing"] = missing
     return found.sort_values("ratio", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../nbs/calibration/16_segments.ipynb #23518cf2
@@ -145,6 +163,8 @@ def file_segments(
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # As `multicalibration` gives it, with the columns that people read
     "The segments of a file, the worst first"
+    by = list(dict.fromkeys(by))
+    check_keys(table, [c for c in by if c not in ("confidence", "correct")], name)
     found = multicalibration(read_decisions(table, name)[0], by)
     return found[["segment", "n", "signed_ce", "low", "high", "range_ce", "mce", "p", "smallest"]]
 

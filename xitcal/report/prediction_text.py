@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..calibration.calibrate import NOTES, degenerate_note, judge_groups, readable
 from ..calibration.repair import Recalibration
-from ..calibration.segments import file_segments
+from ..calibration.segments import FEWEST, file_segments
 
 # %% ../../nbs/report/09_prediction_text.ipynb #0ed412c7
 def calibration_text(
@@ -35,11 +35,16 @@ def segment_text(
     columns: list[str],  # Whose segments are searched
     name: str = "predictions", # What errors call the file
 ) -> str: # The ten worst
-    "Where a file is miscalibrated most"
+    "Where a file is miscalibrated most, and how many rows lack a value"
     found = file_segments(table, columns, name)
-    return (f"\n\nThe worst of {len(found)} segments; p is that of all together, smallest the "
-            "error that would have been found with a chance of 80 %:\n"
-            f"{found.head(10).round(3).to_string(index=False)}")
+    whole = int(found.n[found.segment == "all of it"].iloc[0])
+    notes = [f"{n:,} of {whole:,} rows have no {column}; "
+             + ("they are a segment of their own." if n >= FEWEST else "they are too few for a "
+                f"segment of their own ({FEWEST}) and count in the others alone.")
+             for column, n in found.attrs["missing"].items() if n]
+    return "\n".join(["\n", f"The worst of {len(found)} segments; p is that of all together, "
+                      "smallest the error that would have been found with a chance of 80 %:",
+                      found.head(10).round(3).to_string(index=False), *notes])
 
 # %% ../../nbs/report/09_prediction_text.ipynb #797a1181
 def map_text(
