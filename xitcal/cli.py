@@ -246,24 +246,16 @@ _Divide = Annotated[bool, typer.Option(
     "--renormalise", help="Divide rounded probabilities by their sum.")]
 
 # %% ../nbs/cli.ipynb #fae4264e
-def _read(file: Path, labels: Path|None, by_length: bool, divide: bool):
-    "Predictions of anybody, with a line that says whose log it is"
+def _read(file: Path, labels: Path|None, by_length: bool, divide: bool, strict: bool = True):
+    "Predictions of anybody, with a line that says whose log it is; `strict`: need probabilities"
     from xitcal.calibration.evaluation_logs import read_predictions
     from xitcal.calibration.prediction_files import renormalise
     table = read_predictions(file, labels, by_length)
     if tool := table.attrs.get("tool"): typer.echo(f"{file.name} is a log of {tool}.")
-    return renormalise(table, file.name) if divide else table
-
-def _read_baseline(file: Path|None, labels: Path|None, by_length: bool, divide: bool):
-    "The same of a baseline, which may have logits where the file has probabilities"
-    if file is None: return None
-    from xitcal.calibration.prediction_files import renormalise
-    table = _read(file, labels, by_length, False)
-    return renormalise(table, file.name) if divide and "probs" in table else table
+    return renormalise(table, file.name) if divide and (strict or "probs" in table) else table
 
 # %% ../nbs/cli.ipynb #853e06c2
-def _columns(by: str|None):
-    return None if by is None else [c.strip() for c in by.split(",") if c.strip()]
+def _columns(by): return None if by is None else [c for x in by.split(",") if (c := x.strip())]
 
 # %% ../nbs/cli.ipynb #f1d44cb7
 def _explained(name: str|None):
@@ -284,25 +276,22 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
                    segments: _Parts = None, labels: _Labels = None, by_length: _Lengths = False,
                    renormalise: _Divide = False, explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
-    from xitcal.calibration.calibrate import calibrate, check_groups, compare
-    from xitcal.calibration.prediction_files import check_keys, check_out, write_estimates
-    from xitcal.report.prediction_text import calibration_text, segment_text
+    from xitcal.calibration.calibrate import calibrate, compare
+    from xitcal.calibration.prediction_files import check_out, named_tables, write_estimates
+    from xitcal.report.prediction_text import calibration_text, check_request, segment_text
     check_out(out)
     if figure is not None:
         from xitcal.report.calibration_figure import check_figure, draw_file
         check_figure(figure)
     groups, parts, how = _columns(by), _columns(segments), (labels, by_length, renormalise)
-    table, other = _read(file, *how), _read_baseline(baseline, *how)
-    check_groups(table, groups or [], file.name)
-    if other is not None: check_groups(other, groups or [], baseline.name)
-    check_keys(table, [c for c in parts or [] if c not in ("confidence", "correct")], file.name)
+    table, other = _read(file, *how), baseline and _read(baseline, *how, strict=False)
+    files = named_tables(file, table, baseline, other)
+    check_request(files, groups, parts)
     worst = "" if segments is None else segment_text(table, parts, file.name)
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
-    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name),
-                                                 everything)
-    files = {file.name: table} | ({} if other is None else {baseline.name: other})
+    changes = None if other is None else compare(table, other, groups, tuple(files), everything)
     typer.echo(calibration_text(found, changes, files, groups, everything) + worst)
-    if figure: typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
+    if figure: typer.echo(f"\n{draw_file(files, groups, figure)}")
     if out is None: return
     write_estimates(found, changes, out)
     typer.echo(f"\n{len(found) + (0 if changes is None else len(changes)):,} estimates in {out}")
@@ -352,14 +341,12 @@ def apply_map(file: _File,
               by: _By = None, labels: _Labels = None, by_length: _Lengths = False,
               renormalise: _Divide = False):
     "Write recalibrated predictions, and say what changed on rows that the map was not fitted on."
-    from xitcal.calibration.calibrate import check_groups
     from xitcal.calibration.prediction_files import check_out, write_table
     from xitcal.calibration.repair import before_after, read_map
-    from xitcal.report.prediction_text import repair_text
+    from xitcal.report.prediction_text import check_request, repair_text
     check_out(out, "predictions")
     fitted, table = read_map(map), _read(file, labels, by_length, renormalise)
-    groups = _columns(by)
-    check_groups(table, groups or [], file.name)
+    check_request({file.name: table}, groups := _columns(by))
     if unused: table = fitted.unused(table, file.name)
     after = fitted.transform(table, file.name, same_rows)
     write_table(after, out)

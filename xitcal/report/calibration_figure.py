@@ -114,16 +114,13 @@ def check_figure(
 
 # %% ../../nbs/report/12_calibration_figure.ipynb #0af257c2
 def draw_file(
-    tables: dict[Path|None, pd.DataFrame|None], # Predictions by file, then perhaps a baseline's
+    tables: dict[str, pd.DataFrame], # Predictions by name, then perhaps a baseline's
     by: list[str]|None, # Columns that make a panel; None for `language` where it is there
     path: Path,         # .svg, .png or .pdf
 ) -> str: # What was drawn
     "Draw the reliability diagrams of a file of predictions; a full disk raises `XitcalError`"
     check_figure(path)
-    there = {place: table for place, table in tables.items() if table is not None}
-    same = len({place.name for place in there}) < len(there)
-    files = {str(place) if same else place.name: read_decisions(table, place.name)[0]
-             for place, table in there.items()}
+    files = {name: read_decisions(table, name)[0] for name, table in tables.items()}
     first = next(iter(files.values()))
     by = [c for c in ("language",) if c in first] if by is None else by
     figure = calibration_figure(files, by)
