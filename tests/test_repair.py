@@ -59,7 +59,7 @@ def command(*words, ok=True) -> str:
 
 
 @pytest.mark.parametrize("method", [*FULL, *ALONE])
-@pytest.mark.parametrize("regime", ["pooled", "language", "shrunk"])
+@pytest.mark.parametrize("regime", ["shared", "per-language", "shrunk"])
 def test_every_family_repairs_other_rows_in_every_regime_and_comes_back_from_json(method, regime):
     fitted = Recalibration(method, regime).fit(predictions())
     other = predictions(seed=1)
@@ -80,15 +80,15 @@ def test_a_confidence_alone_gets_every_map_of_a_confidence(method):
     assert np.array_equal(Recalibration.from_json(fitted.to_json()).transform(alone(seed=1)).confidence, after.confidence)
 
 
-def test_pooled_is_one_fit_language_is_many_and_shrunk_lies_between():
+def test_shared_is_one_fit_per_language_is_many_and_shrunk_lies_between():
     table, other = predictions(shift=2.0), predictions(seed=1, shift=2.0)
-    made = {regime: np.stack(Recalibration("vector", regime).fit(table).transform(other).logits) for regime in ("pooled", "language", "shrunk")}
+    made = {regime: np.stack(Recalibration("vector", regime).fit(table).transform(other).logits) for regime in ("shared", "per-language", "shrunk")}
     z, y = np.stack(table.logits), table.label.to_numpy()
     en, sw = (table.language == code for code in ("en", "sw"))
     there = {code: np.stack(other.logits)[other.language == code] for code in ("en", "sw")}
     english, own = (RECALIBRATORS["vector"][1]().fit(z[rows], y[rows]) for rows in (en, sw))
     whole = RECALIBRATORS["vector"][1]().fit(z, y)
-    assert made["pooled"] == pytest.approx(whole.transform(np.stack(other.logits)))
+    assert made["shared"] == pytest.approx(whole.transform(np.stack(other.logits)))
     assert made["language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
     w = 300 / 350
     expected = log_softmax(w * own.transform(there["sw"]) + (1 - w) * english.transform(there["sw"]), axis=1)
@@ -96,13 +96,13 @@ def test_pooled_is_one_fit_language_is_many_and_shrunk_lies_between():
     assert made["shrunk"][other.language == "en"] == pytest.approx(english.transform(there["en"]))
 
 
-def test_a_language_without_labels_gets_the_english_map_or_the_pooled_one_or_is_refused():
+def test_a_language_without_labels_gets_the_english_map_or_the_shared_one_or_is_refused():
     table, new = predictions(), predictions(seed=1, languages=("de",))
     english = Recalibration("temperature").fit(table[table.language == "en"])
     assert np.stack(Recalibration("temperature", "shrunk").fit(table).transform(new).logits) == pytest.approx(np.stack(english.transform(new).logits))
     Recalibration("temperature").fit(table).transform(new)
-    with pytest.raises(XitcalError, match="no map for language de of new.csv: the regime 'language' was fitted on en, sw"):
-        Recalibration("temperature", "language").fit(table).transform(new, "new.csv")
+    with pytest.raises(XitcalError, match="no map for language de of new.csv: the regime 'per-language' was fitted on en, sw"):
+        Recalibration("temperature", "per-language").fit(table).transform(new, "new.csv")
 
 
 def test_a_map_of_confidence_keeps_the_proportions_of_the_other_classes():
@@ -259,9 +259,9 @@ REFUSED = [
     (ONE, {}, "mine gives one answer, class 0, in 100.0 % of its rows"),
     (predictions(languages=("de",)), dict(regime="shrunk"), r"mine is all in one language \(de\); the regime 'shrunk' needs English"),
     (predictions(languages=("de", "sw")), dict(regime="shrunk"), r"mine has no rows in English \(en\)"),
-    (predictions().drop(columns="language"), dict(regime="language"), "mine has no language, which the regime 'language' needs"),
-    (predictions()[:305], dict(regime="language"), "Language sw of mine has 5 labelled examples; a map of its own needs 10"),
-    (predictions(), dict(regime="pool"), "did you mean 'pooled'"),
+    (predictions().drop(columns="language"), dict(regime="per-language"), "mine has no language, which the regime 'per-language' needs"),
+    (predictions()[:305], dict(regime="per-language"), "Language sw of mine has 5 labelled examples; a map of its own needs 10"),
+    (predictions(), dict(regime="share"), "did you mean 'shared'"),
     (predictions(), dict(method="temprature"), "did you mean 'temperature'"),
     (predictions(), dict(method="spans"), "needs the length of every answer"),
     (alone(), dict(method="vector"), "needs logits or probs, and mine has confidence and correct alone"),
@@ -342,7 +342,7 @@ def with_change(held, at, new):
     return made
 
 
-@pytest.mark.parametrize("method, regime", [("temperature", "shrunk"), ("vector", "pooled"), ("platt", "pooled"), ("venn_abers", "language")])
+@pytest.mark.parametrize("method, regime", [("temperature", "shrunk"), ("vector", "shared"), ("platt", "shared"), ("venn_abers", "per-language")])
 def test_a_map_that_was_altered_anywhere_is_one_sentence(method, regime):
     "Also where the altered map would still give numbers, which would be wrong"
     good = json.loads(Recalibration(method, regime).fit(predictions(n=60)).to_json())
@@ -413,8 +413,8 @@ def test_names_that_cannot_be_meant_are_one_sentence(change, sentence):
 
 def test_a_missing_language_is_named_where_the_regime_needs_it():
     table = predictions().assign(language=lambda t: [None, *t.language[1:]])
-    with pytest.raises(XitcalError, match="mine, row 1, has no language, which the regime 'language' needs"):
-        Recalibration("temperature", "language").fit(table, "mine")
+    with pytest.raises(XitcalError, match="mine, row 1, has no language, which the regime 'per-language' needs"):
+        Recalibration("temperature", "per-language").fit(table, "mine")
     assert np.isfinite(np.stack(Recalibration("temperature").fit(table).transform(predictions(seed=1)).logits)).all()
 
 
@@ -486,7 +486,7 @@ def test_the_command_line_does_what_python_does(tmp_path, kind):
 def test_the_command_line_chooses_and_applies_without_labels(tmp_path):
     alone(300).to_csv(tmp_path / "a.csv", index=False)
     said = command("fit", tmp_path / "a.csv", "--out", tmp_path / "map.json")
-    assert "method" in said and "standard_error" in said and "pooled, fitted on 300 rows" in said
+    assert "method" in said and "standard_error" in said and "shared, fitted on 300 rows" in said
     alone(50, seed=1).drop(columns="correct").to_csv(tmp_path / "new.csv", index=False)
     said = command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv")
     assert "50 rows in" in said and "Change" not in said

@@ -17,8 +17,8 @@ def events(n=200, gap=0., seed=0, languages="ab", share=0.):
     rng = np.random.default_rng(seed)
     k = len(languages)
     c = rng.beta(6, 1.5, (n, k))
-    luck = np.where(rng.random((n, k)) < np.sqrt(share), rng.random((n, 1)), rng.random((n, k)))
-    right = luck < np.clip(c - gap * (np.arange(k) == 0), 0, 1)
+    u = np.where(rng.random((n, k)) < np.sqrt(share), rng.random((n, 1)), rng.random((n, k)))
+    right = u < np.clip(c - gap * (np.arange(k) == 0), 0, 1)
     return pd.DataFrame(dict(language=list(languages) * n, example=np.arange(n).repeat(k), confidence=c.ravel(), correct=right.ravel()))
 
 

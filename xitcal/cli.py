@@ -308,8 +308,8 @@ def fit_map(file: _File,
                 help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
                 "bbq, venn_abers, gp, none. auto: that of the lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
-                help="pooled: one map for all. language: one each. shrunk: one each, drawn to "
-                "English.")] = "pooled",
+                help="Of languages. shared: one map for all. per-language: one each. shrunk: one "
+                "each, shrunk to English.")] = "shared",
             examples: Annotated[int|None, typer.Option(
                 help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):

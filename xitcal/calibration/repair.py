@@ -108,15 +108,15 @@ def _mapped(method, fitted, rows):
     return g if rows.logs is None else _spread(rows.logs, g)
 
 # %% ../../nbs/calibration/18_repair.ipynb #4a093b3f
-REGIMES = ("pooled", "language", "shrunk")
-SOURCE = "en" # the language that `shrunk` draws the others to
+REGIMES = ("shared", "per-language", "shrunk")
+SOURCE = "en" # the language that `shrunk` shrinks the others to
 
 # %% ../../nbs/calibration/18_repair.ipynb #4d9df692
 def _fit_maps(method, rows, regime):
     """By language, and by "" for every other one: a recalibrator and how many examples it was
     fitted on"""
     if method == "none": return {}
-    parts = ({"": rows} if regime == "pooled" else
+    parts = ({"": rows} if regime == "shared" else
              {code: rows.take(rows.language == code) for code in np.unique(rows.language)})
     if regime == "shrunk": parts[""] = parts.pop(SOURCE, rows)
     return {code: (_fit_one(method, part), len(set(part.example)))
@@ -194,23 +194,23 @@ def _check_rows(rows, regime, name):
     "Refuse rows from which the maps of a regime cannot be learnt"
     _check_answers(rows, name)
     size = pd.Series(rows.example).groupby(rows.language).nunique()
-    if regime != "pooled" and (bare := rows.language == "").any():
+    if regime != "shared" and (bare := rows.language == "").any():
         who = name if bare.all() else f"{name}, row {rows.at[bare.argmax()] + 1},"
         raise XitcalError(f"{who} has no language, which the regime {regime!r} needs; add it, or "
-                          "take pooled.")
+                          "take shared.")
     if regime == "shrunk" and (len(size) == 1 or SOURCE not in size.index):
         there = (f"is all in one language ({size.index[0]})" if len(size) == 1
                  else f"has no rows in English ({SOURCE})")
         raise XitcalError(f"{name} {there}; the regime 'shrunk' needs English rows and another "
-                          "language: take pooled.")
-    if regime == "language" and size.min() < FEWEST:
+                          "language: take shared.")
+    if regime == "per-language" and size.min() < FEWEST:
         raise XitcalError(f"Language {size.idxmin()} of {name} has {size.min()} labelled examples; "
-                          f"a map of its own needs {FEWEST}: take shrunk or pooled.")
+                          f"a map of its own needs {FEWEST}: take shrunk or shared.")
 
 # %% ../../nbs/calibration/18_repair.ipynb #aa37f8aa
 def choose_family(
     table: pd.DataFrame,       # Predictions with labels, in either form
-    regime: str = "pooled",    # One of pooled, language, shrunk
+    regime: str = "shared",    # One of shared, per-language, shrunk
     folds: int = 5,            # Of examples, dealt by a hash of their names
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # method, nll, change (against none), standard_error; the best first
@@ -297,7 +297,7 @@ class Recalibration(_Saved):
     cross-fitted NLL or of a family by name"""
     def __init__(self,
         method: str = "auto",   # A family of `RECALIBRATORS`, none, or auto for the best
-        regime: str = "pooled", # One of pooled, language, shrunk
+        regime: str = "shared", # One of shared, per-language, shrunk
         folds: int = 5,         # Of examples, in which `auto` compares families
     ): self.method, self.regime, self.folds = method, regime, folds
 
@@ -388,10 +388,10 @@ def _check_classes(self, rows, table, name):
     if names and self.class_names_ and list(names) != list(self.class_names_):
         raise XitcalError(f"The map was fitted on the classes {', '.join(self.class_names_)}, and "
                           f"{name} has {', '.join(names)}.")
-    if self.regime == "language" and (new := sorted(set(rows.language) - set(self.maps_))):
+    if self.regime == "per-language" and (new := sorted(set(rows.language) - set(self.maps_))):
         there = ", ".join(sorted(self.maps_))
         raise XitcalError(f"There is no map for language {new[0] or 'unknown'} of {name}: the "
-                          f"regime 'language' was fitted on {there}; take shrunk or pooled.")
+                          f"regime 'per-language' was fitted on {there}; take shrunk or shared.")
 
 # %% ../../nbs/calibration/18_repair.ipynb #95518374
 def _transform(self, table, name, same_rows):
