@@ -148,7 +148,7 @@ def test_ours_is_nearest_to_the_best(table, dependence):
     mine = table[table.dependence == dependence]
     invalid = sizes(table).query("dependence == @dependence").set_index(["n", "confidences", "test"]).invalid
     power = mine[mine.error != "none"]
-    valid = power[~marks.loc[pd.MultiIndex.from_frame(power[["n", "confidences", "test"]])].to_numpy()]
+    valid = power[~invalid.loc[pd.MultiIndex.from_frame(power[["n", "confidences", "test"]])].to_numpy()]
     lost = valid.groupby(["n", "confidences", "error"]).share.transform("max") - valid.share
     always = [name for name, wrong in invalid.groupby("test").any().items() if not wrong and name != OURS]
     mean = lost.groupby(valid.test).mean()

@@ -89,7 +89,7 @@ def test_shared_is_one_fit_per_language_is_many_and_shrunk_lies_between():
     english, own = (RECALIBRATORS["vector"][1]().fit(z[rows], y[rows]) for rows in (en, sw))
     whole = RECALIBRATORS["vector"][1]().fit(z, y)
     assert made["shared"] == pytest.approx(whole.transform(np.stack(other.logits)))
-    assert made["language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
+    assert made["per-language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
     w = 300 / 350
     expected = log_softmax(w * own.transform(there["sw"]) + (1 - w) * english.transform(there["sw"]), axis=1)
     assert made["shrunk"][other.language == "sw"] == pytest.approx(expected)

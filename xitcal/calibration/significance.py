@@ -37,7 +37,8 @@ def _adder(slot, n):
 # %% ../../nbs/calibration/06_significance.ipynb #779d75da
 def _sharing(c, group, cluster):
     """Number of each decision's example within its group, and a function from gaps (n, draws) to
-    correlations within examples (groups, draws); None where no example has two decisions in a group"""
+    correlations within examples (groups, draws); None where no example has two decisions in a
+    group"""
     number, owner = cluster_slots(group, cluster)
     if len(owner) == len(c): return number, None
     many = int(group.max()) + 1
