@@ -71,7 +71,7 @@ def truths(c: np.ndarray, p: np.ndarray) -> dict[str, float]:
     found |= {"debiased_ce": float(np.sqrt(((c - p) ** 2).mean())), "smooth_ece": float(smooth_ece(c, p, one)[0])}
     before = np.log(kept) - np.log1p(-kept)
     z = np.clip(before, -15, 15)
-    a, b = fit_correction(z, p, one, np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, one)[0]
     for name, score in (("nll", lambda z, y: np.logaddexp(0, z) - y * z), ("brier", lambda z, y: (expit(z) - y) ** 2)):
         plain, after = (float((p * score(x, 1.) + (1 - p) * score(x, 0.)).mean()) for x in (before, a + b * z))
         found |= {f"{name}_calibration": plain - after, f"{name}_refinement": after}

@@ -289,7 +289,7 @@ def test_parts_of_scores_are_unbiased_and_their_intervals_hold(gap):
         return c, np.clip(c - gap, 0, 1)
     c, p = drawn(1_000_000)
     z = np.log(c) - np.log1p(-c)
-    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, np.zeros(len(c), int))[0]
     def nll(z): return (np.logaddexp(0, z) - p * z).mean()
     truth = {"nll_calibration": nll(z) - nll(a + b * z), "nll_refinement": nll(a + b * z)}
     c, p = drawn(n * groups)
@@ -307,7 +307,7 @@ def test_errors_that_cannot_be_seen_count_in_the_parts_of_scores():
     c = np.clip(drawn(400_000), 1e-12, 1 - 1e-12)
     p, plain = np.clip(c - gap, 0, 1), np.log(c) - np.log1p(-c)
     z = plain.clip(-15, 15)
-    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, np.zeros(len(c), int))[0]
     truth = (np.logaddexp(0, plain) - p * plain).mean() - (np.logaddexp(0, a + b * z) - p * (a + b * z)).mean()
     c, group = drawn(n * groups), np.arange(groups).repeat(n)
     y = rng.random(len(c)) < np.clip(c - gap, 0, 1)
@@ -347,7 +347,7 @@ def test_changes_of_parts_hold_where_hardly_any_decision_is_wrong():
         return [(expit(score), expit(true), u < expit(true)) for score, true, u in ((z, z, u), (.8 * other, other, second))]
     def parts(c, p):
         z = np.log(c) - np.log1p(-c)
-        a, b = fit_correction(z, p, np.zeros(len(z), int), np.ones(len(z)))[0]
+        a, b = fit_correction(z, p, np.zeros(len(z), int))[0]
         plain, after = ((np.mean(np.logaddexp(0, x) - p * x), np.mean(p * expit(-x) ** 2 + (1 - p) * expit(x) ** 2)) for x in (z, a + b * z))
         return dict(nll_calibration=plain[0] - after[0], nll_refinement=after[0], brier_calibration=plain[1] - after[1], brier_refinement=after[1])
     true = [parts(c, p) for c, p, _ in drawn(400_000)]
