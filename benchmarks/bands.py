@@ -1,6 +1,6 @@
 """Does a band hold the whole curve, and how wide is it? `python benchmarks/bands.py`
 
-Groups of N decisions are drawn from a known curve of accuracy by confidence, with decisions alone or five to an example that share its luck. Contestants:
+Groups of N decisions are drawn from a known curve of accuracy by confidence, with decisions alone or five to an example that are fully correlated. Contestants:
 
 - ours: `calibration_band`, with examples as clusters;
 - all pairs: exact limits of every run of neighbouring decisions with Bonferroni's correction, under the same assumption of a rising curve (Dimitriadis,

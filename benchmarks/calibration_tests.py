@@ -204,7 +204,7 @@ def robust_gap(c, y, group, cluster):
 
 def gap_and_bins(c, y, group, cluster, draws=199, seed=0):
     """What `calibration_test` was before this contest: signed error and χ² of bins of equal mass, ranked among simulated calibrated models in which all
-    decisions of a cluster are right or wrong by the same luck"""
+    decisions of a cluster are fully correlated"""
     rng, many, n = np.random.default_rng(seed), group.max() + 1, len(c)
     slot = group * 15 + mass_bins(c, group, mass_bin_count(np.bincount(group)))
     member = csr_array((np.ones(n, np.float32), (slot, np.arange(n))), shape=(many * 15, n))

@@ -1,7 +1,7 @@
 """Which test of calibration should one use? `python benchmarks/contest.py` writes contest.csv; `--part` makes one kind of dependence alone
 
 Every setting has a known truth: how many decisions, how their confidences are distributed, how the chance of being right differs from the confidence, and which
-decisions share their luck. Errors are as large as `STRENGTH` standard errors of a mean of N independent decisions (root mean square), so that no test sees
+decisions are correlated. Errors are as large as `STRENGTH` standard errors of a mean of N independent decisions (root mean square), so that no test sees
 all of them or none. Contestants see the same samples. Writes the share of samples with p ≤ .05 and its binomial standard error: where the model is calibrated
 the size of the test, elsewhere its power; and how far `calibration_test` is behind, with the standard error of that difference over the same samples."""
 import argparse
@@ -23,7 +23,7 @@ CONFIDENCES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": 
                "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
 ERRORS = ("none", "over-confident", "under-confident", "over-confident above the median, under-confident below", "S-shaped", "one region")
 SIZES, STRENGTH, DRAWS = (100, 500, 2490), 3., 99
-# decisions that share their luck: how many, and with which chance two of them do (of pairs in a cluster; the others' luck is their own)
+# correlated decisions: how many, and the correlation of two of them, relative to the largest possible
 DEPENDENCE = {"independent": (1, 0.), "tokens of a sentence": (10, .3), "an item in five languages": (5, .8)}
 REPLICATES = {100: (1500, 400), 500: (800, 300), 2490: (300, 160)} # samples without an error and with one
 CHUNK = 200_000 # decisions at a time
@@ -47,7 +47,7 @@ def chances(shape, pool: np.ndarray, n: int):
     return lambda c: np.clip(c - low * shape(c), 0, 1)
 
 
-def luck(rng, n: int, size: int, share: float):
+def outcomes(rng, n: int, size: int, share: float):
     "Uniform numbers below which a decision's chance must not lie for it to be wrong, and the cluster of each"
     cluster = np.arange(n) // size
     own, shared = rng.random(n), rng.random(cluster[-1] + 1)[cluster]
@@ -58,7 +58,7 @@ def contestants(c, y, group, cluster, dependent, limits, seed) -> dict[str, np.n
     "p-value of each sample by test"
     y, one = y.astype(float), (c, y.astype(float), group)
     return {"calibration_test": calibration_test(*one, cluster if dependent else None, draws=DRAWS, seed=seed),
-            "gap and bins, all luck shared": rivals.gap_and_bins(*one, cluster, DRAWS, seed),
+            "gap and bins, fully correlated": rivals.gap_and_bins(*one, cluster, DRAWS, seed),
             "SKCE": rivals.kernel(*one, DRAWS, seed), "ECCE, Kuiper": rivals.kuiper(*one), "ECCE, Kolmogorov-Smirnov": rivals.kolmogorov_smirnov(*one),
             "Spiegelhalter": rivals.spiegelhalter(*one), "Hosmer-Lemeshow": rivals.hosmer_lemeshow(*one),
             "Hosmer-Lemeshow, 8 df": rivals.hosmer_lemeshow(*one, less=2), "calibration belt": rivals.calibration_belt(*one),
@@ -77,7 +77,7 @@ def setting(dependence: str, n: int, confidences: str, times: float) -> list[dic
             many = min(left, CHUNK // n)
             left -= many
             c = draw(rng, n * many)
-            u, cluster = luck(rng, len(c), size, share)
+            u, cluster = outcomes(rng, len(c), size, share)
             made = contestants(c, u < chance(c), np.arange(many).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)))
             for name, p in made.items(): found.setdefault(name, []).append(p <= .05)
         hits = {name: np.concatenate(h) for name, h in found.items()}

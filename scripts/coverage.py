@@ -71,7 +71,7 @@ def truths(c: np.ndarray, p: np.ndarray) -> dict[str, float]:
     found |= {"debiased_ce": float(np.sqrt(((c - p) ** 2).mean())), "smooth_ece": float(smooth_ece(c, p, one)[0])}
     before = np.log(kept) - np.log1p(-kept)
     z = np.clip(before, -15, 15)
-    a, b = fit_correction(z, p, one, np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, one)[0]
     for name, score in (("nll", lambda z, y: np.logaddexp(0, z) - y * z), ("brier", lambda z, y: (expit(z) - y) ** 2)):
         plain, after = (float((p * score(x, 1.) + (1 - p) * score(x, 0.)).mean()) for x in (before, a + b * z))
         found |= {f"{name}_calibration": plain - after, f"{name}_refinement": after}
@@ -113,12 +113,12 @@ def three(draw, rng, n, gap, replicates):
 
 
 def pairs(pool, rng, n, gap, replicates):
-    "Two models on the same rows: confidences that go together, errors that share their luck in four of five; the first is too sure by the gap"
+    "Two models on the same rows: confidences that go together, errors that are the same in four of five; the first is too sure by the gap"
     ease = rng.normal(size=n * replicates)
     c, d = (pool[(ndtr(np.sqrt(.8) * ease + np.sqrt(.2) * rng.normal(size=len(ease))) * len(pool)).astype(int)] for _ in range(2))
-    luck = rng.random(len(ease))
-    other = np.where(rng.random(len(luck)) < .8, luck, rng.random(len(luck)))
-    return (c, luck < np.clip(c - gap, 0, 1)), (d, other < d), np.repeat(np.arange(replicates), n)
+    u = rng.random(len(ease))
+    other = np.where(rng.random(len(u)) < .8, u, rng.random(len(u)))
+    return (c, u < np.clip(c - gap, 0, 1)), (d, other < d), np.repeat(np.arange(replicates), n)
 
 
 def changed(pool, rng, n, gap, truth, replicates, exact=False) -> dict[str, tuple[int, float, int]]:

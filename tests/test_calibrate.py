@@ -94,6 +94,54 @@ def test_what_cannot_be_is_one_sentence(tmp_path):
     assert "estimates are written as" in calibrate(tmp_path / "a.parquet", "--out", tmp_path / "a.xlsx", ok=False)
 
 
+def test_places_that_cannot_be_written_are_told_as_what_they_are(tmp_path):
+    "A folder in the place of a file, and a file in the place of a folder; no word of a store, which the user does not have"
+    predictions(1., n=20).to_parquet(tmp_path / "a.parquet")
+    for option in ("--out", "--figure"):
+        assert "is a folder, and a file shall be written; name a file." in calibrate(tmp_path / "a.parquet", option, tmp_path, ok=False)
+    said = calibrate(tmp_path / "a.parquet", "--fast", "--out", tmp_path / "a.parquet" / "x.csv", ok=False)
+    assert "The folder" in said and "a.parquet' is a file, not a folder; choose another place" in said and "store" not in said
+    assert "predictions are written as" in xitcal("predictions", "--store", tmp_path, "--out", tmp_path / "x.xlsx", check=False).stderr
+
+
+@pytest.mark.parametrize("text, sentence", [
+    ("confidence,correct\n.5,1,1\n.6,0,1\n", "a row has more cells than the header has names"), ("confidence,correct\n.5,1\n.6\n", "row 2: correct ''"),
+    ("confidence,correct,example\n.5,1,a\n.6,0,\n", "row 2: the name of its example is missing; name all examples, or leave the column out"),
+    ("logits,label\n\"[1, 2]\",1e30\n", "row 1: label 1e+30 is outside the 2 classes"), ("logits,label\n,0\n", "row 1: logits '' is no list")])
+def test_rows_of_text_that_cannot_be_meant(tmp_path, text, sentence):
+    (tmp_path / "a.csv").write_text(text)
+    assert sentence in calibrate(tmp_path / "a.csv", ok=False)
+
+
+def test_spaces_around_names_of_columns_are_no_part_of_them(tmp_path):
+    (tmp_path / "a.csv").write_text("confidence , correct\n.5,1\n.6,0\n")
+    assert list(read_file(tmp_path / "a.csv")) == ["confidence", "correct"]
+
+
+def test_lists_and_nothing_are_no_names():
+    table = predictions(1., n=20)
+    for column in ("example", "language", "seed"):
+        with pytest.raises(XitcalError, match=f"predictions, row 1: {column} holds a list"):
+            make_table(table.assign(**{column: [["a"]] * len(table)}))
+    with pytest.raises(XitcalError, match="predictions, row 4: logits has no number"):
+        make_table(table.assign(logits=[None if i == 3 else z for i, z in enumerate(table.logits)]))
+
+
+def test_a_seed_with_empty_cells_is_paired_by_its_number():
+    "1 in one file and 1.0 in another, whose column has an empty cell, are one seed"
+    table = predictions(1., n=40)
+    mine, other = table.assign(seed=1), table.assign(seed=np.where(np.arange(len(table)) < 10, np.nan, 1.))
+    assert compare(mine, other, []).n.eq(len(table) - 10).all()
+
+
+def test_a_baseline_with_logits_does_not_hinder_renormalising(tmp_path):
+    table = predictions(1., n=30)
+    probs = [np.exp(z - z.max()) for z in table.logits]
+    table.drop(columns="logits").assign(probs=[(p / p.sum()).round(2) for p in probs]).to_parquet(tmp_path / "a.parquet")
+    table.to_parquet(tmp_path / "b.parquet")
+    assert "Change against b.parquet" in calibrate(tmp_path / "a.parquet", "--fast", "--renormalise", "--baseline", tmp_path / "b.parquet")
+
+
 def test_logits_that_are_all_minus_infinity_name_their_row(tmp_path):
     table = predictions(1., n=4)
     table.at[5, "logits"] = np.full(3, -np.inf)

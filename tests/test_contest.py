@@ -83,18 +83,18 @@ def test_the_belt_is_a_likelihood_ratio():
 
 # ---- ours
 
-def test_shared_luck_is_the_largest_covariance():
+def test_full_correlation_is_the_largest_covariance():
     rng = np.random.default_rng(0)
     c, example = np.array([.6, .9, .75, .5]), np.array([0, 0, 0, 1])
-    luck = rng.random((2, 200_000))[example]
-    right = luck < c[:, None]
+    u = rng.random((2, 200_000))[example]
+    right = u < c[:, None]
     simulated = np.cov(right[:3])
     assert shared_covariance(c, np.zeros(4, int), example, 1)[0] == pytest.approx(simulated.sum() - np.trace(simulated), abs=.01)
 
 
-def test_simulated_models_share_as_much_luck_as_the_model():
+def test_simulated_models_are_as_correlated_as_the_model():
     rng = np.random.default_rng(0)
-    u, cluster = contest.luck(rng, 4000, 10, .5)
+    u, cluster = contest.outcomes(rng, 4000, 10, .5)
     c = rng.beta(6, 1.5, 4000)
     _, shares = simulated_gaps(c, u < c, np.zeros(4000, int), cluster, np.zeros(4000, int), 1, 50, 0)
     assert shares[0, 0] == pytest.approx(.5, abs=.08) and shares[0, 1:].mean() == pytest.approx(shares[0, 0], abs=.03)
@@ -139,18 +139,18 @@ def test_ours_has_its_size(table):
     ours = sizes(table)[lambda t: t.test == OURS]
     assert ours.share.mean() < .055
     free = ours[ours.dependence == "independent"]
-    assert not free.marked.any()
+    assert not free.invalid.any()
 
 
 @pytest.mark.parametrize("dependence", ["independent", "tokens of a sentence", "an item in five languages"])
 def test_ours_is_nearest_to_the_best(table, dependence):
     "On average no test that keeps its size in all settings loses fewer points to the best one that keeps it in a setting"
     mine = table[table.dependence == dependence]
-    marks = sizes(table).query("dependence == @dependence").set_index(["n", "confidences", "test"]).marked
+    invalid = sizes(table).query("dependence == @dependence").set_index(["n", "confidences", "test"]).invalid
     power = mine[mine.error != "none"]
-    valid = power[~marks.loc[pd.MultiIndex.from_frame(power[["n", "confidences", "test"]])].to_numpy()]
+    valid = power[~invalid.loc[pd.MultiIndex.from_frame(power[["n", "confidences", "test"]])].to_numpy()]
     lost = valid.groupby(["n", "confidences", "error"]).share.transform("max") - valid.share
-    always = [name for name, marked in marks.groupby("test").any().items() if not marked and name != OURS]
+    always = [name for name, wrong in invalid.groupby("test").any().items() if not wrong and name != OURS]
     mean = lost.groupby(valid.test).mean()
     assert len(always) >= 2 and (mean[OURS] < mean[always]).all(), mean[[OURS, *always]]
 

@@ -289,7 +289,7 @@ def test_parts_of_scores_are_unbiased_and_their_intervals_hold(gap):
         return c, np.clip(c - gap, 0, 1)
     c, p = drawn(1_000_000)
     z = np.log(c) - np.log1p(-c)
-    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, np.zeros(len(c), int))[0]
     def nll(z): return (np.logaddexp(0, z) - p * z).mean()
     truth = {"nll_calibration": nll(z) - nll(a + b * z), "nll_refinement": nll(a + b * z)}
     c, p = drawn(n * groups)
@@ -307,7 +307,7 @@ def test_errors_that_cannot_be_seen_count_in_the_parts_of_scores():
     c = np.clip(drawn(400_000), 1e-12, 1 - 1e-12)
     p, plain = np.clip(c - gap, 0, 1), np.log(c) - np.log1p(-c)
     z = plain.clip(-15, 15)
-    a, b = fit_correction(z, p, np.zeros(len(c), int), np.ones(len(c)))[0]
+    a, b = fit_correction(z, p, np.zeros(len(c), int))[0]
     truth = (np.logaddexp(0, plain) - p * plain).mean() - (np.logaddexp(0, a + b * z) - p * (a + b * z)).mean()
     c, group = drawn(n * groups), np.arange(groups).repeat(n)
     y = rng.random(len(c)) < np.clip(c - gap, 0, 1)
@@ -325,14 +325,14 @@ def test_a_change_of_parts_is_that_of_both_models_and_the_same_model_has_none():
     rng, n, groups = np.random.default_rng(4), 200, 300
     ease = rng.normal(size=n * groups)
     c, d = (1 / (1 + np.exp(-(1.5 + ease + .5 * rng.normal(size=len(ease))))) for _ in range(2))
-    luck, group, fold = rng.random(len(c)), np.arange(groups).repeat(n), np.arange(len(c)) % 5
+    u, group, fold = rng.random(len(c)), np.arange(groups).repeat(n), np.arange(len(c)) % 5
     loud = 1 / (1 + np.exp(-2 * np.log(c / (1 - c))))
-    mine, theirs = (loud, luck < c), (d, luck < d)
+    mine, theirs = (loud, u < c), (d, u < d)
     found, parts = paired_parts(mine, theirs, group, fold), [score_parts(*m, group, fold) for m in (mine, theirs)]
     for name, (change, low, high, p) in found.items():
         np.testing.assert_allclose(change, parts[0][name][0] - parts[1][name][0])
         assert (low <= change).all() and (change <= high).all() and ((p < .05) == ((low > 0) | (high < 0))).all(), name
-    assert (found["nll_calibration"][3] < .05).mean() > .75 and (paired_parts((c, luck < c), theirs, group, fold)["nll_calibration"][3] < .05).mean() < .08
+    assert (found["nll_calibration"][3] < .05).mean() > .75 and (paired_parts((c, u < c), theirs, group, fold)["nll_calibration"][3] < .05).mean() < .08
     same = paired_parts(theirs, theirs, group, fold)
     assert all((change == 0).all() and (p == 1).all() for change, _, _, p in same.values())
 
@@ -342,12 +342,12 @@ def test_changes_of_parts_hold_where_hardly_any_decision_is_wrong():
     rng, n, groups = np.random.default_rng(5), 100, 400
     def drawn(size):
         z = 5 + 1.2 * rng.normal(size=size)
-        other, luck = z + .5 * rng.normal(size=size), rng.random(size)
-        second = np.where(rng.random(size) < .8, luck, rng.random(size))
-        return [(expit(score), expit(true), u < expit(true)) for score, true, u in ((z, z, luck), (.8 * other, other, second))]
+        other, u = z + .5 * rng.normal(size=size), rng.random(size)
+        second = np.where(rng.random(size) < .8, u, rng.random(size))
+        return [(expit(score), expit(true), u < expit(true)) for score, true, u in ((z, z, u), (.8 * other, other, second))]
     def parts(c, p):
         z = np.log(c) - np.log1p(-c)
-        a, b = fit_correction(z, p, np.zeros(len(z), int), np.ones(len(z)))[0]
+        a, b = fit_correction(z, p, np.zeros(len(z), int))[0]
         plain, after = ((np.mean(np.logaddexp(0, x) - p * x), np.mean(p * expit(-x) ** 2 + (1 - p) * expit(x) ** 2)) for x in (z, a + b * z))
         return dict(nll_calibration=plain[0] - after[0], nll_refinement=after[0], brier_calibration=plain[1] - after[1], brier_refinement=after[1])
     true = [parts(c, p) for c, p, _ in drawn(400_000)]
@@ -373,7 +373,7 @@ def test_the_test_of_calibration_has_its_size_and_sees_what_one_number_does_not(
 def test_the_paired_test_has_its_size():
     "Whether the errors of two equal models come together or not"
     rng, n, groups = np.random.default_rng(9), 150, 1500
-    c, d, luck, other = rng.beta(6, 1.5, n * groups), rng.beta(6, 1.5, n * groups), rng.random(n * groups), rng.random(n * groups)
-    for y, w in ((luck < c, luck < d), (luck < c, other < d)):
+    c, d, u, other = rng.beta(6, 1.5, n * groups), rng.beta(6, 1.5, n * groups), rng.random(n * groups), rng.random(n * groups)
+    for y, w in ((u < c, u < d), (u < c, other < d)):
         _, low, high, p = paired_means((c - y, c - 1, c), (d - w, d - 1, d), np.arange(groups).repeat(n))
         assert (p < .05).mean() < .07 and ((low <= 0) & (0 <= high)).mean() > .93

@@ -59,7 +59,7 @@ def command(*words, ok=True) -> str:
 
 
 @pytest.mark.parametrize("method", [*FULL, *ALONE])
-@pytest.mark.parametrize("regime", ["pooled", "language", "shrunk"])
+@pytest.mark.parametrize("regime", ["shared", "per-language", "shrunk"])
 def test_every_family_repairs_other_rows_in_every_regime_and_comes_back_from_json(method, regime):
     fitted = Recalibration(method, regime).fit(predictions())
     other = predictions(seed=1)
@@ -80,29 +80,29 @@ def test_a_confidence_alone_gets_every_map_of_a_confidence(method):
     assert np.array_equal(Recalibration.from_json(fitted.to_json()).transform(alone(seed=1)).confidence, after.confidence)
 
 
-def test_pooled_is_one_fit_language_is_many_and_shrunk_lies_between():
+def test_shared_is_one_fit_per_language_is_many_and_shrunk_lies_between():
     table, other = predictions(shift=2.0), predictions(seed=1, shift=2.0)
-    made = {regime: np.stack(Recalibration("vector", regime).fit(table).transform(other).logits) for regime in ("pooled", "language", "shrunk")}
+    made = {regime: np.stack(Recalibration("vector", regime).fit(table).transform(other).logits) for regime in ("shared", "per-language", "shrunk")}
     z, y = np.stack(table.logits), table.label.to_numpy()
     en, sw = (table.language == code for code in ("en", "sw"))
     there = {code: np.stack(other.logits)[other.language == code] for code in ("en", "sw")}
     english, own = (RECALIBRATORS["vector"][1]().fit(z[rows], y[rows]) for rows in (en, sw))
     whole = RECALIBRATORS["vector"][1]().fit(z, y)
-    assert made["pooled"] == pytest.approx(whole.transform(np.stack(other.logits)))
-    assert made["language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
+    assert made["shared"] == pytest.approx(whole.transform(np.stack(other.logits)))
+    assert made["per-language"][other.language == "sw"] == pytest.approx(own.transform(there["sw"]))
     w = 300 / 350
     expected = log_softmax(w * own.transform(there["sw"]) + (1 - w) * english.transform(there["sw"]), axis=1)
     assert made["shrunk"][other.language == "sw"] == pytest.approx(expected)
     assert made["shrunk"][other.language == "en"] == pytest.approx(english.transform(there["en"]))
 
 
-def test_a_language_without_labels_gets_the_english_map_or_the_pooled_one_or_is_refused():
+def test_a_language_without_labels_gets_the_english_map_or_the_shared_one_or_is_refused():
     table, new = predictions(), predictions(seed=1, languages=("de",))
     english = Recalibration("temperature").fit(table[table.language == "en"])
     assert np.stack(Recalibration("temperature", "shrunk").fit(table).transform(new).logits) == pytest.approx(np.stack(english.transform(new).logits))
     Recalibration("temperature").fit(table).transform(new)
-    with pytest.raises(XitcalError, match="no map for language de of new.csv: the regime 'language' was fitted on en, sw"):
-        Recalibration("temperature", "language").fit(table).transform(new, "new.csv")
+    with pytest.raises(XitcalError, match="no map for language de of new.csv: the regime 'per-language' was fitted on en, sw"):
+        Recalibration("temperature", "per-language").fit(table).transform(new, "new.csv")
 
 
 def test_a_map_of_confidence_keeps_the_proportions_of_the_other_classes():
@@ -259,9 +259,9 @@ REFUSED = [
     (ONE, {}, "mine gives one answer, class 0, in 100.0 % of its rows"),
     (predictions(languages=("de",)), dict(regime="shrunk"), r"mine is all in one language \(de\); the regime 'shrunk' needs English"),
     (predictions(languages=("de", "sw")), dict(regime="shrunk"), r"mine has no rows in English \(en\)"),
-    (predictions().drop(columns="language"), dict(regime="language"), "mine has no column language, which the regime 'language' needs"),
-    (predictions()[:305], dict(regime="language"), "Language sw of mine has 5 labelled examples; a map of its own needs 10"),
-    (predictions(), dict(regime="pool"), "did you mean 'pooled'"),
+    (predictions().drop(columns="language"), dict(regime="per-language"), "mine has no language, which the regime 'per-language' needs"),
+    (predictions()[:305], dict(regime="per-language"), "Language sw of mine has 5 labelled examples; a map of its own needs 10"),
+    (predictions(), dict(regime="share"), "did you mean 'shared'"),
     (predictions(), dict(method="temprature"), "did you mean 'temperature'"),
     (predictions(), dict(method="spans"), "needs the length of every answer"),
     (alone(), dict(method="vector"), "needs logits or probs, and mine has confidence and correct alone"),
@@ -318,32 +318,133 @@ def test_a_temperature_of_candidates_takes_any_number_of_them():
     assert {len(z) for z in after.logits} == {5}
 
 
-def test_what_is_no_map_is_one_sentence(tmp_path):
+def altered(value, at=()):
+    "Every way of emptying or altering one field of a map: the place, and what stands there"
+    if at:
+        yield from ((at, new) for new in (..., None, {}, [], "x", -1, 0.5, float("nan"), [None], [[1]]) if new is ... or new != value)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from altered(part, (*at, key))
+    elif isinstance(value, list) and value:
+        yield from altered(value[0], (*at, 0))
+
+
+def with_change(held, at, new):
+    "A copy of a map with one field replaced, or left out"
+    made = json.loads(json.dumps(held))
+    place = made
+    for key in at[:-1]:
+        place = place[key]
+    if new is ...:
+        del place[at[-1]]
+    else:
+        place[at[-1]] = new
+    return made
+
+
+@pytest.mark.parametrize("method, regime", [("temperature", "shrunk"), ("vector", "shared"), ("platt", "shared"), ("venn_abers", "per-language")])
+def test_a_map_that_was_altered_anywhere_is_one_sentence(method, regime):
+    "Also where the altered map would still give numbers, which would be wrong"
+    good = json.loads(Recalibration(method, regime).fit(predictions(n=60)).to_json())
+    many = 0
+    for at, new in altered(good):
+        with pytest.raises(XitcalError, match=r"^map.json (is nothing that|is not as|has the format)") as error:
+            Recalibration.from_json(json.dumps(with_change(good, at, new)), "map.json")
+        assert "\n" not in str(error.value) and str(error.value).endswith(".")
+        many += 1
+    assert many > 150
+
+
+def test_the_sentence_names_what_was_altered(tmp_path):
     good = json.loads(Recalibration("platt").fit(alone()).to_json())
-    for i, text in enumerate(
-        [
-            "",
-            "[1]",
-            "{}",
-            json.dumps(good | dict(format=99)),
-            json.dumps(good | dict(method_="gone")),
-            json.dumps({k: v for k, v in good.items() if k != "maps_"}),
-            json.dumps({k: v for k, v in good.items() if k != "examples_"}),
-            json.dumps(good | dict(maps_={})),
-            json.dumps(good | dict(maps_={"": good["maps_"][""] | dict(state={})})),
-        ]
+    state = good["maps_"][""] | dict(state={})
+    for change, words in (
+        (dict(maps_={"": state}), r"\(maps_ altered or missing\)"),
+        (dict(examples_=[], regime="shrunk"), r"\(examples_, regime altered or missing\)"),
+        (dict(format=1), "has the format 1, and this version of xitcal reads 2; make it again with `xitcal recalibrate fit`"),
+        (dict(checksums={}), r"\(checksums altered or missing\)"),
     ):
-        (tmp_path / f"{i}.json").write_text(text)
-        with pytest.raises(XitcalError, match=f"{i}.json is no map that"):
-            read_map(tmp_path / f"{i}.json")
+        (tmp_path / "map.json").write_text(json.dumps(good | change))
+        with pytest.raises(XitcalError, match=words):
+            read_map(tmp_path / "map.json")
+    for text in ("", "[1]", "{}", "null", json.dumps({k: v for k, v in good.items() if k != "maps_"})):
+        (tmp_path / "map.json").write_text(text)
+        with pytest.raises(XitcalError, match="map.json is nothing that"):
+            read_map(tmp_path / "map.json")
     with pytest.raises(XitcalError, match="There is no map"):
         read_map(tmp_path / "gone.json")
 
 
-def test_no_row_is_left_to_judge_where_all_fitted_the_map():
+def test_the_command_line_says_that_a_map_was_altered(tmp_path):
+    table = predictions(n=40)
+    write_table(table, tmp_path / "a.csv")
+    held = json.loads(Recalibration("temperature").fit(table).to_json())
+    held["maps_"][""]["state"] = {}
+    (tmp_path / "map.json").write_text(json.dumps(held))
+    said = command("apply", tmp_path / "a.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv", ok=False)
+    assert "map.json is not as `xitcal recalibrate fit` wrote it (maps_ altered or missing); make it again." in said
+
+
+def test_where_all_rows_were_used_for_fitting_the_sentence_says_so():
     table = alone()
-    with pytest.raises(XitcalError, match="Every example of these predictions fitted the map"):
-        Recalibration("platt").fit(table).unused(table)
+    fitted = Recalibration("platt").fit(table)
+    with pytest.raises(XitcalError, match="All 800 rows of a.csv were used for fitting: the map was fitted on their examples"):
+        fitted.unused(table, "a.csv")
+    with pytest.raises(XitcalError, match="a.csv has no column example, so nobody can say .*; add it, or leave out --unused"):
+        fitted.unused(table.drop(columns="example"), "a.csv")
+
+
+def test_names_that_are_numbers_are_the_same_in_every_file():
+    "1 and 1.0 are one example, so that a file whose column has an empty cell does not judge its own map"
+    table = alone().assign(example=np.arange(800))
+    fitted = Recalibration("platt").fit(table)
+    other = pd.concat([table.assign(example=np.arange(800.0)), alone(seed=1).assign(example=np.arange(800.0, 1600))])
+    assert len(fitted.unused(other)) == 800
+
+
+@pytest.mark.parametrize("change, sentence", [
+    (dict(example=None), "mine, row 1: the name of its example is missing"), (dict(example=[["a"]] * 600), "mine, row 1: example holds a list"),
+    (dict(language=[["en"]] * 600), "mine, row 1: language holds a list")])
+def test_names_that_cannot_be_meant_are_one_sentence(change, sentence):
+    for use in (Recalibration("temperature").fit, Recalibration("temperature").fit(predictions(seed=1)).transform):
+        with pytest.raises(XitcalError, match=sentence):
+            use(predictions().assign(**change), "mine")
+
+
+def test_a_missing_language_is_named_where_the_regime_needs_it():
+    table = predictions().assign(language=lambda t: [None, *t.language[1:]])
+    with pytest.raises(XitcalError, match="mine, row 1, has no language, which the regime 'per-language' needs"):
+        Recalibration("temperature", "per-language").fit(table, "mine")
+    assert np.isfinite(np.stack(Recalibration("temperature").fit(table).transform(predictions(seed=1)).logits)).all()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_decisions_beside_the_logits_are_replaced_in_text_files_too(tmp_path, kind):
+    table = predictions(n=40)
+    fitted = Recalibration("vector").fit(table)
+    other = predictions(n=40, seed=1).assign(prediction=0, confidence=0.5, correct=True)
+    write_table(other, tmp_path / f"a.{kind}")
+    write_table(fitted.transform(read_file(tmp_path / f"a.{kind}")), tmp_path / f"b.{kind}")
+    found, logits = read_file(tmp_path / f"b.{kind}"), np.stack(fitted.transform(other).logits)
+    right = logits.argmax(1) == other.label
+    assert found.prediction.tolist() == logits.argmax(1).tolist() and found.correct.astype(str).tolist() == [str(x) for x in right]
+    assert found.confidence.to_numpy() == pytest.approx(softmax(logits, axis=1).max(1))
+    with pytest.raises(XitcalError, match="mine, row 1: prediction is 'cat', and a map writes numbers there"):
+        fitted.transform(other.assign(prediction="cat"), "mine")
+
+
+def test_renormalise_says_in_its_own_words_what_it_refuses(tmp_path):
+    rows = dict(probs=[[0.2, 0.3, 0.5], [0.333333, 0.333333, 0.323334]], label=[0, 1])
+    pd.DataFrame(rows).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    plain, asked = (xitcal("calibrate", tmp_path / "a.jsonl", *more, check=False).stderr for more in ([], ["--renormalise"]))
+    assert "a.jsonl, row 2: probs sum to 0.99 and not to 1." in plain
+    assert "a.jsonl, row 2: probs sum to 0.99, and they are not divided by their sum: they have 6 digits" in asked and asked.count("\n") == 1
+    for row, words in (([0.5, 0.4], "rounding to 2 digits moves the sum of 2 by at most 0.01"), ([0.0, 0.0], "probs sum to 0, and they are not divided"),
+                       ([40.0, 60.0], "these are percentages"), ([-0.1, 0.5], "are not all in"), ([0.5], "probs has one number"), ([], "probs has no number")):
+        with pytest.raises(XitcalError, match=words):
+            renormalise(pd.DataFrame(dict(probs=[row], label=[0])))
+    kept = renormalise(pd.DataFrame(dict(probs=[[9.0, 9.0], [0.33, 0.66]], label=[-100, 0])))
+    assert list(kept.probs[0]) == [9, 9] and sum(kept.probs[1]) == pytest.approx(1, abs=1e-12)
 
 
 def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):
@@ -358,7 +459,7 @@ def test_rounded_probabilities_say_so_and_are_renormalised_when_asked(tmp_path):
     assert "ECE-15" in xitcal("calibrate", tmp_path / "a.csv", "--renormalise", "--fast").stdout
     again = renormalise(read_file(tmp_path / "a.csv"))
     assert np.stack(again.probs).sum(1) == pytest.approx(1, abs=1e-12)
-    with pytest.raises(XitcalError, match="sum to 0.7 and not to 1"):
+    with pytest.raises(XitcalError, match="sum to 0.7, and they are not divided by their sum"):
         Recalibration().fit(renormalise(pd.DataFrame(dict(probs=[[0.5, 0.2]] * 20, label=[0, 1] * 10))))
 
 
@@ -385,10 +486,16 @@ def test_the_command_line_does_what_python_does(tmp_path, kind):
 def test_the_command_line_chooses_and_applies_without_labels(tmp_path):
     alone(300).to_csv(tmp_path / "a.csv", index=False)
     said = command("fit", tmp_path / "a.csv", "--out", tmp_path / "map.json")
-    assert "method" in said and "standard_error" in said and "pooled, fitted on 300 rows" in said
+    assert "method" in said and "standard_error" in said and "shared, fitted on 300 rows" in said
     alone(50, seed=1).drop(columns="correct").to_csv(tmp_path / "new.csv", index=False)
     said = command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv")
     assert "50 rows in" in said and "Change" not in said
+    assert "is a folder, and a file shall be written" in command("fit", tmp_path / "a.csv", "--out", tmp_path, ok=False)
+    assert "Unknown column 'nope' in a.csv" in command(
+        "apply", tmp_path / "a.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv", "--by", "nope", ok=False
+    )
+    said = command("apply", tmp_path / "a.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.csv", "--unused", ok=False)
+    assert "All 300 rows of a.csv were used for fitting" in said
     assert "predictions are written as" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.xlsx", ok=False)
     assert "There is no map" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "no.json", "--out", tmp_path / "b.csv", ok=False)
     assert "one must remain to judge it" in command("fit", tmp_path / "a.csv", "--examples", 300, "--out", tmp_path / "map.json", ok=False)

@@ -17,8 +17,8 @@ def events(n=200, gap=0., seed=0, languages="ab", share=0.):
     rng = np.random.default_rng(seed)
     k = len(languages)
     c = rng.beta(6, 1.5, (n, k))
-    luck = np.where(rng.random((n, k)) < np.sqrt(share), rng.random((n, 1)), rng.random((n, k)))
-    right = luck < np.clip(c - gap * (np.arange(k) == 0), 0, 1)
+    u = np.where(rng.random((n, k)) < np.sqrt(share), rng.random((n, 1)), rng.random((n, k)))
+    right = u < np.clip(c - gap * (np.arange(k) == 0), 0, 1)
     return pd.DataFrame(dict(language=list(languages) * n, example=np.arange(n).repeat(k), confidence=c.ravel(), correct=right.ravel()))
 
 
@@ -133,6 +133,39 @@ def test_numbers_with_an_empty_cell_are_still_cut_into_buckets():
     text.loc[0, "length"] = "" # as a text file with one empty cell is read
     found = multicalibration(text, ["length"], draws=19)
     assert len(found) == len(numbers) == 4 and "length missing" not in set(found.segment)
+
+
+@pytest.mark.parametrize("blank, n, words", [("", 40, "they are a segment of their own."), (" ", 40, "they are a segment of their own."),
+                                             ("NA", 12, r"they are too few for a segment of their own (30) and count in the others alone.")])
+def test_the_command_line_says_how_many_cells_are_empty(tmp_path, blank, n, words):
+    table = events(100).assign(length=np.arange(200).astype(str))
+    table.loc[:n - 1, "length"] = blank
+    table.to_csv(tmp_path / "a.csv", index=False)
+    out = xitcal("calibrate", tmp_path / "a.csv", "--fast", "--segments", "length").stdout
+    assert f"{n} of 200 rows have no length; {words}" in out
+    assert ("length missing" in out) == (n >= 30) and f"length {n} to" in out
+
+
+@pytest.mark.parametrize("options, sentence", [
+    (["--segments", "langauge"], "Unknown column 'langauge' in a.csv: did you mean 'language'?"), (["--segments", ","], "Segments need a column at least"),
+    (["--by", "langauge", "--segments", "language"], "Unknown column 'langauge' in a.csv: did you mean 'language'?"),
+    (["--segments", "empty"], "No row has a value in the column empty")])
+def test_a_column_that_is_not_there_is_told_before_anything_is_computed(tmp_path, options, sentence):
+    "Also where another fault of the file would be found by computing: a label that is none"
+    table = events(20).assign(empty="")
+    if "empty" not in options[1]:
+        table = table.assign(correct="maybe")
+    if options[1] == ",":
+        table = events(20)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    said = xitcal("calibrate", tmp_path / "a.csv", *options, check=False)
+    assert said.returncode == 2 and sentence in said.stderr and said.stderr.count("\n") == 1 and not said.stdout
+
+
+def test_lists_make_no_segments(tmp_path):
+    events(20).assign(words=[["a"]] * 40).to_parquet(tmp_path / "a.parquet")
+    for option in ("--segments", "--by"):
+        assert "a.parquet, row 1: words holds a list" in xitcal("calibrate", tmp_path / "a.parquet", option, "words", check=False).stderr
 
 
 def test_a_name_for_each_row_makes_no_segments():

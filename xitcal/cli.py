@@ -210,7 +210,7 @@ def report(store: _Store = Path("study"),
 # %% ../nbs/cli.ipynb #1236742d
 @app.command()
 def predictions(out: Annotated[Path, typer.Option(
-                    help="Parquet file to write, or CSV by its ending.")],
+                    help="File to write: .parquet, .csv, .tsv or .jsonl.")],
                 store: _Store = Path("study"),
                 split: Annotated[str, typer.Option(help="test, calibration or all.")] = "test"):
     "Write the predictions of a store to one file."
@@ -246,16 +246,16 @@ _Divide = Annotated[bool, typer.Option(
     "--renormalise", help="Divide rounded probabilities by their sum.")]
 
 # %% ../nbs/cli.ipynb #fae4264e
-def _read(file: Path, labels: Path|None, by_length: bool, divide: bool):
-    "Predictions of anybody, with a line that says whose log it is"
+def _read(file: Path, labels: Path|None, by_length: bool, divide: bool, strict: bool = True):
+    "Predictions of anybody, with a line that says whose log it is; `strict`: need probabilities"
     from xitcal.calibration.evaluation_logs import read_predictions
     from xitcal.calibration.prediction_files import renormalise
     table = read_predictions(file, labels, by_length)
     if tool := table.attrs.get("tool"): typer.echo(f"{file.name} is a log of {tool}.")
-    return renormalise(table, file.name) if divide else table
+    return renormalise(table, file.name) if divide and (strict or "probs" in table) else table
 
 # %% ../nbs/cli.ipynb #853e06c2
-def _columns(by: str|None): return by and [c.strip() for c in by.split(",") if c.strip()]
+def _columns(by): return None if by is None else [c for x in by.split(",") if (c := x.strip())]
 
 # %% ../nbs/cli.ipynb #f1d44cb7
 def _explained(name: str|None):
@@ -277,21 +277,21 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
                    renormalise: _Divide = False, explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
     from xitcal.calibration.calibrate import calibrate, compare
-    from xitcal.calibration.prediction_files import check_out, write_estimates
-    from xitcal.report.prediction_text import calibration_text, segment_text
+    from xitcal.calibration.prediction_files import check_out, named_tables, write_estimates
+    from xitcal.report.prediction_text import calibration_text, check_request, segment_text
     check_out(out)
     if figure is not None:
         from xitcal.report.calibration_figure import check_figure, draw_file
         check_figure(figure)
-    groups, how = _columns(by), (labels, by_length, renormalise)
-    table, other = _read(file, *how), None if baseline is None else _read(baseline, *how)
-    worst = segment_text(table, _columns(segments), file.name) if segments else ""
+    groups, parts, how = _columns(by), _columns(segments), (labels, by_length, renormalise)
+    table, other = _read(file, *how), baseline and _read(baseline, *how, strict=False)
+    files = named_tables(file, table, baseline, other)
+    check_request(files, groups, parts)
+    worst = "" if segments is None else segment_text(table, parts, file.name)
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
-    changes = None if other is None else compare(table, other, groups, (file.name, baseline.name),
-                                                 everything)
-    files = {file.name: table} | ({} if other is None else {baseline.name: other})
+    changes = None if other is None else compare(table, other, groups, tuple(files), everything)
     typer.echo(calibration_text(found, changes, files, groups, everything) + worst)
-    if figure: typer.echo(f"\n{draw_file({file: table, baseline: other}, groups, figure)}")
+    if figure: typer.echo(f"\n{draw_file(files, groups, figure)}")
     if out is None: return
     write_estimates(found, changes, out)
     typer.echo(f"\n{len(found) + (0 if changes is None else len(changes)):,} estimates in {out}")
@@ -308,19 +308,20 @@ def fit_map(file: _File,
                 help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
                 "bbq, venn_abers, gp, none. auto: that of the lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
-                help="pooled: one map for all. language: one each. shrunk: one each, drawn to "
-                "English.")] = "pooled",
+                help="Of languages. shared: one map for all. per-language: one each. shrunk: one "
+                "each, shrunk to English.")] = "shared",
             examples: Annotated[int|None, typer.Option(
                 help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):
     "Learn a map from labelled predictions and write it as JSON."
     from xitcal.calibration.repair import Recalibration, labelled_part
-    from xitcal.core.errors import disk_errors, write_atomic
+    from xitcal.core.errors import check_file, disk_errors, write_atomic
     from xitcal.report.prediction_text import map_text
+    check_file(out)
     table = _read(file, labels, by_length, renormalise)
     if examples is not None: table = labelled_part(table, examples, file.name)
     made = Recalibration(method, regime).fit(table, file.name)
-    with disk_errors(out.parent):
+    with disk_errors(out.parent, store=False):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, lambda path: path.write_text(made.to_json()))
     other = f"{file} --unused" if examples else "OTHER"
@@ -342,15 +343,16 @@ def apply_map(file: _File,
     "Write recalibrated predictions, and say what changed on rows that the map was not fitted on."
     from xitcal.calibration.prediction_files import check_out, write_table
     from xitcal.calibration.repair import before_after, read_map
-    from xitcal.report.prediction_text import repair_text
+    from xitcal.report.prediction_text import check_request, repair_text
     check_out(out, "predictions")
     fitted, table = read_map(map), _read(file, labels, by_length, renormalise)
-    if unused: table = fitted.unused(table)
+    check_request({file.name: table}, groups := _columns(by))
+    if unused: table = fitted.unused(table, file.name)
     after = fitted.transform(table, file.name, same_rows)
     write_table(after, out)
     typer.echo(f"{len(after):,} rows in {out}, recalibrated by {fitted.method_}.")
     if {"label", "correct"} & set(table):
-        changes = before_after(table, fitted, _columns(by), file.name, same_rows)
+        changes = before_after(table, fitted, groups, file.name, same_rows)
         typer.echo(f"\n{repair_text(changes, same_rows)}")
 
 # %% ../nbs/cli.ipynb #82dedc50

@@ -121,7 +121,7 @@ def _fitted(name, inputs, model, rows):
 
 # %% ../../nbs/calibration/09_families.ipynb #a09538ee
 def log_pool(own, english, share):
-    """A language's own fit drawn towards that of English: log-probabilities (n, k), or
+    """A language's own fit shrunk towards that of English: log-probabilities (n, k), or
     probabilities of being right (n,)"""
     if own.ndim == 2:
         with np.errstate(invalid="ignore"):

@@ -7,7 +7,6 @@ __all__ = ['choose_family', 'Recalibration', 'before_after', 'labelled_part', 'r
 
 # %% ../../nbs/calibration/18_repair.ipynb #a4a55b1b
 import hashlib
-import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +20,12 @@ from tqdm.auto import tqdm
 from .calibrate import compare
 from .families import EQUAL, log_pool
 from .intervals import example_groups
-from .prediction_files import (SMALLEST, class_column, class_logs,
-                                                 read_decisions)
+from .prediction_files import (SMALLEST, check_names, class_column,
+                                                 class_logs, key_text, read_decisions,
+                                                 replaceable)
 from .recalibrators import RECALIBRATORS
 from .trials import draw_ranks
+from ..core.checked_json import from_checked_json, short_hash, to_checked_json
 from ..core.errors import XitcalError, check_name
 from ..predictions.degenerate import FEWEST, clustered_mean, judge_decisions
 
@@ -74,8 +75,9 @@ def _rows(table, name):
             logs = np.where(nought, np.log(SMALLEST), logs)
         top = logs.argmax(1)
         c, y = np.exp(logs[np.arange(len(top)), top]), top == gold
+    check_names(table, np.isin(np.arange(len(table)), at), name)
     def text(key, default):
-        return table[key].astype(str).to_numpy(object)[at] if key in table else default
+        return key_text(table[key]).to_numpy(object)[at] if key in table else default
     return _Rows(logs, gold, width, c, y, text("language", np.full(len(at), "", object)),
                  text("example", at.astype(str).astype(object)), at)
 
@@ -106,15 +108,15 @@ def _mapped(method, fitted, rows):
     return g if rows.logs is None else _spread(rows.logs, g)
 
 # %% ../../nbs/calibration/18_repair.ipynb #4a093b3f
-REGIMES = ("pooled", "language", "shrunk")
-SOURCE = "en" # the language that `shrunk` draws the others to
+REGIMES = ("shared", "per-language", "shrunk")
+SOURCE = "en" # the language that `shrunk` shrinks the others to
 
 # %% ../../nbs/calibration/18_repair.ipynb #4d9df692
 def _fit_maps(method, rows, regime):
     """By language, and by "" for every other one: a recalibrator and how many examples it was
     fitted on"""
     if method == "none": return {}
-    parts = ({"": rows} if regime == "pooled" else
+    parts = ({"": rows} if regime == "shared" else
              {code: rows.take(rows.language == code) for code in np.unique(rows.language)})
     if regime == "shrunk": parts[""] = parts.pop(SOURCE, rows)
     return {code: (_fit_one(method, part), len(set(part.example)))
@@ -192,22 +194,23 @@ def _check_rows(rows, regime, name):
     "Refuse rows from which the maps of a regime cannot be learnt"
     _check_answers(rows, name)
     size = pd.Series(rows.example).groupby(rows.language).nunique()
-    if regime != "pooled" and "" in size.index:
-        raise XitcalError(f"{name} has no column language, which the regime {regime!r} needs; add "
-                          "it, or take pooled.")
+    if regime != "shared" and (bare := rows.language == "").any():
+        who = name if bare.all() else f"{name}, row {rows.at[bare.argmax()] + 1},"
+        raise XitcalError(f"{who} has no language, which the regime {regime!r} needs; add it, or "
+                          "take shared.")
     if regime == "shrunk" and (len(size) == 1 or SOURCE not in size.index):
         there = (f"is all in one language ({size.index[0]})" if len(size) == 1
                  else f"has no rows in English ({SOURCE})")
         raise XitcalError(f"{name} {there}; the regime 'shrunk' needs English rows and another "
-                          "language: take pooled.")
-    if regime == "language" and size.min() < FEWEST:
+                          "language: take shared.")
+    if regime == "per-language" and size.min() < FEWEST:
         raise XitcalError(f"Language {size.idxmin()} of {name} has {size.min()} labelled examples; "
-                          f"a map of its own needs {FEWEST}: take shrunk or pooled.")
+                          f"a map of its own needs {FEWEST}: take shrunk or shared.")
 
 # %% ../../nbs/calibration/18_repair.ipynb #aa37f8aa
 def choose_family(
     table: pd.DataFrame,       # Predictions with labels, in either form
-    regime: str = "pooled",    # One of pooled, language, shrunk
+    regime: str = "shared",    # One of shared, per-language, shrunk
     folds: int = 5,            # Of examples, dealt by a hash of their names
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # method, nll, change (against none), standard_error; the best first
@@ -230,9 +233,6 @@ def _check_method(method, rows, name):
            f"needs the same classes in every row, and {name} has rows of {rows.width.min()} to "
            f"{rows.width.max()} candidates or logits that are not finite")
     raise XitcalError(f"The method {method!r} {why}; choose one of {', '.join(suited[1:])}.")
-
-# %% ../../nbs/calibration/18_repair.ipynb #c0d0c277
-def _hash(name): return hashlib.blake2b(str(name).encode(), digest_size=8).hexdigest()
 
 # %% ../../nbs/calibration/18_repair.ipynb #f351a01a
 def _fingerprint(rows):
@@ -258,36 +258,34 @@ def _restored(method, state, classes):
     return fitted
 
 # %% ../../nbs/calibration/18_repair.ipynb #7770f9e5
-FORMAT = 1 # of the JSON; a map of another format is refused
-_LEARNT = {"method_", "maps_", "choice_", "classes_", "class_names_", "examples_"}
+FORMAT = 2 # of the JSON; a map of another format is refused
+_WRITER = "xitcal recalibrate fit"
 
 # %% ../../nbs/calibration/18_repair.ipynb #7aaed453
 class _Saved(BaseEstimator):
     "How a `Recalibration` becomes JSON and comes back"
     def to_json(self) -> str:
-        "The map as JSON: names, and numbers with every digit"
+        "The map as JSON: names, numbers with every digit, and a checksum of each part"
         maps = {code: dict(examples=n, state=_state(f)) for code, (f, n) in self.maps_.items()}
         learnt = {k: v for k, v in vars(self).items() if k.endswith("_")}
-        choice = self.choice_.to_dict("records")
-        return json.dumps(dict(format=FORMAT, **self.get_params()) | learnt
-                          | dict(maps_=maps, choice_=choice), indent=1, sort_keys=True)
+        held = (dict(format=FORMAT, **self.get_params()) | learnt
+                | dict(maps_=maps, choice_=self.choice_.to_dict("records")))
+        return to_checked_json(held)
 
     @classmethod
     def from_json(cls,
         text: str,          # From `to_json`
         name: str = "map",  # What errors call it
     ):
-        "The map that `to_json` wrote; `XitcalError` for anything else"
+        "The map that `to_json` wrote; `XitcalError` for anything else, or what was altered since"
+        held = from_checked_json(text, name, _WRITER, FORMAT, {"maps_"})
         try:
-            held = json.loads(text)
-            if held.pop("format") != FORMAT or not _LEARNT <= set(held): raise KeyError("format")
             made = cls(**{k: held.pop(k) for k in cls().get_params()})
             maps = {code: (_restored(held["method_"], m["state"], held["classes_"]), m["examples"])
                     for code, m in held.pop("maps_").items()}
-            if not maps and held["method_"] != "none": raise KeyError("maps_")
             return made._set(**held | dict(maps_=maps, choice_=pd.DataFrame(held["choice_"])))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise XitcalError(f"{name} is no map that `xitcal recalibrate fit` wrote.") from error
+            raise XitcalError(f"{name} is nothing that `{_WRITER}` wrote.") from error
 
     def _set(self, **learnt):
         for key, value in learnt.items(): setattr(self, key, value)
@@ -299,7 +297,7 @@ class Recalibration(_Saved):
     cross-fitted NLL or of a family by name"""
     def __init__(self,
         method: str = "auto",   # A family of `RECALIBRATORS`, none, or auto for the best
-        regime: str = "pooled", # One of pooled, language, shrunk
+        regime: str = "shared", # One of shared, per-language, shrunk
         folds: int = 5,         # Of examples, in which `auto` compares families
     ): self.method, self.regime, self.folds = method, regime, folds
 
@@ -312,13 +310,10 @@ class Recalibration(_Saved):
 
     def unused(self,
         table: pd.DataFrame, # Predictions with a column `example`
+        name: str = "predictions", # What errors call it
     ) -> pd.DataFrame: # The rows whose examples were not used for fitting
-        "Rows that may judge the map; `XitcalError` where none is left"
-        left = table[~_used(self, table)]
-        if not len(left):
-            raise XitcalError("Every example of these predictions fitted the map, so none is left "
-                              "to judge it; give other rows.")
-        return left
+        "Rows that may judge the map; `XitcalError` where none is left, or nobody can say"
+        return _unused(self, table, name)
 
     def transform(self,
         table: pd.DataFrame, # Predictions in the form that the map was fitted on; labels or not
@@ -342,27 +337,42 @@ def _fit(self, table, name):
         method_=method, maps_=_fit_maps(method, rows, self.regime), choice_=choice,
         classes_=rows.classes, class_names_=table.attrs.get("classes"),
         n_rows_=len(rows.at), n_examples_=len(set(rows.example)),
-        examples_=[_hash(x) for x in names], fingerprint_=_fingerprint(rows))
+        examples_=[short_hash(x) for x in names], fingerprint_=_fingerprint(rows))
 
 # %% ../../nbs/calibration/18_repair.ipynb #4314e0d4
 def _used(self, table):
     "Which rows of a table are of examples that a map was fitted on"
     if "example" not in table: return np.zeros(len(table), bool)
-    names = table["example"].astype(str)
-    return names.isin({x for x in names.unique() if _hash(x) in set(self.examples_)}).to_numpy()
+    names, known = key_text(table["example"]), set(self.examples_)
+    return names.isin({x for x in names.unique() if short_hash(x) in known}).to_numpy()
 
 # %% ../../nbs/calibration/18_repair.ipynb #583b1c4e
-def _refuse_used(self, table, name):
-    "Refuse to judge a map by rows that may have fitted it"
+def _check_known(self, table, name, ask):
+    "Refuse where nobody knows which rows were used for fitting"
     if "example" not in table or not self.examples_:
         who = name if "example" not in table else "the file that the map was fitted on"
         raise XitcalError(f"{who} has no column example, so nobody can say whether the map was "
-                          "fitted on these rows; add it, or ask for it all the same (--same-rows).")
+                          f"fitted on these rows; add it, or {ask}.")
+
+def _refuse_used(self, table, name):
+    "Refuse to judge a map by rows that may have fitted it"
+    _check_known(self, table, name, "ask for it all the same (--same-rows)")
     if (used := _used(self, table)).any():
         first = table["example"][used].iloc[0]
         raise XitcalError(f"{used.sum():,} of {len(table):,} rows of {name} are of examples that "
                           f"the map was fitted on, the first {str(first)!r}; leave them out "
                           "(--unused), or ask for them all the same (--same-rows).")
+
+# %% ../../nbs/calibration/18_repair.ipynb #42fd7cb1
+def _unused(self, table, name):
+    "`Recalibration.unused`"
+    _check_known(self, table, name, "leave out --unused")
+    left = table[~_used(self, table)]
+    if not len(left):
+        raise XitcalError(f"All {len(table):,} rows of {name} were used for fitting: the map was "
+                          "fitted on their examples, so none is left to judge it; give other "
+                          "rows.")
+    return left
 
 # %% ../../nbs/calibration/18_repair.ipynb #de168458
 def _check_classes(self, rows, table, name):
@@ -378,10 +388,10 @@ def _check_classes(self, rows, table, name):
     if names and self.class_names_ and list(names) != list(self.class_names_):
         raise XitcalError(f"The map was fitted on the classes {', '.join(self.class_names_)}, and "
                           f"{name} has {', '.join(names)}.")
-    if self.regime == "language" and (new := sorted(set(rows.language) - set(self.maps_))):
+    if self.regime == "per-language" and (new := sorted(set(rows.language) - set(self.maps_))):
         there = ", ".join(sorted(self.maps_))
         raise XitcalError(f"There is no map for language {new[0] or 'unknown'} of {name}: the "
-                          f"regime 'language' was fitted on {there}; take shrunk or pooled.")
+                          f"regime 'per-language' was fitted on {there}; take shrunk or shared.")
 
 # %% ../../nbs/calibration/18_repair.ipynb #95518374
 def _transform(self, table, name, same_rows):
@@ -400,8 +410,9 @@ def _transform(self, table, name, same_rows):
                confidence=np.exp(found[np.arange(len(top)), top]))
     made = table.assign(**{column: pd.Series(values, index=table.index, dtype=object)})
     for key in set(new) & set(table):
-        made[key] = made[key].to_numpy(copy=True)
-        made.iloc[rows.at, made.columns.get_loc(key)] = new[key]
+        column = replaceable(table[key], key, name)
+        column[rows.at] = new[key]
+        made[key] = pd.Series(column, index=table.index, dtype=column.dtype)
     return made
 
 # %% ../../nbs/calibration/18_repair.ipynb #fc3b3128
@@ -428,8 +439,9 @@ def labelled_part(
     "Rows that fit a map; `XitcalError` where no example would be left to judge it"
     if "example" not in table:
         raise XitcalError(f"{name} has no column example, by which examples could be drawn.")
-    example, names = pd.factorize(table["example"].astype(str))
-    language = (pd.factorize(table["language"].astype(str))[0] if "language" in table
+    check_names(table, np.ones(len(table), bool), name)
+    example, names = pd.factorize(key_text(table["example"]))
+    language = (pd.factorize(key_text(table["language"]))[0] if "language" in table
                 else np.zeros(len(table), int))
     rank = draw_ranks(example, np.asarray(names), language, 0)
     if n < 1 or n > rank.max():

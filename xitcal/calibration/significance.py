@@ -19,7 +19,7 @@ from .intervals import cluster_slots, imagined_mean
 # %% ../../nbs/calibration/06_significance.ipynb #00b608f7
 def shared_covariance(confidence, slot, cluster, n):
     """Sum over pairs of decisions of an example in each slot, (n,), of the covariance that they
-    have if both are right by the same luck, min(c, d) − c d; each pair counts twice"""
+    have at most, min(c, d) − c d; each pair counts twice"""
     key = slot.astype(np.int64) * (int(cluster.max()) + 1) + cluster
     order = np.lexsort((confidence, key))
     c, first = confidence[order], np.flatnonzero(np.diff(key[order], prepend=-1))
@@ -37,7 +37,8 @@ def _adder(slot, n):
 # %% ../../nbs/calibration/06_significance.ipynb #779d75da
 def _sharing(c, group, cluster):
     """Number of each decision's example within its group, and a function from gaps (n, draws) to
-    shares of luck (groups, draws); None where no example has two decisions in a group"""
+    correlations within examples (groups, draws); None where no example has two decisions in a
+    group"""
     number, owner = cluster_slots(group, cluster)
     if len(owner) == len(c): return number, None
     many = int(group.max()) + 1
@@ -48,25 +49,25 @@ def _sharing(c, group, cluster):
 
 # %% ../../nbs/calibration/06_significance.ipynb #6cb2501b
 def simulated_gaps(confidence, correct, group, cluster, slot, n_slots, draws, seed):
-    """Sums of confidence − right in each slot, (n_slots, 1 + draws), and the share of luck that
-    decisions of an example have in common, (groups, 1 + draws): of the model, then of simulated
-    calibrated models whose decisions have as much in common; a few draws at a time"""
+    """Sums of confidence − right in each slot, (n_slots, 1 + draws), and the correlation within
+    examples, (groups, 1 + draws): of the model, then of simulated calibrated models with the same
+    correlation; a few draws at a time"""
     c, rng, n = np.asarray(confidence, float), np.random.default_rng(seed), len(confidence)
     number, sharing = (None, None) if cluster is None else _sharing(c, group, cluster)
     add, chance, step = _adder(slot, n_slots), c.astype(np.float32)[:, None], max(1, int(1e7 // n))
     y, total = np.asarray(correct, float)[:, None], np.bincount(slot, c, n_slots)[:, None]
     none = np.zeros((int(group.max()) + 1, 1))
     sums, shares = [total - add @ y], [sharing(c[:, None] - y) if sharing else none]
-    # with this chance a decision takes its example's luck, and with its square two of them do
+    # with this chance a decision takes its example's number, and with its square two of them do
     common = np.sqrt(shares[0])[group].astype(np.float32)
     for start in range(0, draws, step):
-        luck = rng.random((n, min(step, draws - start)), dtype=np.float32)
-        right = luck < chance
+        own = rng.random((n, min(step, draws - start)), dtype=np.float32)
+        right = own < chance
         if sharing:
-            shared = rng.random((int(number.max()) + 1, luck.shape[1]), dtype=np.float32)[number]
-            right = np.where(luck < common, shared < chance, luck < common + (1 - common) * chance)
+            shared = rng.random((int(number.max()) + 1, own.shape[1]), dtype=np.float32)[number]
+            right = np.where(own < common, shared < chance, own < common + (1 - common) * chance)
         sums.append(total - add @ right.astype(np.float32))
-        shares.append(sharing(chance - right) if sharing else none.repeat(luck.shape[1], 1))
+        shares.append(sharing(chance - right) if sharing else none.repeat(own.shape[1], 1))
     return np.concatenate(sums, axis=1), np.concatenate(shares, axis=1)
 
 # %% ../../nbs/calibration/06_significance.ipynb #2842f645
@@ -139,7 +140,7 @@ def calibration_test(
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
     """Test of perfect calibration, P(right | c) = c for every decision, by two likelihood ratios,
     the range of partial sums and a scan; in the simulated calibrated models decisions of an example
-    share as much luck as they do in the model"""
+    are as correlated as they are in the model"""
     c, groups = np.asarray(confidence, float), int(group.max()) + 1
     slot = group * SLOTS + equal_bins(c, group, SLOTS, mass=True)
     sums, shares = simulated_gaps(c, correct, group, cluster, slot, groups * SLOTS, draws, seed)

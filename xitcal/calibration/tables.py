@@ -22,10 +22,10 @@ from .binned import (check_classes, binned_ece, classwise_ece, classwise_null,
 from .debiased import (debiased_rms, debiased_square, null_distances, smooth_ece,
                                          smooth_ece_interval)
 from .decomposition import (calibration_intercept, calibration_slope,
-                                              score_parts)
+                                              part_values, score_parts)
 from .intervals import cluster_slots, example_groups, mean_interval
 from .ranking import (augrc_interval, aurc, aurc_interval, auroc, auroc_interval,
-                                        excess_aurc)
+                                        excess_aurc, ranking_of_draws)
 from ..core.errors import XitcalError, check_name
 from ..core.estimates import possible_range
 from ..core.schema import KEYS, padded_logits
@@ -153,15 +153,11 @@ def _rms(d): return debiased_rms(*d.decided, d.cluster)
 def _smooth(d): return smooth_ece_interval(*d.decided, d.cluster, d.draws, seed=d.seed)
 
 # %% ../../nbs/calibration/05_tables.ipynb #fc3eeb64
-def _augrc(*decided): return augrc_interval(*decided)[0]
-
 def _null_ranking(d):
     "Mean of AUROC, AURC, excess AURC and AUGRC over calibrated models"
     rng, draws = np.random.default_rng(d.seed), min(d.draws, 20)
     drawn = (rng.random(len(d.group)) < d.confidence for _ in range(draws))
-    makers = auroc, aurc, excess_aurc, _augrc
-    return np.mean([[make(d.confidence, right, d.group) for make in makers] for right in drawn],
-                   axis=0)
+    return np.mean([*ranking_of_draws(d.confidence, drawn, d.group)], axis=0)
 
 # %% ../../nbs/calibration/05_tables.ipynb #115bb8a6
 TERMS = ("nll_calibration", "nll_refinement", "brier_calibration", "brier_refinement")
@@ -193,9 +189,9 @@ def _terms(d):
     def make(keep, group):
         c, rows = d.confidence[keep], (group, fold[keep])
         found = score_parts(c, d.correct[keep], *rows, d.cluster[keep])
-        drawn = [score_parts(c, rng.random(len(c)) < c, *rows) for _ in range(min(d.draws, 10))]
+        drawn = [part_values(c, rng.random(len(c)) < c, *rows) for _ in range(min(d.draws, 10))]
         return [x for name in TERMS
-                for x in (*found[name], np.mean([one[name][0] for one in drawn], axis=0))]
+                for x in (*found[name], np.mean([one[name] for one in drawn], axis=0))]
     return dict(zip(TERMS, on_some(crossed, d.group, make, 16).reshape(4, 4, -1)))
 
 # %% ../../nbs/calibration/05_tables.ipynb #d3e8a846
@@ -256,7 +252,8 @@ _RANKING = {
     "aurc": _of_rank(1, aurc, lambda d: aurc_interval(*d.decided, d.cluster)),
     "excess_aurc": _of_rank(2, excess_aurc,
                             lambda d: aurc_interval(*d.decided, d.cluster, excess=True)),
-    "augrc": _of_rank(3, _augrc, lambda d: augrc_interval(*d.decided, d.cluster)),
+    "augrc": _of_rank(3, lambda *d: augrc_interval(*d)[0],
+                      lambda d: augrc_interval(*d.decided, d.cluster)),
 }
 
 # %% ../../nbs/calibration/05_tables.ipynb #ecd99ab9

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ..calibration.prediction_files import read_decisions
 from ..calibration.reliability import (band_at, calibration_band, isotonic_accuracy,
                                             reliability_table)
-from ..core.errors import XitcalError, disk_errors
+from ..core.errors import XitcalError, check_file, disk_errors
 from .figures import draw_reliability, figure_legend, styled
 
 # %% ../../nbs/report/12_calibration_figure.ipynb #7ec5b51e
@@ -105,27 +105,26 @@ FIGURES = (".svg", ".png", ".pdf")
 def check_figure(
     path: Path|None, # File to draw; None for none
 ) -> None:
-    "Refuse a figure whose kind cannot be drawn, before anything is computed"
-    if path is not None and path.suffix not in FIGURES:
+    "Refuse a folder, or a figure whose kind cannot be drawn, before anything is computed"
+    if path is None: return
+    check_file(path)
+    if path.suffix not in FIGURES:
         raise XitcalError(f"{path.name} ends in {path.suffix!r}; figures are drawn as "
                           f"{', '.join(FIGURES)}.")
 
 # %% ../../nbs/report/12_calibration_figure.ipynb #0af257c2
 def draw_file(
-    tables: dict[Path|None, pd.DataFrame|None], # Predictions by file, then perhaps a baseline's
+    tables: dict[str, pd.DataFrame], # Predictions by name, then perhaps a baseline's
     by: list[str]|None, # Columns that make a panel; None for `language` where it is there
     path: Path,         # .svg, .png or .pdf
 ) -> str: # What was drawn
     "Draw the reliability diagrams of a file of predictions; a full disk raises `XitcalError`"
     check_figure(path)
-    there = {place: table for place, table in tables.items() if table is not None}
-    same = len({place.name for place in there}) < len(there)
-    files = {str(place) if same else place.name: read_decisions(table, place.name)[0]
-             for place, table in there.items()}
+    files = {name: read_decisions(table, name)[0] for name, table in tables.items()}
     first = next(iter(files.values()))
     by = [c for c in ("language",) if c in first] if by is None else by
     figure = calibration_figure(files, by)
-    with disk_errors(path.parent):
+    with disk_errors(path.parent, store=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     shown = panels_text(_largest_groups(first, by, 12)[1])

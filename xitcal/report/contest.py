@@ -36,11 +36,11 @@ def read_contest(
 def sizes(
     table: pd.DataFrame, # From `read_contest`
     level: float = .05,  # At which tests rejected
-) -> pd.DataFrame: # Rows without an error, and whether the test is marked there
+) -> pd.DataFrame: # Rows without an error, and whether the test is invalid there
     "The share of calibrated models that each test rejects in each setting"
     calm = table[table.error == "none"]
     looks = calm.groupby(["dependence", "test"])["share"].transform("size")
-    return calm.assign(marked=calm.share - norm.isf(.05 / looks) * calm.standard_error > level)
+    return calm.assign(invalid=calm.share - norm.isf(.05 / looks) * calm.standard_error > level)
 
 # %% ../../nbs/report/11_contest.ipynb #5dab0bf6
 OURS = "calibration_test"
@@ -48,12 +48,12 @@ OURS = "calibration_test"
 def distances(
     table: pd.DataFrame, # From `read_contest`
 ) -> pd.DataFrame: # A row a setting and error: `power` of ours, `of_best` rival, `behind`
-    "How far `calibration_test` is behind the most powerful test that is not marked there"
-    marks = sizes(table).set_index([*SETTING, "test"]).marked
+    "How far `calibration_test` is behind the most powerful valid test"
+    sized = sizes(table).set_index([*SETTING, "test"]).invalid
     others = table[(table.error != "none") & (table.test != OURS)]
-    marked = marks.loc[pd.MultiIndex.from_frame(others[[*SETTING, "test"]])].to_numpy()
+    invalid = sized.loc[pd.MultiIndex.from_frame(others[[*SETTING, "test"]])].to_numpy()
     keys = [*SETTING, "error"]
-    best = others[~marked].sort_values("ahead", ascending=False, kind="stable").drop_duplicates(
+    best = others[~invalid].sort_values("ahead", ascending=False, kind="stable").drop_duplicates(
         keys).sort_index().reset_index(drop=True)
     power = best.share - best.ahead # both of the same samples
     return best[keys].assign(power=power, best=best.test, of_best=best.share, behind=best.ahead,
@@ -66,12 +66,12 @@ def contest_words(
     "The finding of the contest: sizes first, then power"
     size, far = sizes(table), distances(table)
     ours = size[size.test == OURS]
-    marked = size[size.marked & (size.test != OURS)].groupby("test").size().sort_values(
+    invalid = size[size.invalid & (size.test != OURS)].groupby("test").size().sort_values(
         ascending=False)
-    held = (f"and is marked in {ours.marked.sum()} of {len(ours)} settings" if ours.marked.any()
-            else f"and is marked in none of {len(ours)} settings")
-    others = ", ".join(f"{name} ({many})" for name, many in marked.items()) or "none"
-    valid = far.merge(ours.loc[~ours.marked, SETTING]).groupby("dependence", sort=False)
+    held = (f"and is invalid in {ours.invalid.sum()} of {len(ours)} settings" if ours.invalid.any()
+            else f"and is valid in all {len(ours)} settings")
+    others = ", ".join(f"{name} ({many})" for name, many in invalid.items()) or "none"
+    valid = far.merge(ours.loc[~ours.invalid, SETTING]).groupby("dependence", sort=False)
     found = "; ".join(f"{name}: {100 * row.power:.0f} % against {100 * row.of_best:.0f} %"
                       for name, row in valid[["power", "of_best"]].mean().iterrows())
     return (f"**`calibration_test` rejects calibrated models in {100 * ours.share.mean():.1f} % of "

@@ -160,7 +160,7 @@ def write_report(
         sections = [(path.stem, _linked(_body(notebook), path, there))
                     for path, notebook in zip(paths, done)]
     out = Path(out)
-    with disk_errors(out.parent):
+    with disk_errors(out.parent, store=False):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, lambda p: p.write_text(
             page(f"xitcal report on {Path(store).name}", sections), encoding="utf-8"))

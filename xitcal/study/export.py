@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ..calibration.prediction_files import write_table
+from ..calibration.prediction_files import check_out, write_table
 from ..core.errors import XitcalError, check_name, disk_errors
 from ..core.schema import MINED, PREDICTION_SCHEMA
 from .ledger import load_predictions, study_cells, study_tasks
@@ -78,7 +78,8 @@ def export_xtreme(
     for cell in cells[cells.done].itertuples():
         events = _events(store, cell.stage)
         for path, gold in places.values():
-            with disk_errors(path): files = write_files(events, tasks[cell.target], path, gold)
+            with disk_errors(path, store=False):
+                files = write_files(events, tasks[cell.target], path, gold)
         written += [(cell.target, language, n) for language, n in files.items()]
     return (pd.DataFrame(written, columns=["target", "language", "examples"]),
             cells.target[~cells.done].tolist())
@@ -86,16 +87,17 @@ def export_xtreme(
 # %% ../../nbs/study/07_export.ipynb #92b53718
 def export_table(
     store: str|Path, # Folder of the store
-    out: str|Path,   # Parquet file to write, or CSV by its ending
+    out: str|Path,   # .parquet, .csv, .tsv or .jsonl
     split: str = "test", # "test", "calibration" or "all"
 ) -> int: # Events that were written
     "Write the predictions of a store to one file"
     wanted, out = check_name(split, ("test", "calibration", "all"), "split"), Path(out)
+    check_out(out, "predictions")
     table = load_predictions(store, split=None if wanted == "all" else wanted)
-    with disk_errors(out.parent):
+    with disk_errors(out.parent, store=False):
         out.parent.mkdir(parents=True, exist_ok=True)
-        if out.suffix == ".csv": write_table(table.to_pandas(), out)
-        else: pq.write_table(table, out, compression="zstd")
+        if out.suffix == ".parquet": pq.write_table(table, out, compression="zstd")
+        else: write_table(table.to_pandas(), out)
     return len(table)
 
 # %% ../../nbs/study/07_export.ipynb #cce40953
