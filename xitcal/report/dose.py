@@ -151,6 +151,7 @@ def slope_sentence(
 # %% ../../nbs/report/15_dose.ipynb #2550521c
 def smaller_sentence(
     table: pd.DataFrame, # From `smaller_doses`
+    called: str = "D2", # What the sentence begins with
 ) -> str: # Markdown
     "D2: whether a λ below 1 loses no score and has less over-confidence than λ = 1"
     kept = [f"{dose:g}" for dose, row in table.iterrows() if row.holds]
@@ -158,7 +159,7 @@ def smaller_sentence(
     answer = (f"holds with λ = {', '.join(kept)}" if kept else
               "does not hold: no λ below 1 is shown to keep the score and to have less "
               "over-confidence")
-    return (f"**D2 {answer}.** The largest difference to λ = 1 is at λ = {best.name:g}: "
+    return (f"**{called} {answer}.** The largest difference to λ = 1 is at λ = {best.name:g}: "
             f"over-confidence {best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, "
             f"{best.signed_ce_high:+.1f}] points, score {best.score_value:+.1f} "
             f"[{best.score_low:+.1f}, {best.score_high:+.1f}] (intervals that hold together).")
