@@ -22,11 +22,12 @@ EARLIER = Study(intermediates=("none", "mnli", "mnli@0.5"), targets=("xnli",), l
 LATER = replace(EARLIER, intermediates=(*EARLIER.intermediates, "mnli@0.5after"))
 
 
-def run(seed, study, folder, tables=False):
-    args = argparse.Namespace(out=folder / "out", folder=folder / "stores", encoder=None, dose=True, workers=1, tables=tables)
+def run(seed, study, folder, again=False):
+    args = argparse.Namespace(out=folder / "out", folder=folder / "stores", encoder=None, dose=True, workers=1, tables=again)
     args.out.mkdir(exist_ok=True)
     full_study.run_seed(seed, {"full": study}, args)
-    return {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in full_study.KINDS}, json.loads((args.out / f"seed-{seed}.json").read_text())
+    tables = {kind: pd.read_parquet(args.out / f"seed-{seed}-{kind}.parquet") for kind in full_study.KINDS}
+    return tables, json.loads((args.out / f"seed-{seed}.json").read_text())
 
 
 def test_a_seed_that_lacks_the_merges_is_completed_without_training(tmp_path, capsys):
@@ -49,7 +50,7 @@ def test_a_seed_that_lacks_the_merges_is_completed_without_training(tmp_path, ca
     assert set(results.sums.conditions) == set(LATER.intermediates)
     run(2, LATER, tmp_path) # and then nothing is left to do
     assert "Seed 2 is in" in capsys.readouterr().out
-    again, _ = run(2, LATER, tmp_path, tables=True)
+    again, _ = run(2, LATER, tmp_path, again=True)
     assert len(again["cells"]) == len(after["cells"])
 
 
