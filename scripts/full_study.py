@@ -12,7 +12,8 @@ runs a part of the study with another encoder (`scripts/pretrain.sh 100` makes t
 
     python scripts/full_study.py --dose
 
-runs the study of doses (λ of what intermediate training changes, and shares of its steps) and writes to studies/dose."""
+runs the study of doses (λ of what intermediate training changes, before or after target fine-tuning, and shares of its steps) and writes to
+studies/dose. A merge after target fine-tuning trains nothing: a seed that lacks it is completed from the models in its store."""
 import argparse
 import json
 from dataclasses import replace

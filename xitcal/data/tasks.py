@@ -235,13 +235,15 @@ class Link:
 # %% ../../nbs/data/01_tasks.ipynb #c92befd8
 @dataclass(frozen=True)
 class Condition:
-    "What happens before target fine-tuning"
+    "What happens before target fine-tuning, and how much of it the target model keeps"
     links: tuple[Link, ...] = () # In their order; () for no intermediate training
+    after: float = 1.            # λ: multiple of what the links change in the target model
 
     @property
     def name(self) -> str: # As in commands and tables
         "The one spelling of this condition"
-        return "--".join(link.name for link in self.links) or NONE
+        merged = "" if self.after == 1 else f"@{self.after:g}after"
+        return ("--".join(link.name for link in self.links) or NONE) + merged
 
     @property
     def tasks(self) -> tuple[str, ...]: # Each once; of `multi` its name alone
@@ -251,7 +253,7 @@ class Condition:
     @property
     def plain(self) -> bool:
         "Whether it is tasks as they are: no chain, weights, variant, share of steps or λ"
-        return self.links == ((Link(self.tasks),) if self.links else ())
+        return self == Condition((Link(self.tasks),) if self.links else ())
 
 # %% ../../nbs/data/01_tasks.ipynb #2f1d37b7
 def _cannot(name: str, why: str) -> XitcalError:
@@ -268,20 +270,36 @@ def _number(text: str, low: float, high: float, name: str, why: str) -> float:
 _SHARE = ("a share of steps lies between 0 and 1, as in mnli@0.25steps, and λ comes behind it, "
           "as in mnli@0.25steps@0.5")
 
+def _dose(text: str, name: str, end: str = "") -> float:
+    "λ, from what stands between @ and `end`"
+    dose = _number(text, -1e-9, 1.5, name,
+                   f"λ = {text or '?'} is no number above 0 and at most 1.5, as in mnli@0.5{end}")
+    if dose == 0: raise _cannot(name, "with λ = 0 nothing changes; write none")
+    if dose == 1: raise _cannot(name, f"λ = 1 is the whole change; leave @1{end} out")
+    return dose
+
 def _marks(marks: list[str], name: str) -> tuple[float, float]:
     "Share of steps and λ, from what stands behind each @"
-    share = dose = 1.
+    share = 1.
     if marks and marks[0].endswith("steps"):
         share = _number(marks.pop(0).removesuffix("steps"), 0, 1, name, _SHARE)
         if share == 1: raise _cannot(name, "all steps are what it has without @1steps")
     if len(marks) > 1 or marks and marks[0].endswith("steps"): raise _cannot(name, _SHARE)
-    if marks:
-        dose = _number(marks[0], -1e-9, 1.5, name,
-                       f"λ = {marks[0] or '?'} is no number above 0 and at most 1.5, "
-                       "as in mnli@0.5")
-        if dose == 0: raise _cannot(name, "with λ = 0 nothing changes; write none")
-        if dose == 1: raise _cannot(name, "λ = 1 is the whole change; leave @1 out")
-    return share, dose
+    return share, _dose(marks[0], name) if marks else 1.
+
+# %% ../../nbs/data/01_tasks.ipynb #51eb83ee
+_AFTER = ("λ after target fine-tuning is of the condition as a whole, so it stands once, at the "
+          "end, and its last training has no other λ, as in mlm--mnli@0.5after")
+
+def _after(name: str) -> tuple[str, float]:
+    "A name without the mark of a merge after target fine-tuning, and the λ of that mark"
+    *first, last = name.split("--")
+    *marks, end = last.split("@")[1:] or [""]
+    others = [mark for link in first for mark in link.split("@")[1:]] + marks
+    if any(mark.endswith("after") for mark in others): raise _cannot(name, _AFTER)
+    if not end.endswith("after"): return name, 1.
+    if marks and not marks[-1].endswith("steps"): raise _cannot(name, _AFTER)
+    return name.removesuffix(f"@{end}"), _dose(end.removesuffix("after"), name, "after")
 
 # %% ../../nbs/data/01_tasks.ipynb #25f23b1a
 def _tasks(base: str, name: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -310,8 +328,8 @@ def parse_condition(
     """A condition from its name, whatever its tasks are called;
     `XitcalError` for a name without sense"""
     if name == NONE: return Condition()
-    links = []
-    for text in name.split("--"):
+    links, (whole, after) = [], _after(name)
+    for text in whole.split("--"):
         head, *marks = text.split("@")
         base, _, variant = head.partition(":")
         share, dose = _marks(marks, name)
@@ -319,7 +337,7 @@ def parse_condition(
     trained = [(link.tasks, link.variant) for link in links]
     if twice := next((link for link, t in zip(links, trained) if trained.count(t) > 1), None):
         raise _cannot(name, f"its chain has {replace(twice, share=1., dose=1.).name} twice")
-    return Condition(tuple(links))
+    return Condition(tuple(links), after)
 
 # %% ../../nbs/data/01_tasks.ipynb #c1d6faa7
 def check_condition(
@@ -374,7 +392,8 @@ def phase2_title(
     "A condition for people; a name from elsewhere is its own title"
     condition = read_condition(name)
     if condition == Condition((Link((MASKED.name,)),)): return f"{MASKED.title} alone"
-    return ", then ".join(map(_link_title, condition.links)) or "no intermediate task"
+    merged = "" if condition.after == 1 else f", λ = {condition.after:g} after target fine-tuning"
+    return (", then ".join(map(_link_title, condition.links)) or "no intermediate task") + merged
 
 # %% ../../nbs/data/01_tasks.ipynb #f63a1df6
 @dataclass(frozen=True)

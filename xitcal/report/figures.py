@@ -85,9 +85,11 @@ def conditions_in(
     "Intermediate tasks in a table, the baseline first, then in the order of the task list"
     order = [NONE, *INTERMEDIATES, MULTI, OWN]
     def place(name):
-        (link, *_), base = read_condition(name).links or (Link(()),), _base(name)
+        found, base = read_condition(name), _base(name)
+        link, *_ = found.links or (Link(()),)
+        marks = (link.share, link.dose, found.after)
         return (order.index(base) if base in order else len(order), link.variant,
-                (link.share, link.dose) != (1, 1), link.share, link.dose, name)
+                marks != (1, 1, 1), *marks, name)
     return sorted(table.intermediate.astype(str).unique(), key=place)
 
 # %% ../../nbs/report/00_figures.ipynb #6b3f47d4

@@ -124,13 +124,13 @@ def study_identity(
 def lineage(
     store: Store, # The store
     stage: str,   # Name of the stage that a model is from
-) -> tuple[list[dict], str]: # Manifests of its trainings, the first one first; pretrained stage
+) -> tuple[list[dict], str]: # Manifests of all it is made of, in their order; pretrained stage
     "Where a model comes from, as far as the store has it"
-    found = []
-    while store.published(stage):
-        found.insert(0, store.manifest(stage))
-        stage = found[0]["inputs"][0]
-    return found, stage
+    if not store.published(stage): return [], stage
+    made = store.manifest(stage)
+    before = [lineage(store, name) for name in made["inputs"]]
+    once = {m["stage"]: m for found, _ in before for m in found}
+    return [*once.values(), made], before[0][1]
 
 # %% ../../nbs/study/13_cards.ipynb #d892b00f
 def encoder_origin(
@@ -212,10 +212,11 @@ def training_text(
     manifests: list[dict], # Of the trainings, the first one first
 ) -> str: # Markdown
     "A table of the recipe of each training"
-    rows = []
-    for facts in (m["facts"] for m in manifests):
+    rows, late = [], "difference of the two models before, with and without intermediate training"
+    for made, facts in ((m, m["facts"]) for m in manifests):
         if "dose" in facts:
-            rows.append((f"{facts['dose']:g} times the change before", *[""] * 8))
+            what = late if made["inputs"][0].startswith("target") else "change before"
+            rows.append((f"{facts['dose']:g} times the {what}", *[""] * 8))
             continue
         recipe = facts["recipe"]
         rows.append((" + ".join(t["name"] + " with shuffled labels" * bool(t.get("shuffled"))
@@ -348,15 +349,14 @@ def model_card(
     stage: str,   # Name of the stage that the model is from
 ) -> ModelCard:
     "The card of one model; a pure function of the store"
-    mine = known.cells[known.cells.start == stage]
-    made, start = lineage(known.store, stage)
-    first, last = mine.iloc[0], made[-1]
-    scores, title = _rows_of(known.scores, mine), last["title"]
-    uses = _uses(known, made, dict.fromkeys(mine.target))
+    every, (made, start) = known.cells[known.cells.start == stage], lineage(known.store, stage)
+    mine = every.drop_duplicates("stage") # predictions may be those of two conditions
+    first, last, names = mine.iloc[0], made[-1], dict.fromkeys(every.intermediate)
+    scores, uses = _rows_of(known.scores, mine), _uses(known, made, dict.fromkeys(mine.target))
     encoder, at = encoder_origin(known, first.model, made, start)
     text = _MODEL.format(
-        title=title, encoder=encoder, name=first.intermediate, method=first.method, stage=stage,
-        condition=phase2_title(first.intermediate),
+        title=last["title"], encoder=encoder, name=", ".join(names), method=first.method,
+        condition="; or ".join(map(phase2_title, names)), stage=stage,
         seed="none" if pd.isna(first.seed) else first.seed,
         architecture=_architecture(known, stage), identity=study_identity(known.study),
         versions=", ".join(f"{n} {v}" for n, v in last["versions"].items()),
@@ -364,7 +364,7 @@ def model_card(
         scores=score_text(scores, known.tasks),
         limits=_bullets(["One seed. Another one gives another model.",
                          *limit_sentences(known, mine)]))
-    data = _model_data(known, mine, scores, uses, at, title)
+    data = _model_data(known, mine, scores, uses, at, last["title"])
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
 # %% ../../nbs/study/13_cards.ipynb #359e1164
@@ -382,7 +382,7 @@ def models_card(
 ) -> ModelCard:
     "The front card of a repository of models: a line for each folder"
     cells_, named = known.cells[known.cells.start.isin(stages)], _architecture(known, stages[0])
-    rows = [(f"[{stage}]({stage}/README.md)", part.intermediate.iloc[0],
+    rows = [(f"[{stage}]({stage}/README.md)", ", ".join(dict.fromkeys(part.intermediate)),
              ", ".join(known.tasks[t].title for t in dict.fromkeys(part.target)),
              part.method.iloc[0], "" if pd.isna(part.seed.iloc[0]) else part.seed.iloc[0])
             for stage, part in cells_.groupby("start", sort=False)]
@@ -443,7 +443,7 @@ or `datasets.load_dataset("{at}", "{first}", split="predictions")`.
 | `stages/prediction-*/predictions.parquet` | the predictions of a cell, see the columns below |
 | `stages/*/manifest.json` | facts, inputs, versions and checksums of a stage |
 | `stages/*/result.json` | what a stage reports: losses, rows read, examples cut |
-| `stages/target-*/README.md` | the card of a model: recipe, scores, calibration, limits |
+| `stages/*/README.md` | the card of a model: recipe, scores, calibration, limits |
 | `results/` | compact results, from which reports are made |
 
 ## Columns

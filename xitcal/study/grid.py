@@ -267,6 +267,29 @@ def _target(ground: _Ground, task: Task, seed: int, setting: Setting, start: Sta
     return Stage("target", f"{phase2} → {source.title}, seed {seed}{setting}", facts,
                  (start.name,))
 
+# %% ../../nbs/study/01_grid.ipynb #e5878b1a
+def _trained(plan: "Plan", ground: _Ground, condition: Condition, target: Task, seed: int,
+             setting: Setting, start: Stage) -> Stage:
+    "Enter the stages of a condition and of target fine-tuning; the last of them"
+    at = _before_target(plan, ground, condition, target, seed, setting, start)
+    return (at if target.test_only
+            else plan.add(_target(ground, target, seed, setting, at, condition.name)))
+
+def _model(plan: "Plan", ground: _Ground, condition: Condition, target: Task, seed: int,
+           setting: Setting, start: Stage) -> Stage:
+    "Enter all stages of the model that predicts; the last of them"
+    if condition.after != 1 and target.test_only and len(condition.links) == 1:
+        condition = Condition((replace(condition.links[0], dose=condition.after),))
+    if condition.after == 1:
+        return _trained(plan, ground, condition, target, seed, setting, start)
+    whole = replace(condition, after=1.)
+    changed, without = (_trained(plan, ground, c, target, seed, setting, start)
+                        for c in (whole, Condition()))
+    said = phase2_title if target.test_only else str # as in the title of what is merged
+    title = changed.title.replace(said(whole.name), said(condition.name), 1)
+    return plan.add(Stage("merged", title, dict(dose=condition.after),
+                          (changed.name, without.name)))
+
 # %% ../../nbs/study/01_grid.ipynb #4953f349
 def _prediction(ground: _Ground, task: Task, start: Stage, phase2: str) -> Stage:
     "Zero-shot prediction in all languages"
@@ -316,13 +339,12 @@ def _cells(plan: Plan, ground: _Ground, model: str, setting: Setting, name: str,
     plan.places[plan.add(pretrained).name] = path
     for target in (ground.tasks[t] for t in study.targets):
         if OWN in condition.tasks and target.test_only: continue # it has no data of its own
-        if target.test_only: setting = replace(setting, length=1.) # nor target fine-tuning
-        start = _before_target(plan, ground, condition, target, seed, setting, pretrained)
-        at = (start if target.test_only
-              else plan.add(_target(ground, target, seed, setting, start, name)))
+        # nor target fine-tuning
+        mine = replace(setting, length=1.) if target.test_only else setting
+        at = _model(plan, ground, condition, target, seed, mine, pretrained)
         stage = plan.add(_prediction(ground, target, at, f"{name}, seed {seed}"))
         untrained = target.test_only and name == NONE
-        yield Cell(model or study.suite, setting.name, name, target.name,
+        yield Cell(model or study.suite, mine.name, name, target.name,
                    None if untrained else seed, stage.name)
 
 # %% ../../nbs/study/01_grid.ipynb #b3d8fd2e

@@ -212,8 +212,9 @@ def _stage_cost(plan: Plan, stage: Stage, speeds: dict[str, Speed], rate: float)
         _compute_seconds(facts, task, n * at.tokens, at.length, training, speed, rate)
         for task, n, at in sizes)
     masked = any(task == MASKED.name for task, *_ in sizes)
-    size = memory_bytes(facts["weights"], facts["width"], facts["layers"], 4096, training,
-                        round(.15 * facts["vocabulary"]) if masked else 0)
+    models, tokens = (2, 0) if stage.phase == "merged" else (1, 4096)
+    size = memory_bytes(models * facts["weights"], facts["width"], facts["layers"], tokens,
+                        training, round(.15 * facts["vocabulary"]) if masked else 0)
     return dict(phase=stage.phase, title=stage.title, examples=examples,
                 tokens=int(sum(n * at.tokens for _, n, at in sizes)),
                 seconds=seconds + (_row_seconds(stage, examples) if speed else 0),
@@ -271,7 +272,7 @@ def with_times(
                               key=keys[known], phase=costs.phase[known]))
     ratios = {}
     for by in ("phase", "key"): # a task's own times count more than those of its phase
-        sums = pairs.groupby(by)[["taken", "thought"]].sum()
+        sums = pairs.groupby(by)[["taken", "thought"]].sum().query("thought > 0") # not a merge
         ratios |= (sums.taken / sums.thought).to_dict()
     factor = [ratios.get(key, ratios.get(key[0], 1.)) for key in keys]
     return costs.assign(seconds=[taken.get(n, s * f)

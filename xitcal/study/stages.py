@@ -25,8 +25,8 @@ from ..data.xtreme.reading import noted
 from ..kinds.retrieval import with_sample_thresholds
 from .grid import Plan, Stage
 from .store import Store
-from ..training.models import (encoder_note, interpolated_encoder, load_tokenizer,
-                                    load_trained, silence_transformers)
+from ..training.models import (encoder_note, interpolated_encoder, interpolated_model,
+                                    load_tokenizer, load_trained, silence_transformers)
 from ..training.phase2 import material
 from ..training.predict import cut_rows, predict
 from ..training.trainer import Options, train
@@ -100,10 +100,14 @@ def _train_stage(plan, stage, store, folder, options, on_step):
 
 # %% ../../nbs/study/04_stages.ipynb #37a22186
 def _merge_stage(plan, stage, store, folder, options, on_step):
-    "The encoder with λ times what a training changed"
+    "The encoder, or the target model, with λ times what intermediate training changed"
     after, before = (_start_of(plan, stage, store, which) for which in (0, 1))
-    encoder = interpolated_encoder(before, after, stage.facts["dose"])
-    with silence_transformers(): encoder.save_pretrained(folder)
+    made, dose = plan.stages[stage.inputs[0]], stage.facts["dose"]
+    if made.phase == "target":
+        task = find_suite(made.facts["suite"]).tasks[made.facts["tasks"][0]["name"]]
+        model = interpolated_model(before, after, dose, task)
+    else: model = interpolated_encoder(before, after, dose)
+    with silence_transformers(): model.save_pretrained(folder)
     load_tokenizer(after).save_pretrained(folder)
     return hub_encoder(before)
 

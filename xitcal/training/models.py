@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'silence_transformers', 'model_files', 'load_config', 'encoder_note',
            'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'interpolated_encoder', 'position_limit',
-           'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'build_heads',
-           'check_targets', 'empty_encoder', 'add_adapter', 'multiplies_bf16', 'use_bf16', 'encoder_precision']
+           'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'interpolated_model',
+           'build_heads', 'check_targets', 'empty_encoder', 'add_adapter', 'multiplies_bf16', 'use_bf16',
+           'encoder_precision']
 
 # %% ../../nbs/training/01_models.ipynb #062fad5a
 import os
@@ -226,6 +227,15 @@ def load_encoder(
     if short and norm: setattr(model, norm, torch.nn.Identity())
     return model
 
+# %% ../../nbs/training/01_models.ipynb #e58e16a2
+def _moved(model, start: dict, dose: float):
+    "The model with its parameters moved to `start` + λ (model − `start`)"
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.is_floating_point():
+                weight.copy_(start[name] + dose * (weight - start[name]))
+    return model
+
 # %% ../../nbs/training/01_models.ipynb #524aff22
 def interpolated_encoder(
     before: str|Path, # Folder or hub id of the encoder that a training started from
@@ -235,11 +245,7 @@ def interpolated_encoder(
     "before + λ (after − before) for every parameter; what is no parameter is that of `after`"
     model, start = load_encoder(after), dict(load_encoder(before).named_parameters())
     if getattr(model, "pooler", None) is not None: model.pooler = None
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.is_floating_point():
-                weight.copy_(start[name] + dose * (weight - start[name]))
-    return model
+    return _moved(model, start, dose)
 
 # %% ../../nbs/training/01_models.ipynb #e2f80c5c
 def position_limit(
@@ -330,6 +336,25 @@ def load_trained(
         return _complete(*getattr(transformers, kind.auto_class).from_pretrained(
             path, dtype=torch.float32, attn_implementation=attention(),
             output_loading_info=True, **_SAFE), path)
+
+# %% ../../nbs/training/01_models.ipynb #f00bd2dd
+def interpolated_model(
+    before: str|Path, # Folder of the target model without intermediate training
+    after: str|Path,  # Folder of the one with it
+    dose: float,      # λ
+    task: Task,       # That both were fine-tuned for; its kind decides the class
+) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
+    """before + λ (after − before) for every parameter, those of the head too; `XitcalError` for
+    two models of other heads or shapes"""
+    model, start = load_trained(after, task), dict(load_trained(before, task).named_parameters())
+    ours, theirs = ({n: tuple(w.shape) for n, w in weights.items()}
+                    for weights in (dict(model.named_parameters()), start))
+    if differ := sorted(n for n in ours | theirs if ours.get(n) != theirs.get(n)):
+        said = " and ".join(str(shapes.get(differ[0], "absent")) for shapes in (ours, theirs))
+        raise XitcalError(f"The models {str(after)!r} and {str(before)!r} cannot be added: "
+                          f"{differ[0]!r} is {said}; a merge after target fine-tuning takes two "
+                          "models of one encoder with the same head.")
+    return _moved(model, start, dose)
 
 # %% ../../nbs/training/01_models.ipynb #a5b291e1
 def build_heads(
