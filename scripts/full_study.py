@@ -64,6 +64,7 @@ def run_seed(seed: int, studies: dict, args: argparse.Namespace) -> None:
     for name in () if args.tables else missing:
         run_study(replace(studies[name], seeds=(seed,)), stores[name], args.workers or default_workers())
     kept = {kind: t[~t.setting.isin(missing)] for kind, t in kept.items()}
+    if kept and kept["cells"].empty: kept = {} # nothing old is left, so its kinds do not count
     command = f"python scripts/full_study.py {f'--encoder {args.encoder} ' if args.encoder else ''}{'--dose ' if args.dose else ''}--seeds {seed}"
     write_results(tables(stores, kept), merged(known, record(stores, seed, command)), args.out)
 
