@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from xitcal.calibration.significance import calibration_test, shared_covariance, simulated_gaps
+from xitcal.calibration.significance import _binned_squares, calibration_test, shared_covariance, simulated_gaps
 from xitcal.report.contest import OURS, contest_words, read_contest, sizes
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +121,26 @@ def test_groups_do_not_depend_on_their_neighbours_clusters():
     c, y, _ = samples(many=1, n=400)
     language, item = np.arange(400) % 4, np.arange(400) // 4
     assert (calibration_test(c, y, language, item, draws=99) == calibration_test(c, y, language, draws=99)).all()
+
+
+def test_squares_of_bins_are_those_of_a_loop():
+    rng = np.random.default_rng(3)
+    gaps, variance, more = rng.normal(size=(3, 32, 5)), rng.random((3, 32)), 1 + rng.random((3, 5))
+    found = _binned_squares(gaps, variance, more)
+    for group in range(3):
+        for draw in range(5):
+            bins = [(gaps[group, i:i + 4, draw].sum() ** 2, variance[group, i:i + 4].sum()) for i in range(0, 32, 4)]
+            assert found[group, draw] == pytest.approx(sum(square / var for square, var in bins) / more[group, draw])
+
+
+def test_what_was_adopted_is_nearest_where_it_is_used():
+    "Of the portfolios that were tried, by the committed table; all have their size there"
+    tried = pd.read_csv(ROOT / "benchmarks" / "portfolios.csv")
+    used = {"independent": "line parabola range scan", **dict.fromkeys(("tokens of a sentence", "an item in five languages"), "line parabola scan bins")}
+    for dependence, portfolio in used.items():
+        rows = tried[(tried.dependence == dependence) & (tried.invalid == 0)]
+        ours = rows[(rows.portfolio == portfolio) & (rows.rule == "harmonic mean") & (rows.correlation == "as estimated")].iloc[0]
+        assert ours.far_behind <= rows.far_behind.min() + (dependence == "independent") and ours.power == rows.power.max()
 
 
 # ---- the committed table

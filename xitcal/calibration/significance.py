@@ -121,6 +121,13 @@ def _range_and_scan(gaps, variance, more):
         length = min(int(np.ceil(1.4 * length)), slots)
     return walk.max(1) - walk.min(1), scan
 
+# %% ../../nbs/calibration/06_significance.ipynb #9d04a59b
+def _binned_squares(gaps, variance, more, bins=8):
+    "χ² of the sums in bins of slots, over how many times the variance is larger: (groups, draws)"
+    total = gaps.reshape(len(gaps), bins, -1, gaps.shape[2]).sum(2)
+    var = np.maximum(variance.reshape(len(gaps), bins, -1).sum(2), .05)[..., None]
+    return (total ** 2 / var).sum(1) / more
+
 # %% ../../nbs/calibration/06_significance.ipynb #09df8930
 def _harmonic_rank(values):
     """p-value of each along the last axis, from the harmonic mean of the shares of that axis with a
@@ -139,22 +146,24 @@ def calibration_test(
     seed: int = 0,          # Of the draws
 ) -> np.ndarray: # (groups,) p-values in [1 / (draws + 1), 1]
     """Test of perfect calibration, P(right | c) = c for every decision, by two likelihood ratios,
-    the range of partial sums and a scan; in the simulated calibrated models decisions of an example
-    are as correlated as they are in the model"""
+    a scan, and the range of partial sums, or χ² of bins in a group where an example has several
+    decisions; in the simulated calibrated models these are as correlated as in the model"""
     c, groups = np.asarray(confidence, float), int(group.max()) + 1
     slot = group * SLOTS + equal_bins(c, group, SLOTS, mass=True)
     sums, shares = simulated_gaps(c, correct, group, cluster, slot, groups * SLOTS, draws, seed)
     size, expected, variance = (np.bincount(slot, v, groups * SLOTS).reshape(groups, SLOTS)
                                 for v in (np.ones(len(c)), c, c * (1 - c)))
-    more, gaps, found = np.ones_like(shares), sums.reshape(groups, SLOTS, -1), []
-    if shares.any(): # how many times the variance of independent decisions
-        pairs = shared_covariance(c, group, cluster, groups)
-        more += shares * (pairs / np.maximum(variance.sum(1), 1e-9))[:, None]
+    gaps, found = sums.reshape(groups, SLOTS, -1), []
+    pairs = np.zeros(groups) if cluster is None else shared_covariance(c, group, cluster, groups)
+    # how many times the variance of independent decisions
+    more = 1 + shares * (pairs / np.maximum(variance.sum(1), 1e-9))[:, None]
     step = max(1, int(4e6 // gaps[0].size))
     for i in range(0, groups, step):
         part = slice(i, i + step)
+        walk, scan = _range_and_scan(gaps[part], variance[part], more[part])
+        bins = _binned_squares(gaps[part], variance[part], more[part])
         found.append([*_likelihood_ratios(gaps[part], expected[part], size[part], more[part]),
-                      *_range_and_scan(gaps[part], variance[part], more[part])])
+                      np.where(pairs[part, None] > 0, bins, walk), scan])
     return _harmonic_rank([np.concatenate(v) for v in zip(*found)])[:, 0]
 
 # %% ../../nbs/calibration/06_significance.ipynb #f78c82dc
