@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DOSE_PARTS', 'dose_conditions', 'share_conditions', 'after_conditions', 'dose_places', 'dose_changes', 'dose_slope',
            'dose_tests', 'smaller_doses', 'slope_sentence', 'smaller_sentence', 'share_sentence', 'after_sentence',
-           'sound_sentence', 'dose_table', 'dose_figure']
+           'sound_sentence', 'dose_table', 'helpful_sentence', 'dose_figure']
 
 # %% ../../nbs/report/15_dose.ipynb #2a7d70e3
 from dataclasses import replace
@@ -20,7 +20,7 @@ from ..core.estimates import in_words
 from ..core.schema import OTHERS
 from ..data.tasks import read_condition
 from ..inference.paired import holm_values
-from ..inference.results import Results
+from ..inference.results import Results, level_without
 from ..inference.seeds import over_seeds
 from .figures import styled
 from .result_sentences import interval_words, pair_change, sound_pairs
@@ -172,14 +172,15 @@ def smaller_sentence(
 ) -> str: # Markdown
     "D2: whether a λ below 1 loses no score and has less over-confidence than λ = 1"
     kept = [f"{dose:g}" for dose, row in table.iterrows() if row.holds]
-    best = table.loc[table.signed_ce_value.idxmin()]
+    best = table[table.holds] if kept else table
+    best = best.loc[best.signed_ce_value.idxmin()]
     answer = (f"holds with λ = {', '.join(kept)}" if kept else
-              "does not hold: no λ below 1 is shown to keep the score and to have less "
-              "over-confidence")
-    return (f"**{called} {answer}.** The largest difference to λ = 1 is at λ = {best.name:g}: "
-            f"over-confidence {best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, "
-            f"{best.signed_ce_high:+.1f}] points, score {best.score_value:+.1f} "
-            f"[{best.score_low:+.1f}, {best.score_high:+.1f}] (intervals that hold together).")
+              "is not shown: no λ below 1 surely keeps the score and has less over-confidence")
+    return (f"**{called} {answer}.** At λ = {best.name:g}, compared with λ = 1, over-confidence is "
+            f"{best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, {best.signed_ce_high:+.1f}] "
+            f"points and the score {best.score_value:+.1f} [{best.score_low:+.1f}, "
+            f"{best.score_high:+.1f}] points"
+            + (" (intervals hold together for all λ below 1)." if len(table) > 1 else "."))
 
 # %% ../../nbs/report/15_dose.ipynb #8a0b3b1c
 def share_sentence(
@@ -188,11 +189,22 @@ def share_sentence(
     "D3: whether fewer steps act like a smaller λ"
     if "D3" not in tests.index: return ""
     row = tests.loc["D3"]
-    verdict = ("fewer steps and a smaller λ differ" if row.p_holm < .05 else
-               "fewer steps act like a smaller λ" if -1 < row.low and row.high < 1 else
+    small, sure = -1 < row.low and row.high < 1, row.p_holm < .05
+    verdict = ("fewer steps and a smaller λ differ, by less than a point" if small and sure else
+               "fewer steps act like a smaller λ" if small else
+               "fewer steps and a smaller λ differ" if sure else
                "it is not decided whether fewer steps act like a smaller λ")
     return (f"**D3: {verdict}.** Over-confidence with a share of the steps, minus that with λ "
-            f"equal to the share, is {row.value:+.1f} points [{row.low:+.1f}, {row.high:+.1f}].")
+            f"equal to the share, is {row.value:+.1f} points [{row.low:+.1f}, {row.high:+.1f}] "
+            f"(p = {row.p_holm:.3f} after Holm's correction).")
+
+# %% ../../nbs/report/15_dose.ipynb #d0bb9a48
+def _changed(values):
+    "The verdict on a difference: a test at 5 %, and whether its interval lies within one point"
+    row = over_seeds(values)
+    small, sure = -.01 < row["low"] and row["high"] < .01, row["p"] < .05
+    if not sure: return "does not change" if small else "is not shown to change"
+    return ("lowers" if row["value"] < 0 else "raises") + " by less than a point" * bool(small)
 
 # %% ../../nbs/report/15_dose.ipynb #7e2f9e36
 def after_sentence(
@@ -206,20 +218,17 @@ def after_sentence(
     if not both: return ""
     gap, score = (np.mean([found["after"][d] - found["λ"][d] for d in both], axis=0)
                   for found in (gap, score))
-    row = over_seeds(gap)
-    small, sure = -.01 < row["low"] and row["high"] < .01, row["p"] < .05
-    verdict = ("lowers" if sure and row["value"] < 0 else "raises" if sure else
-               "does not change" if small else "is not shown to change")
-    return (f"**D4: merging after target fine-tuning in place of before it {verdict} "
-            f"over-confidence in other languages{', by less than a point' * bool(small)}** "
-            f"(λ = {', '.join(f'{d:g}' for d in both)}): {interval_words(gap)} points. The score "
-            f"changes by {interval_words(score)}.")
+    return (f"**D4: merging after target fine-tuning instead of before it {_changed(gap)} "
+            f"over-confidence in other languages and {_changed(score)} the score** (λ = "
+            f"{', '.join(f'{d:g}' for d in both)}). Over-confidence: {interval_words(gap)} points "
+            f"(p = {float(over_seeds(gap)['p']):.3f}). Score: {interval_words(score)} points "
+            f"(p = {float(over_seeds(score)['p']):.3f}).")
 
 # %% ../../nbs/report/15_dose.ipynb #63c77796
 def sound_sentence(
     results: Results, # From `read_results`
 ) -> str: # Markdown
-    "D1 without the places that have a degenerate run, where there are any"
+    "D1 to D4 without the places that have a degenerate run, where there are any"
     if results.runs is None: return "These results do not say which runs are degenerate."
     every, sound = dose_places(results), dose_places(results, sound=True)
     if sound == every:
@@ -227,7 +236,10 @@ def sound_sentence(
     left = (f"Without degenerate runs {len(sound)} of {len(every)} pairs of a task and a target "
             "are left.")
     if not sound: return left
-    return f"{left} There: {slope_sentence(results, dose_tests(results, sound), sound)}"
+    tests = dose_tests(results, sound)
+    return " ".join([left, slope_sentence(results, tests, sound),
+                     smaller_sentence(smaller_doses(results, sound)), share_sentence(tests),
+                     after_sentence(results, sound)])
 
 # %% ../../nbs/report/15_dose.ipynb #a995a294
 # what dose and response are drawn for, what it is multiplied by, and its digits
@@ -238,22 +250,54 @@ DOSE_PARTS = {"signed_ce": (100, 1), "nll_calibration": (1, 3), "nll_refinement"
 _WORDS = {"λ": "λ = {:g}", "share": "{:g} of the steps",
           "after": "λ = {:g} after target fine-tuning"}
 
+# %% ../../nbs/report/15_dose.ipynb #a13ba650
+def _column(name):
+    "Heading of an estimate"
+    return in_words(name, unit=True) + ", points" * (DOSE_PARTS[name][0] == 100)
+
+def _levels(results, language, places):
+    "Levels without intermediate training, mean over the targets of the places"
+    targets = [t for _, t in (dose_places(results) if places is None else places)]
+    found = {name: np.mean([level_without(results, name, [t], language)[:, 0] for t in targets])
+             for name in DOSE_PARTS}
+    return {_column(name): f"{scale * found[name]:.{digits}f}"
+            for name, (scale, digits) in DOSE_PARTS.items()}
+
 # %% ../../nbs/report/15_dose.ipynb #cc5d3d36
 def dose_table(
     results: Results, # From `read_results`
     language: str = OTHERS, # A code, or the mean of all languages but English
     places: list[tuple[int, str]]|None = None, # From `dose_places`; None for all
 ) -> pd.DataFrame: # A row a dose, a column an estimate; text
-    "Changes by dose with their 95 % intervals"
-    rows = {}
+    "Levels without intermediate training, and changes by dose with their 95 % intervals"
+    rows = {"λ = 0, level": _levels(results, language, places)}
     for way, words in _WORDS.items():
         found = {n: dose_changes(results, n, language, places, way) for n in DOSE_PARTS}
         for at in (at for at in found["score"] if at):
-            rows[words.format(at)] = {
-                in_words(name, unit=True) + ", points" * (scale == 100):
-                interval_words(found[name][at], scale, digits)
-                for name, (scale, digits) in DOSE_PARTS.items()}
+            rows[words.format(at)] = {_column(name): interval_words(found[name][at], *form)
+                                      for name, form in DOSE_PARTS.items()}
     return pd.DataFrame(rows).T
+
+# %% ../../nbs/report/15_dose.ipynb #b19aa2d3
+def helpful_sentence(
+    results: Results, # From `read_results`
+    places: list[tuple[int, str]]|None = None, # From `dose_places`; None for all
+) -> str: # Markdown
+    "Whether some dose raises the score in other languages, and what calibration does there"
+    found = {(way, at): {n: dose_changes(results, n, places=places, way=way)[at]
+                         for n in DOSE_PARTS}
+             for way in _WORDS for at in dose_changes(results, "score", way=way) if at}
+    score = {dose: over_seeds(values["score"]) for dose, values in found.items()}
+    gains = [dose for dose in score if score[dose]["low"] > 0]
+    best = max(gains or score, key=lambda dose: score[dose]["value"])
+    said = ", ".join(f"{_column(n)} {interval_words(found[best][n], *form)}"
+                     for n, form in DOSE_PARTS.items() if n != "nll_refinement")
+    kept = [d for d in gains if over_seeds(found[d]["nll_calibration"])["low"] <= 0]
+    answer = ("No dose is shown to raise the score in other languages" if not gains else
+              f"{len(gains)} of {len(score)} doses raise the score in other languages, and in "
+              f"{len(kept)} of these the calibration term of NLL does not surely grow")
+    return (f"**{answer}** (95 % intervals, not corrected for {len(score)} doses). The highest "
+            f"score is at {_WORDS[best[0]].format(best[1])}. There the changes are: {said}.")
 
 # %% ../../nbs/report/15_dose.ipynb #ab4f6799
 _MARKS = {"λ": dict(marker="o"), "share": dict(marker="s", linestyle="none", mfc="white"),

@@ -76,7 +76,7 @@ body{font:16px/1.55 system-ui,sans-serif;max-width:62rem;margin:2rem auto;paddin
 color:#1b1b1b;background:#fff}
 h1{font-size:1.7rem;margin-top:3rem;border-top:2px solid #ddd;padding-top:1.2rem} \
 h2{font-size:1.25rem}
-nav a{margin-right:1rem} img{max-width:100%;height:auto} a{color:#0b5394}
+nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem} img{max-width:100%;height:auto} a{color:#0b5394}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums} \
 td,th{padding:.2rem .55rem;text-align:right}
 tbody tr:nth-child(odd){background:#f5f5f5} thead th{border-bottom:1px solid #999} \

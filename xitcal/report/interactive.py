@@ -100,7 +100,8 @@ def changed_sentence(
     lost = [condition_look(c)["label"] for c in conditions if c not in set(shown)]
     return (f"Over-confidence **rises in {up} and falls in {down}** of {len(away)} combinations of "
             f"condition, target and a language other than English, by intervals at 95 % that are "
-            f"not corrected for their number. These are {len(shown)} conditions."
+            f"not corrected for their number. The page shows {len(shown)} "
+            f"condition{'s' * (len(shown) != 1)}."
             + (f" To keep the page small, these are left out: {', '.join(lost)}." if lost else ""))
 
 # %% ../../nbs/report/13_interactive.ipynb #be1e494b
@@ -308,24 +309,29 @@ def _fill_spans(table):
             column += 1
 
 # %% ../../nbs/report/13_interactive.ipynb #f8c0c9ba
+_EMPTY = ("", "–", "-", "NaN", "nan", "None")
+
 def _one_header(table):
     "Put names of index levels, which pandas writes into a row of their own, above their columns"
     rows = table.thead.find_all("tr", recursive=False)
-    if len(rows) < 2: return
+    levels = len(table.tbody.tr.find_all("th", recursive=False))
+    if len(rows) < 2: # what stands above the index is the name of the columns
+        for cell in rows[0].find_all("th", recursive=False)[:levels]: cell.string = ""
+        return
     names, above = (r.find_all("th", recursive=False) for r in (rows[-1], rows[-2]))
-    levels = sum(1 for c in table.tbody.tr.find_all("th", recursive=False))
     if len(names) != len(above) or any(c.get_text(strip=True) for c in names[levels:]): return
     for name, place in zip(names[:levels], above[:levels]):
         if name.get_text(strip=True): place.string = name.get_text(strip=True)
     rows[-1].decompose()
 
 def _add_keys(table):
-    "Sort keys for the columns in which most cells begin with a number"
+    "Sort keys for columns in which most cells that hold something begin with a number"
     rows = [r.find_all(["th", "td"], recursive=False) for r in table.tbody.find_all("tr")]
     if len({len(r) for r in rows}) != 1: return
     for column in zip(*rows):
-        keys = [_sort_key(cell.get_text()) for cell in column]
-        if sum(map(bool, keys)) * 2 > len(keys):
+        texts = [cell.get_text(strip=True) for cell in column]
+        keys, held = [*map(_sort_key, texts)], sum(t not in _EMPTY for t in texts)
+        if held and sum(map(bool, keys)) * 2 > held:
             for cell, key in zip(column, keys): cell["data-order"] = key
 
 # %% ../../nbs/report/13_interactive.ipynb #0e3ee423
