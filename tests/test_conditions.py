@@ -151,12 +151,12 @@ def test_a_dose_costs_nothing_and_its_encoder_takes_its_disk(doses):
     assert "Disk: 4 trained models" in xitcal("plan", "--intermediate", "none,mnli@0.5", *FEW[:-2]).stdout
 
 
-@pytest.mark.parametrize("name, said", [("mnli@x", "λ = x is no number above 0 and at most 1.5"), ("mnli@0", "write none"), ("mnli@1", "leave @1 out"),
+@pytest.mark.parametrize("name, said", [("mnli@x", "λ = x is not a number above 0 and at most 1.5"), ("mnli@0", "write none"), ("mnli@1", "leave @1 out"),
                                         ("mnli@2", "at most 1.5"), ("mnli@2steps", "between 0 and 1"), ("mlm--mlm", "has mlm twice"),
                                         ("mlm--mnil", "did you mean 'mnli'?"), ("2mnli", "one of several tasks"), ("none@0.5", "stands alone"),
                                         ("mnli@0.5@0.5after", "has no other λ"), ("mnli@0.5after--squad", "at the end"), ("mnli@0after", "write none"),
                                         ("mnli@1after", "leave @1after out"), ("mnli@2after", "at most 1.5"), ("mnil@0.5after", "did you mean 'mnli'?"),
-                                        ("none@0.5after", "stands alone"), ("mnli@after", "λ = ? is no number")])
+                                        ("none@0.5after", "stands alone"), ("mnli@after", "λ = ? is not a number")])
 def test_names_without_sense_end_in_one_sentence(name, said):
     with pytest.raises(XitcalError, match=said.replace("?", r"\?")) as error: plan_of(name)
     assert "\n" not in str(error.value)

@@ -272,8 +272,9 @@ _SHARE = ("a share of steps lies between 0 and 1, as in mnli@0.25steps, and λ c
 
 def _dose(text: str, name: str, end: str = "") -> float:
     "λ, from what stands between @ and `end`"
-    dose = _number(text, -1e-9, 1.5, name,
-                   f"λ = {text or '?'} is no number above 0 and at most 1.5, as in mnli@0.5{end}")
+    dose = _number(text, -5e-324, 1.5, name,
+                   f"λ = {text or '?'} is not a number above 0 and at most 1.5, "
+                   f"as in mnli@0.5{end}")
     if dose == 0: raise _cannot(name, "with λ = 0 nothing changes; write none")
     if dose == 1: raise _cannot(name, f"λ = 1 is the whole change; leave @1{end} out")
     return dose
@@ -310,7 +311,7 @@ def _tasks(base: str, name: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
         weight, task = re.fullmatch(r"([\d.]*)(.*)", part).groups()
         if not task: raise _cannot(name, "a task is missing in it")
         weight = _number(weight or "1", .009, 100, name,
-                         f"the weight {weight} is no number from 0.01 to 100")
+                         f"the weight {weight} is not a number from 0.01 to 100")
         if found.setdefault(task, weight) != weight:
             raise _cannot(name, f"{task} has two weights in it")
     if NONE in found: raise _cannot(name, f"{NONE} is no intermediate training and stands alone")
@@ -334,7 +335,7 @@ def parse_condition(
         base, _, variant = head.partition(":")
         share, dose = _marks(marks, name)
         links.append(Link(*_tasks(base, name), variant, share, dose))
-    trained = [(link.tasks, link.variant) for link in links]
+    trained = [({*link.tasks}, link.variant) for link in links]
     if twice := next((link for link, t in zip(links, trained) if trained.count(t) > 1), None):
         raise _cannot(name, f"its chain has {replace(twice, share=1., dose=1.).name} twice")
     return Condition(tuple(links), after)
