@@ -2,7 +2,8 @@
 
 Each seed is run in a store of its own below `study-full` (git-ignored; it resumes by itself), and its compact results go to
 studies/full (xitcal.study.summarise): seed-N-blocks.parquet, seed-N-cells.parquet, seed-N-bins.parquet (reliability), seed-N-english.parquet (scores
-on English validation rows) and seed-N.json (command, versions, settings, run time, what intermediate training learnt). What a seed's results hold
+on English validation rows), seed-N-runs.parquet (degenerate or not)
+and seed-N.json (command, versions, settings, run time, what intermediate training learnt). What a seed's results hold
 is not run again, so a fresh clone goes on where the last one stopped; a setting that has grown is run again, of which its store knows
 most. `--tables` trains nothing and makes the tables again.
 

@@ -272,7 +272,7 @@ _SHARE = ("a share of steps lies between 0 and 1, as in mnli@0.25steps, and λ c
 
 def _dose(text: str, name: str, end: str = "") -> float:
     "λ, from what stands between @ and `end`"
-    dose = _number(text, -5e-324, 1.5, name,
+    dose = _number(text, -5e-324, 1.5, name, # 0 itself has a sentence of its own
                    f"λ = {text or '?'} is not a number above 0 and at most 1.5, "
                    f"as in mnli@0.5{end}")
     if dose == 0: raise _cannot(name, "with λ = 0 nothing changes; write none")
