@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 import re
+from pathlib import Path
 
 import pyarrow.parquet as pq
 from conftest import SMALL, xitcal
@@ -67,6 +68,7 @@ def test_report_is_one_page_without_network(store, tmp_path):
     assert page.count("data:image/png;base64") >= 3
     assert not re.search(r"<(script|link)[^>]+(src|href)=.https?:", page)
     assert "#| " not in page and "Traceback" not in page
+    assert str(store) not in page and f"<code>{Path(store).name}</code>" in page # it may be shared
 
 
 def test_unknown_names_get_the_nearest_one():

@@ -340,13 +340,22 @@ def parse_condition(
         raise _cannot(name, f"its chain has {replace(twice, share=1., dose=1.).name} twice")
     return Condition(tuple(links), after)
 
+# %% ../../nbs/data/01_tasks.ipynb #8a051058
+def _in_order(link: Link, names: Iterable[str]) -> Link:
+    "The same mixture with its tasks in the order of `names`: rows of a mixture are drawn at random"
+    order = {name: i for i, name in enumerate(names)}
+    pairs = sorted(zip(link.tasks, link.weights or (1.,) * len(link.tasks)),
+                   key=lambda pair: order[pair[0]])
+    tasks, weights = zip(*pairs)
+    return replace(link, tasks=tasks, weights=weights if link.weights else ())
+
 # %% ../../nbs/data/01_tasks.ipynb #c1d6faa7
 def check_condition(
     name: str, # Such as "mnli:mlm"
     tasks: Iterable[str] = (), # A suite's tasks; those that are no targets are intermediate
 ) -> Condition:
-    """A condition from its name; `XitcalError` for an unknown task or variant, with the nearest
-    known"""
+    """A condition from its name, in the one spelling that a study has: the tasks of a mixture come
+    in the suite's order. `XitcalError` for an unknown task or variant, with the nearest known"""
     learnt = dict.fromkeys([*INTERMEDIATES, *(t for t in tasks if t not in TARGETS)])
     condition = parse_condition(name)
     for link in condition.links:
@@ -356,7 +365,8 @@ def check_condition(
         if link.variant and link.tasks[0] in (OWN, MASKED.name):
             raise _cannot(name, f"{link.tasks[0]!r} has no variants; "
                           f"they are for intermediate tasks and {MULTI!r}")
-    return condition
+    return replace(condition, links=tuple(
+        _in_order(link, learnt) if len(link.tasks) > 1 else link for link in condition.links))
 
 # %% ../../nbs/data/01_tasks.ipynb #723c258d
 def read_condition(

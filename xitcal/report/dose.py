@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..core.errors import XitcalError, check_name
 from ..core.estimates import in_words
@@ -302,14 +303,25 @@ def helpful_sentence(
 # %% ../../nbs/report/15_dose.ipynb #ab4f6799
 _MARKS = {"λ": dict(marker="o"), "share": dict(marker="s", linestyle="none", mfc="white"),
           "after": dict(marker="^", linestyle="none", mfc="white")}
+_BESIDE = {"λ": 0., "share": -.06, "after": .06} # so that marks at one λ do not hide each other
 
-def _draw_doses(axis, changes, scale, way, **look):
+def _draw_doses(axis, changes, scale, way, shift, color):
     "A line, or open markers, with 95 % intervals"
     found = {at: over_seeds(values) for at, values in changes.items()}
     middle = np.array([scale * float(f["value"]) for f in found.values()])
     ends = np.array([[scale * float(f[k]) for f in found.values()] for k in ("low", "high")])
-    axis.errorbar([*found], middle, np.abs(ends - middle), capsize=2, elinewidth=.8, **look,
-                  **_MARKS[way])
+    axis.errorbar(np.array([*found]) + shift + _BESIDE[way], middle, np.abs(ends - middle),
+                  capsize=2, elinewidth=.8, color=color, **_MARKS[way])
+
+# %% ../../nbs/report/15_dose.ipynb #dbcb51b2
+_WAYS = {"λ": "λ before target fine-tuning", "share": "share of the steps",
+         "after": "λ after target fine-tuning"}
+
+def _legend(colours, ways):
+    "What colours and marks stand for"
+    lines = [Line2D([], [], color=colour, label=words) for words, colour in colours.items()]
+    return lines + [Line2D([], [], **dict(color=".4", linestyle="none") | _MARKS[way],
+                           label=words) for way, words in _WAYS.items() if way in ways]
 
 # %% ../../nbs/report/15_dose.ipynb #6735782d
 @styled
@@ -317,18 +329,20 @@ def dose_figure(
     results: Results, # From `read_results`
     places: list[tuple[int, str]]|None = None, # From `dose_places`; None for all
 ) -> Figure: # A panel an estimate of `DOSE_PARTS`
-    """Changes against λ in English and elsewhere; open squares are shares of the steps, open
-    triangles merges after target fine-tuning"""
-    figure, axes = plt.subplots(1, len(DOSE_PARTS), figsize=(2.5 * len(DOSE_PARTS), 2.7))
-    looks = {"en": ("#222222", "English"), OTHERS: ("#0173b2", "other languages")}
+    "Changes against λ in English and elsewhere, of shares of the steps and of later merges"
+    figure, axes = plt.subplots(1, len(DOSE_PARTS), figsize=(2.5 * len(DOSE_PARTS), 2.9))
+    looks = {"en": (-.015, "#222222"), OTHERS: (.015, "#0173b2")}
+    drawn = set()
     for axis, (name, (scale, _)) in zip(axes.flat, DOSE_PARTS.items()):
         axis.axhline(0, color=".7", linewidth=.8, zorder=0)
-        for language, (colour, words) in looks.items():
+        for language, (shift, colour) in looks.items():
             for way in _KINDS:
                 if found := dose_changes(results, name, language, places, way):
-                    _draw_doses(axis, found, scale, way, color=colour,
-                                label=words if way == "λ" else None)
+                    _draw_doses(axis, found, scale, way, shift, colour)
+                    drawn.add(way)
         axis.set(title=in_words(name), xlabel="λ, or share of the steps")
         axis.set_ylabel(f"change{' (points)' if scale == 100 else ' (nats)'}")
-    axes.flat[0].legend()
+    figure.legend(handles=_legend({"English": looks["en"][1],
+                                   "other languages": looks[OTHERS][1]}, drawn),
+                  loc="outside lower center", ncols=5)
     return figure

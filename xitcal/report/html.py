@@ -159,9 +159,10 @@ def write_report(
         there = {path.stem for path in paths}
         sections = [(path.stem, _linked(_body(notebook), path, there))
                     for path, notebook in zip(paths, done)]
-    out = Path(out)
+    out, place = Path(out), Path(store).resolve()
+    text = page(f"xitcal report on {place.name}", sections).replace(
+        html.escape(str(place)), html.escape(place.name)) # others need not know where it lies
     with disk_errors(out.parent, store=False):
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, lambda p: p.write_text(
-            page(f"xitcal report on {Path(store).name}", sections), encoding="utf-8"))
+        write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
     return out
