@@ -176,15 +176,16 @@ def headline_sentence(
     "Over-confidence in the other languages: what a condition changes, beside twice the length"
     lengths = length_settings(folder)
     usual, found = (lengths[1.], NONE), {}
-    for words, other in (("twice the target fine-tuning", (lengths.get(2.), NONE)),
-                         (f"{phase2_title(condition)} first", (lengths[1.], condition))):
+    for words, other in (
+            (f"{phase2_title(condition)} before target fine-tuning", (lengths[1.], condition)),
+            ("fine-tuning twice as long on the target", (lengths.get(2.), NONE))):
         if other[0] and (pair := paired(folder, usual, other, targets)):
             found[words] = mean_change(pair, "signed_ce", ["other"], targets)
     if not found:
         raise XitcalError(f"No seed in {str(folder)!r} has {phase2_title(condition)} or twice the "
                           f"target fine-tuning on all of {', '.join(targets)}; run these pieces "
                           "first.")
-    what = ["over-confidence in the other languages", "it"]
+    what = ["over-confidence in the other languages", "it"] # named once
     said = [f"{words} {direction_words(over_seeds(values))} {called} "
             f"({interval_words(values)} points)"
             for (words, values), called in zip(found.items(), what)]
