@@ -217,6 +217,13 @@ def directive_faults(site: Site) -> list[str]:
     return faults
 
 
+def number_faults(site: Site) -> list[str]:
+    "What is missing from a table that readers see first is an empty cell"
+    return [f"{name}, cell {i}: NaN is shown" for name, page in site.pages.items() if name.startswith(SHOWN_FIRST)
+            for i, cell in enumerate(page["cells"]) for kind, text in shown(cell)
+            if kind == "text/html" and re.search(r"<t[dh][^>]*>\s*(NaN|nan|<NA>|&lt;NA&gt;)\s*</t", text)]
+
+
 def items(tree):
     "(label, notebook) of a menu; sections have no notebook"
     for item in tree:
@@ -251,7 +258,7 @@ def human(label: str) -> bool:
     return label == "xitcal" or bool(re.match(r"[A-Z]", label)) and not re.search(r"_|\.ipynb|\.html|/", label)
 
 
-CHECKS = (title_faults, link_faults, figure_faults, directive_faults, menu_faults)
+CHECKS = (title_faults, link_faults, figure_faults, directive_faults, number_faults, menu_faults)
 
 
 # ---- our site
@@ -461,6 +468,11 @@ def test_a_figure_that_says_nothing_is_found(tmp_path, cell):
     code("f()", {"output_type": "stream", "name": "stderr", "text": "Warning"}), code("f()", {"output_type": "error"})])
 def test_a_left_over_is_found(tmp_path, cell):
     assert directive_faults(small(tmp_path, FRONT, cell))
+
+
+def test_a_number_that_is_none_is_found(tmp_path):
+    cells = [code("table", {"data": {"text/html": f"<table><tr><td>0.5</td><td>{x}</td></tr></table>"}}) for x in ("NaN", "nan", "&lt;NA&gt;", "", "Nan's")]
+    assert len(number_faults(small(tmp_path, FRONT, *cells))) == 3
 
 
 @pytest.mark.parametrize("side, left, search", [
