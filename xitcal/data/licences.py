@@ -28,10 +28,11 @@ _SQUAD = Licence("SQuAD", "CC BY-SA 4.0", "cc-by-sa-4.0", "its page on the hub")
 LICENCES = {
     "anli+": (_SNLI, _MNLI, _ANLI), "mnli": (_MNLI,), "squad": (_SQUAD,), "squad2": (_SQUAD,),
     "qqp": (Licence("QQP", "terms of Quora", "other", "recalled"),),
-    "hellaswag": (Licence("HellaSwag", "MIT", "mit", "recalled"),),
+    "hellaswag": (Licence("HellaSwag", "MIT", "mit", "its page on the hub"),),
     "ccg": (Licence("CCGbank", "licence of the LDC (LDC2005T13)", "other", "recalled"),),
     "cosmosqa": (Licence("Cosmos QA", "CC BY 4.0", "cc-by-4.0", "its page on the hub"),),
-    "commonsenseqa": (Licence("CommonsenseQA", "MIT", "mit", "recalled"),),
+    "commonsenseqa": (Licence("CommonsenseQA", "MIT", "mit",
+                              "its page on the hub"),),
     "mlm": (Licence("Wikipedia", "CC BY-SA 3.0 and GFDL", "cc-by-sa-3.0", "recalled"),),
     "xnli": (Licence("XNLI", "CC BY-NC 4.0", "cc-by-nc-4.0", "LICENSE of facebookresearch/XNLI"),),
     "pawsx": (Licence("PAWS-X", "free for any purpose, acknowledgement appreciated", "other",

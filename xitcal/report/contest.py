@@ -72,13 +72,13 @@ def contest_words(
             else f"and is valid in all {len(ours)} settings")
     others = ", ".join(f"{name} ({many})" for name, many in invalid.items()) or "none"
     valid = far.merge(ours.loc[~ours.invalid, SETTING]).groupby("dependence", sort=False)
-    found = "; ".join(f"{name}: {100 * row.power:.0f} % against {100 * row.of_best:.0f} %"
-                      for name, row in valid[["power", "of_best"]].mean().iterrows())
+    found = " ".join(f"{name.capitalize()}: {100 * row.power:.0f} and {100 * row.of_best:.0f} %."
+                     for name, row in valid[["power", "of_best"]].mean().iterrows())
     return (f"**`calibration_test` rejects calibrated models in {100 * ours.share.mean():.1f} % of "
-            f"samples on average, in {100 * ours.share.max():.1f} % at most, {held}. The errors "
-            f"that it finds, against those of the best valid rival of each setting, chosen with "
-            f"hindsight: {found}.** Rivals that reject too often, with the number of settings: "
-            f"{others}.")
+            f"samples on average, in {100 * ours.share.max():.1f} % at most, {held}.** How many of "
+            "the errors it finds, and how many the best valid rival finds, chosen afterwards for "
+            f"each setting: {found} We chose its statistics on these kinds of settings, which "
+            f"favours it. Rivals that reject too often, with the number of settings: {others}.")
 
 # %% ../../nbs/report/11_contest.ipynb #a397965a
 def worst_words(

@@ -162,9 +162,12 @@ def slope_sentence(
     verdict = ("not decided" if row.p_holm >= .05 else "holds" if row.value > 0
                else "contradicted")
     steps = "is" if (np.diff(means) >= 0).all() else "is not"
+    rises = [d for d, v in dose_changes(results, "signed_ce", places=places).items()
+             if over_seeds(v)["low"] > 0]
+    first = f" The first λ with an interval above 0 is {rises[0]:g}." if rises else ""
     return (f"**D1 {verdict}: over-confidence in other languages {direction}.** The slope is "
             f"{row.value:+.1f} points [{row.low:+.1f}, {row.high:+.1f}] for one unit of λ "
-            f"(p = {row.p_holm:.3f} after Holm's correction). The mean {steps} monotone in λ.")
+            f"(p = {row.p_holm:.3f} after Holm's correction).{first} The mean {steps} monotone in λ.")
 
 # %% ../../nbs/report/15_dose.ipynb #2550521c
 def smaller_sentence(
@@ -176,7 +179,8 @@ def smaller_sentence(
     best = table[table.holds] if kept else table
     best = best.loc[best.signed_ce_value.idxmin()]
     answer = (f"holds with λ = {', '.join(kept)}" if kept else
-              "is not shown: no λ below 1 surely keeps the score and has less over-confidence")
+              "is not shown: no λ below 1 passes both of its rules, to keep the score and to lower "
+              "over-confidence")
     return (f"**{called} {answer}.** At λ = {best.name:g}, compared with λ = 1, over-confidence is "
             f"{best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, {best.signed_ce_high:+.1f}] "
             f"points and the score {best.score_value:+.1f} [{best.score_low:+.1f}, "
@@ -223,7 +227,7 @@ def after_sentence(
             f"over-confidence in other languages and {_changed(score)} the score** (λ = "
             f"{', '.join(f'{d:g}' for d in both)}). Over-confidence: {interval_words(gap)} points "
             f"(p = {float(over_seeds(gap)['p']):.3f}). Score: {interval_words(score)} points "
-            f"(p = {float(over_seeds(score)['p']):.3f}).")
+            f"(p = {float(over_seeds(score)['p']):.3f}). These two p-values are not corrected.")
 
 # %% ../../nbs/report/15_dose.ipynb #63c77796
 def sound_sentence(
@@ -291,14 +295,15 @@ def helpful_sentence(
     score = {dose: over_seeds(values["score"]) for dose, values in found.items()}
     gains = [dose for dose in score if score[dose]["low"] > 0]
     best = max(gains or score, key=lambda dose: score[dose]["value"])
-    said = ", ".join(f"{_column(n)} {interval_words(found[best][n], *form)}"
-                     for n, form in DOSE_PARTS.items() if n != "nll_refinement")
+    parts = {n: interval_words(found[best][n], *form) for n, form in DOSE_PARTS.items()}
+    said = (f"over-confidence changes by {parts['signed_ce']} points, the calibration term of NLL "
+            f"by {parts['nll_calibration']} nats, and the score by {parts['score']} points")
     kept = [d for d in gains if over_seeds(found[d]["nll_calibration"])["low"] <= 0]
     answer = ("No dose is shown to raise the score in other languages" if not gains else
               f"{len(gains)} of {len(score)} doses raise the score in other languages, and in "
               f"{len(kept)} of these the calibration term of NLL does not surely grow")
     return (f"**{answer}** (95 % intervals, not corrected for {len(score)} doses). The highest "
-            f"score is at {_WORDS[best[0]].format(best[1])}. There the changes are: {said}.")
+            f"score is at {_WORDS[best[0]].format(best[1])}. There {said}.")
 
 # %% ../../nbs/report/15_dose.ipynb #ab4f6799
 _MARKS = {"λ": dict(marker="o"), "share": dict(marker="s", linestyle="none", mfc="white"),
