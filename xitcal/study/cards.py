@@ -386,7 +386,8 @@ def models_card(
     cells_, named = known.cells[known.cells.start.isin(stages)], _architecture(known, stages[0])
     rows = [(f"[{stage}]({stage}/README.md)", ", ".join(dict.fromkeys(part.intermediate)),
              ", ".join(known.tasks[t].title for t in dict.fromkeys(part.target)),
-             training_name(part.method.iloc[0]), "" if pd.isna(part.seed.iloc[0]) else part.seed.iloc[0])
+             training_name(part.method.iloc[0]),
+             "" if pd.isna(part.seed.iloc[0]) else part.seed.iloc[0])
             for stage, part in cells_.groupby("start", sort=False)]
     data = ModelCardData(library_name="transformers", license="other",
                          license_name="of-its-encoder-and-data",
