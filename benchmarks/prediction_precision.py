@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from xitcal.calibration.intervals import mean_interval  # noqa: E402
 from xitcal.calibration.tables import estimate_table  # noqa: E402
 from xitcal.core.errors import XitcalError  # noqa: E402
-from xitcal.core.schema import EVENT, OTHERS, PREDICTION_SCHEMA  # noqa: E402
+from xitcal.core.schema import EVENT, PREDICTION_SCHEMA  # noqa: E402
 from xitcal.data.suites import find_suite  # noqa: E402
 from xitcal.data.tasks import NONE, Task, task_from_facts  # noqa: E402
 from xitcal.inference.block_sums import block_table  # noqa: E402
