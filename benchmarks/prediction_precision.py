@@ -26,7 +26,7 @@ import torch  # noqa: E402
 from xitcal.calibration.intervals import mean_interval  # noqa: E402
 from xitcal.calibration.tables import estimate_table  # noqa: E402
 from xitcal.core.errors import XitcalError  # noqa: E402
-from xitcal.core.schema import EVENT, PREDICTION_SCHEMA  # noqa: E402
+from xitcal.core.schema import EVENT, OTHERS, PREDICTION_SCHEMA  # noqa: E402
 from xitcal.data.suites import find_suite  # noqa: E402
 from xitcal.data.tasks import NONE, Task, task_from_facts  # noqa: E402
 from xitcal.inference.block_sums import block_table  # noqa: E402
@@ -126,7 +126,7 @@ def of_calibration(tables: list[pa.Table], model: Model, tasks: dict[str, Task])
     events = read_events(named)
     sums, rows = sums_of(block_table(events, tasks), tasks), []
     for name in PAIRED:
-        found = change_over_seeds(sums, name).query("language == @OTHERS")
+        found = change_over_seeds(sums, name)[lambda t: t.language == OTHERS]
         rows += [dict(measure=name, fp32=r.without, bf16=r.without + r.change, change=r.change, low=r.low, high=r.high) for r in found.itertuples()]
     shown = headline_events(events[events.language.astype(str) != "en"], tasks)
     ece = estimate_table(shown, ("intermediate", "language"), ("ece_15",), draws=2).groupby("intermediate", observed=True).value.mean()

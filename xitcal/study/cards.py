@@ -279,11 +279,12 @@ def _evaluations(known, scores) -> list[EvalResult]:
     for r in scores.itertuples():
         task = known.tasks[r.target]
         source = next((s.at for s in HUB.get(r.target, ())), r.target)
-        title = f"{task.title}{Setting.parse(r.method).how_predicted}"
-        where = dict(task_type=_PIPELINES[task.kind], dataset_name=title,
+        how = Setting.parse(r.method).how_predicted
+        where = dict(task_type=_PIPELINES[task.kind], dataset_name=task.title,
                      dataset_type=source if known.suite == "xtreme" else r.target,
                      dataset_config=r.language, dataset_split="test")
-        found += [EvalResult(**where, metric_type=kind, metric_name=name, metric_value=round(v, 4))
+        found += [EvalResult(**where, metric_type=kind, metric_name=f"{name}{how}",
+                             metric_value=round(v, 4))
                   for kind, name, v in ((r.metric, r.metric, r.score),
                                         ("signed_calibration_error", "signed calibration error",
                                          r.signed_ce)) if pd.notna(v)]
