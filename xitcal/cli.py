@@ -87,16 +87,13 @@ _Sampling = Annotated[str|None, typer.Option(
     help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
 
 # %% ../nbs/cli.ipynb #7e4fb3ce
-_Phase2 = Annotated[str|None, typer.Option(
-    help="Most training rows of intermediate training, or all.")]
-_Phase3 = Annotated[str|None, typer.Option(
-    help="Most training rows of target fine-tuning, or all.")]
+_Phase2 = Annotated[str|None, typer.Option(help="Most rows of intermediate training, or all.")]
+_Phase3 = Annotated[str|None, typer.Option(help="Most rows of target fine-tuning, or all.")]
 _Test = Annotated[str|None, typer.Option(help="Most evaluation rows a language, or all.")]
 _Kept = Annotated[str|None, typer.Option(
     help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
-_Predicted = Annotated[str|None, typer.Option(
-    help="Encoder in prediction: fp32 or bf16, which a store keeps apart. Default: fp32.")]
+_Predicted = Annotated[str|None, typer.Option(help="Encoder in prediction: fp32 or bf16.")]
 _Own = Annotated[str|None, typer.Option(
     "--own", "--task-file",
     help="TOML files that declare targets and intermediate tasks of your own, comma-separated.")]

@@ -167,8 +167,7 @@ def score_text(
     scores: pd.DataFrame,   # Rows of `cell_scores` of one model
     tasks: dict[str, Task], # By name
 ) -> str: # Markdown
-    """A table for each target and precision of predictions: score and signed calibration error in
-    each language"""
+    "A table for each target and precision: score and signed calibration error in each language"
     parts = []
     for (target, method), part in scores.groupby(["target", "method"], sort=False):
         task, how = tasks[target], Setting.parse(method).how_predicted
@@ -277,23 +276,21 @@ def _evaluations(known, scores) -> list[EvalResult]:
     "Scores and calibration as the hub's own table of results reads them"
     found = []
     for r in scores.itertuples():
-        task = known.tasks[r.target]
+        task, how = known.tasks[r.target], Setting.parse(r.method).how_predicted
         source = next((s.at for s in HUB.get(r.target, ())), r.target)
-        how = Setting.parse(r.method).how_predicted
         where = dict(task_type=_PIPELINES[task.kind], dataset_name=task.title,
                      dataset_type=source if known.suite == "xtreme" else r.target,
                      dataset_config=r.language, dataset_split="test")
-        found += [EvalResult(**where, metric_type=kind, metric_name=f"{name}{how}",
-                             metric_value=round(v, 4))
-                  for kind, name, v in ((r.metric, r.metric, r.score),
-                                        ("signed_calibration_error", "signed calibration error",
-                                         r.signed_ce)) if pd.notna(v)]
+        found += [EvalResult(**where, metric_type=kind, metric_name=name, metric_value=round(v, 4))
+                  for kind, name, v in ((r.metric, r.metric + how, r.score),
+                                        ("signed_calibration_error",
+                                         f"signed calibration error{how}", r.signed_ce))
+                  if pd.notna(v)]
     return found
 
 def _model_data(known, mine, scores, uses, at, title) -> ModelCardData:
     "The header of a model's card"
-    hub = sorted({s.at for task in uses for s in HUB.get(task, ())
-                  if known.suite == "xtreme"})
+    hub = sorted({s.at for task in uses for s in HUB.get(task, ()) if known.suite == "xtreme"})
     return ModelCardData(
         base_model=at or None, datasets=hub or None, language=sorted(set(scores.language)),
         library_name="transformers", license="other", license_name="of-its-encoder-and-data",

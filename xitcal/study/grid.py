@@ -21,8 +21,9 @@ from ..data.tasks import (MULTI, NONE, OWN, RECIPES, TARGETS, Condition, Recipe,
                                check_condition, check_recipe, find_tasks, phase2_title,
                                recipe_facts, task_facts, with_recipes)
 from ..training.batching import check_sampling
-from ..training.models import METHODS, PRECISIONS, check_prediction_precision
+from ..training.models import METHODS, PRECISIONS
 from ..training.phase2 import material_facts, missing_tasks
+from ..training.predict import check_prediction_precision
 
 # %% ../../nbs/study/01_grid.ipynb #21ae2317
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'silence_transformers', 'mo
            'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'interpolated_encoder', 'position_limit',
            'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'interpolated_model',
            'build_heads', 'check_targets', 'empty_encoder', 'add_adapter', 'multiplies_bf16', 'use_bf16',
-           'check_prediction_precision', 'encoder_precision']
+           'encoder_precision']
 
 # %% ../../nbs/training/01_models.ipynb #062fad5a
 import os
@@ -463,23 +463,13 @@ def use_bf16(
     if device.type == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and multiplies_bf16()
 
-# %% ../../nbs/training/01_models.ipynb #f9a2c6d6
-def check_prediction_precision(
-    precision: str, # As the user gave it
-) -> str: # The same
-    "`XitcalError` for what is no precision of predictions"
-    if precision in PRECISIONS[1:]: return precision
-    raise XitcalError(f"Predictions are made in fp32 or in bf16, not in {precision!r}; write "
-                      "--prediction-precision fp32 or --prediction-precision bf16.")
-
 # %% ../../nbs/training/01_models.ipynb #319225b9
 @contextmanager
 def encoder_precision(
     models: list[PreTrainedModel], # They share one encoder
     bf16: bool,                    # Whether the encoder runs in bfloat16
 ):
-    """Within the context the encoder runs in bfloat16 and hands float32 to the head; hidden states
-    of layers below stay as they are"""
+    "Within the context the encoder runs in bfloat16 and hands float32 to the head"
     base, run = models[0].base_model, models[0].base_model.forward
     def forward(*args, **kwargs):
         with torch.autocast(base.device.type, torch.bfloat16): out = run(*args, **kwargs)
