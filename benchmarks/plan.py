@@ -33,7 +33,8 @@ def study_of(store: Path) -> Study:
     names = {f.name for f in fields(Study)}
     kept = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items() if n in names}
     model = {m if m != settings["suite"] else "" for m in cells.model}
-    return Study(**kept | dict(prediction_precision=predicted_precisions(cells)[-1], models=tuple(sorted(model)), intermediates=tuple(dict.fromkeys(cells.intermediate)),
+    return Study(**kept | dict(prediction_precision=predicted_precisions(cells)[-1], models=tuple(sorted(model)),
+                               intermediates=tuple(dict.fromkeys(cells.intermediate)),
                                targets=tuple(dict.fromkeys(cells.target)), seeds=tuple(sorted(cells.seed.dropna().unique().tolist()))))
 
 

@@ -281,11 +281,9 @@ def _evaluations(known, scores) -> list[EvalResult]:
         where = dict(task_type=_PIPELINES[task.kind], dataset_name=task.title,
                      dataset_type=source if known.suite == "xtreme" else r.target,
                      dataset_config=r.language, dataset_split="test")
-        found += [EvalResult(**where, metric_type=kind, metric_name=name, metric_value=round(v, 4))
-                  for kind, name, v in ((r.metric, r.metric + how, r.score),
-                                        ("signed_calibration_error",
-                                         f"signed calibration error{how}", r.signed_ce))
-                  if pd.notna(v)]
+        found += [EvalResult(**where, metric_type=k, metric_name=n + how, metric_value=round(v, 4))
+                  for k, n, v in ((r.metric, r.metric, r.score), ("signed_calibration_error",
+                                   "signed calibration error", r.signed_ce)) if pd.notna(v)]
     return found
 
 def _model_data(known, mine, scores, uses, at, title) -> ModelCardData:
