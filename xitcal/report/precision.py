@@ -66,6 +66,21 @@ def precision_rows(
             "times as fast": f"{at.fp32['seconds'] / at.bf16['seconds']:.2f}"}
     return pd.DataFrame(rows).T.rename_axis(["encoder", "target", "model"])
 
+# %% ../../nbs/report/16_precision.ipynb #6d7c6e40
+def _span(values, factor: float = 1, digits: int = 2) -> str:
+    "The least and the most, or what both are when rounded"
+    low, high = (f"{factor * v:.{digits}f}" for v in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+def _of(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    "The rows of a measure"
+    return table[table.measure == measure]
+
+def _largest(table: pd.DataFrame, measure: str) -> str:
+    "The largest change of a measure in absolute value, with its digits"
+    _, factor, digits = CHANGES[measure]
+    return f"{factor * _of(table, measure).change.abs().max():.{digits}f}"
+
 # %% ../../nbs/report/16_precision.ipynb #7c189996
 def _encoder_words(name: str) -> str:
     "What sentences call an encoder"
@@ -81,20 +96,6 @@ def time_words(
                         for encoder, part in times.groupby("encoder", sort=False)["share"])
 
 # %% ../../nbs/report/16_precision.ipynb #0e4245e4
-def _span(values, factor: float = 1, digits: int = 2) -> str:
-    "The least and the most, or what both are when rounded"
-    low, high = (f"{factor * v:.{digits}f}" for v in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
-
-def _of(table: pd.DataFrame, measure: str) -> pd.DataFrame:
-    "The rows of a measure"
-    return table[table.measure == measure]
-
-def _largest(table: pd.DataFrame, measure: str) -> str:
-    "The largest change of a measure in absolute value, with its digits"
-    _, factor, digits = CHANGES[measure]
-    return f"{factor * _of(table, measure).change.abs().max():.{digits}f}"
-
 def finding_words(
     table: pd.DataFrame, # From `read_precision`
 ) -> str: # Markdown
