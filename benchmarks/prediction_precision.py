@@ -99,13 +99,13 @@ def with_keys(events: pa.Table, model: Model, condition: str) -> pa.Table:
                     schema=PREDICTION_SCHEMA)
 
 
-def decisions(tables: list[pa.Table], kind: str) -> pd.DataFrame:
-    "Decisions of both, side by side: what was decided, and with which confidence"
+def decisions(tables: list[pa.Table], task: Task) -> pd.DataFrame:
+    "Decisions of both, side by side: what was decided, and with which confidence; only parallel examples are the same in all languages"
     columns = ["language", "example", "unit", "prediction_text", "confidence"]
-    one, two = (t.to_pandas()[lambda e: (e.event == EVENT[kind]) & (e.language != "en")][columns] for t in tables)
+    one, two = (t.to_pandas()[lambda e: (e.event == EVENT[task.kind]) & (e.language != "en")][columns] for t in tables)
     both = one.merge(two, on=columns[:3], suffixes=("", "_bf16"), validate="one_to_one")
     assert len(both) == len(one) == len(two) > 0
-    return both
+    return both if task.parallel else both.assign(example=both.language + " " + both.example)
 
 
 def of_decisions(both: pd.DataFrame) -> list[dict]:
@@ -136,7 +136,7 @@ def of_calibration(tables: list[pa.Table], model: Model, tasks: dict[str, Task])
 def compared(model: Model, tasks: dict[str, Task]) -> pd.DataFrame:
     "All measures of one model and target"
     tables, seconds = zip(*(predicted(model, precision == "bf16") for precision in PRECISIONS))
-    both = decisions(tables, model.task.kind)
+    both = decisions(tables, model.task)
     rows = [*of_decisions(both), *of_calibration(tables, model, tasks), dict(measure="seconds", fp32=seconds[0], bf16=seconds[1])]
     return pd.DataFrame(rows).assign(model=model.title, target=model.task.name, kind=model.task.kind, decisions=len(both),
                                      examples=both.example.nunique(), languages=both.language.nunique())

@@ -59,16 +59,16 @@ def test_the_page_says_what_the_table_says(table):
 
 def test_the_benchmark_compares_a_model_with_itself(tmp_path, monkeypatch):
     task = find_suite("embedded").tasks["tatoeba"]
-    model = benchmark.Model(find_suite("embedded").encoder(), "the encoder", task, "embedded", ["en", "de", "sw"], 20)
+    model = benchmark.Model(find_suite("embedded").encoder(), "the encoder", task, "embedded", ["de", "sw"], 20)
     rows = benchmark.compared(model, {"tatoeba": task}).set_index("measure")
     assert rows.change["moved"] > 0 and rows.fp32["seconds"] > 0 and set(rows.languages) == {2}
     assert rows.change["signed_ce"] == pytest.approx(rows.bf16["signed_ce"] - rows.fp32["signed_ce"])
     plain = benchmark.predicted(model, False)[0]
-    same = benchmark.decisions([plain, plain], task.kind)
+    same = benchmark.decisions([plain, plain], task)
     assert [r["change"] for r in benchmark.of_decisions(same)] == [0, 0, 0]
     events = plain.to_pandas()
     events.loc[events.index[events.language == "de"][:3], "prediction_text"] = "another"
-    changed = benchmark.decisions([plain, type(plain).from_pandas(events, schema=plain.schema)], task.kind)
+    changed = benchmark.decisions([plain, type(plain).from_pandas(events, schema=plain.schema)], task)
     assert benchmark.of_decisions(changed)[0]["change"] == pytest.approx(3 / len(same))
 
 
