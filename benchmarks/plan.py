@@ -17,7 +17,7 @@ import pandas as pd  # noqa: E402
 
 from xitcal.kinds.base import KINDS  # noqa: E402
 from xitcal.study.grid import Study, make_plan  # noqa: E402
-from xitcal.study.ledger import study_cells  # noqa: E402
+from xitcal.study.ledger import predicted_precisions, study_cells  # noqa: E402
 from xitcal.study.plan_text import estimate, probed_speeds  # noqa: E402
 from xitcal.study.runner import default_workers  # noqa: E402
 from xitcal.study.store import Store  # noqa: E402
@@ -33,7 +33,8 @@ def study_of(store: Path) -> Study:
     names = {f.name for f in fields(Study)}
     kept = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items() if n in names}
     model = {m if m != settings["suite"] else "" for m in cells.model}
-    return Study(**kept | dict(models=tuple(sorted(model)), intermediates=tuple(dict.fromkeys(cells.intermediate)),
+    return Study(**kept | dict(prediction_precision=predicted_precisions(cells)[-1], models=tuple(sorted(model)),
+                               intermediates=tuple(dict.fromkeys(cells.intermediate)),
                                targets=tuple(dict.fromkeys(cells.target)), seeds=tuple(sorted(cells.seed.dropna().unique().tolist()))))
 
 

@@ -87,14 +87,13 @@ _Sampling = Annotated[str|None, typer.Option(
     help="How often each task comes in `multi`: proportional, capped:N or temperature:T.")]
 
 # %% ../nbs/cli.ipynb #7e4fb3ce
-_Phase2 = Annotated[str|None, typer.Option(
-    help="Most training rows of intermediate training, or all.")]
-_Phase3 = Annotated[str|None, typer.Option(
-    help="Most training rows of target fine-tuning, or all.")]
+_Phase2 = Annotated[str|None, typer.Option(help="Most rows of intermediate training, or all.")]
+_Phase3 = Annotated[str|None, typer.Option(help="Most rows of target fine-tuning, or all.")]
 _Test = Annotated[str|None, typer.Option(help="Most evaluation rows a language, or all.")]
 _Kept = Annotated[str|None, typer.Option(
     help="Most English rows predicted for recalibration, or all.")]
 _Precision = Annotated[str|None, typer.Option(help="Encoder in training: auto, fp32 or bf16.")]
+_Predicted = Annotated[str|None, typer.Option(help="Encoder in prediction: fp32 or bf16.")]
 _Own = Annotated[str|None, typer.Option(
     "--own", "--task-file",
     help="TOML files that declare targets and intermediate tasks of your own, comma-separated.")]
@@ -110,7 +109,8 @@ _KINDS = dict(
     intermediate_rows=_Phase2, target_rows=_Phase3, test_rows=_Test, calibration_rows=_Kept,
     recipes=_Recipes, label_smoothing=_Smoothing, average=_Average, mc_dropout=_Passes,
     sampling=_Sampling, lora_rank=_Rank, lora_targets=_Modules, without=_Without,
-    precision=_Precision, own=_Own, data=_Data, revision=_Revision, config=_Config)
+    precision=_Precision, prediction_precision=_Predicted, own=_Own, data=_Data,
+    revision=_Revision, config=_Config)
 
 # %% ../nbs/cli.ipynb #8242a3d7
 def _study_command(command):

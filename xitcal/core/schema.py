@@ -44,7 +44,8 @@ PREDICTION_SCHEMA = pa.schema([
 
 # %% ../../nbs/core/01_schema.ipynb #79c27212
 MEANINGS = {
-    "model": "encoder", "method": "how it was trained, such as full or lora",
+    "model": "encoder",
+    "method": "how it was trained, such as full or lora; its precision of prediction if not fp32",
     "intermediate": "condition: what was trained before target fine-tuning",
     "target": "task that is evaluated", "seed": "of the training; null where nothing was trained",
     "split": "test, or calibration: English rows kept for recalibration",

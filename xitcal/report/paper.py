@@ -49,6 +49,7 @@ def stored_study(
                 methods=(setting.method,),
                 learning_rates=() if setting.rate is None else (setting.rate,),
                 target_lengths=() if setting.length == 1 else (setting.length,),
+                prediction_precision=setting.predicted,
                 intermediates=once("intermediate"), targets=once("target"),
                 seeds=tuple(sorted(int(s) for s in cells.seed.dropna().unique())) or (0,))
     return Study(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()}, **grid)

@@ -77,7 +77,7 @@ def seeds_words(
                         for pair in a.get("tuned", {}).get(results.setting, []))
     bad = "" if results.runs is None else degenerate_sentence(results.runs)
     made = [{v for a in results.about for v in a.get(name, {}).get(results.setting, [])}
-            for name in ("precision", "notes")]
+            for name in ("precision", "notes", "predicted")]
     return " ".join(filter(None, [text, encoder_sentence(*made), tuned, bad,
                                   missing_pairs_words(results)]))
 

@@ -26,7 +26,7 @@ from ..predictions.events import headline_events, inexpressible, shown_event
 from ..predictions.scores import score_table, tuned_words
 from .change_figures import headline_figure
 from .figures import condition_look, conditions_in
-from ..study.ledger import encoder_notes, trained_precisions
+from ..study.ledger import encoder_notes, predicted_precisions, trained_precisions
 from ..study.store import Store
 
 # %% ../../nbs/report/03_sentences.ipynb #f7b139e8
@@ -334,15 +334,19 @@ def without_degenerate_sentence(
 
 # %% ../../nbs/report/03_sentences.ipynb #5b3146e8
 def encoder_sentence(
-    precisions: Iterable[str], # Of "bf16" and "fp32"
+    precisions: Iterable[str], # Of training: "bf16" and "fp32"
     notes: Iterable[str],      # Such as "weights rounded to four bits"
-) -> str: # "" where neither is known
-    """In which precision the encoders of some results were trained, and what was done to their
-    weights before"""
-    names = [dict(bf16="bfloat16", fp32="float32").get(p, p) for p in sorted(set(precisions))]
-    trained = f"Encoders were trained in {' and '.join(names)}." if names else ""
+    predicted: Iterable[str] = (), # Precisions of predictions
+) -> str: # "" where nothing is known
+    """In which precision the encoders of some results were trained and predict, and what was done
+    to their weights before"""
+    said = [f"{verb} {' and '.join(names)}" for verb, which in (("were trained in", precisions),
+                                                               ("predict in", predicted))
+            if (names := [dict(bf16="bfloat16", fp32="float32").get(p, p)
+                          for p in sorted(set(which))])]
+    made = f"Encoders {' and '.join(said)}." if said else ""
     told = f"The encoder before any training: {'; '.join(sorted(set(notes)))}." if notes else ""
-    return " ".join(filter(None, [trained, told]))
+    return " ".join(filter(None, [made, told]))
 
 # %% ../../nbs/report/03_sentences.ipynb #0c7a99a9
 def made_words(
@@ -355,7 +359,8 @@ def made_words(
                        if "tuned" in table else ())
     tuned = f", with one exception. {told}" if told else "."
     place = Store(store, create=False) if (Path(store) / "store.json").exists() else None
-    encoders = encoder_sentence(trained_precisions(place), encoder_notes(place)) if place else ""
+    encoders = encoder_sentence(trained_precisions(place), encoder_notes(place),
+                                predicted_precisions(table)) if place else ""
     return (f"**How it was made.** Read from the store `{store}`, written by `xitcal run`. "
             "Labels used: English training and validation labels only; labels of other languages "
             f"served for nothing but evaluation{tuned} Models with seeds {seeds or 'none'}; "

@@ -30,7 +30,7 @@ from ..data.xtreme.sources import HUB
 from ..predictions.degenerate import degenerate_sentence
 from ..predictions.events import cells, headline_events, read_events, shown_event
 from ..predictions.scores import example_scores, tuned_words
-from .grid import Stage
+from .grid import Setting, Stage, training_name
 from .ledger import (cut_examples, encoder_notes, prediction_tables, source_records,
                                  stored_encoders, study_cells, study_runs, study_tasks)
 from .store import Store
@@ -167,14 +167,14 @@ def score_text(
     scores: pd.DataFrame,   # Rows of `cell_scores` of one model
     tasks: dict[str, Task], # By name
 ) -> str: # Markdown
-    "A table for each target: score and signed calibration error in each language"
+    "A table for each target and precision: score and signed calibration error in each language"
     parts = []
-    for target, part in scores.groupby("target", sort=False):
-        task = tasks[target]
+    for (target, method), part in scores.groupby(["target", "method"], sort=False):
+        task, how = tasks[target], Setting.parse(method).how_predicted
         metric = dict(accuracy="accuracy", f1="F1").get(task.metric, task.metric)
         rows = [(_language(r.language), r.examples, _limits(r.score, r.score_low, r.score_high),
                  _limits(r.signed_ce, r.signed_low, r.signed_high, "+")) for r in part.itertuples()]
-        parts.append(f"### {task.title}\n\n" + _markdown(
+        parts.append(f"### {task.title}{how}\n\n" + _markdown(
             ("language", "examples", f"score ({metric})",
              f"signed calibration error of each {shown_event(task)}"), rows))
     return "\n\n".join(parts)
@@ -276,21 +276,19 @@ def _evaluations(known, scores) -> list[EvalResult]:
     "Scores and calibration as the hub's own table of results reads them"
     found = []
     for r in scores.itertuples():
-        task = known.tasks[r.target]
+        task, how = known.tasks[r.target], Setting.parse(r.method).how_predicted
         source = next((s.at for s in HUB.get(r.target, ())), r.target)
         where = dict(task_type=_PIPELINES[task.kind], dataset_name=task.title,
                      dataset_type=source if known.suite == "xtreme" else r.target,
                      dataset_config=r.language, dataset_split="test")
-        found += [EvalResult(**where, metric_type=kind, metric_name=name, metric_value=round(v, 4))
-                  for kind, name, v in ((r.metric, r.metric, r.score),
-                                        ("signed_calibration_error", "signed calibration error",
-                                         r.signed_ce)) if pd.notna(v)]
+        found += [EvalResult(**where, metric_type=k, metric_name=n + how, metric_value=round(v, 4))
+                  for k, n, v in ((r.metric, r.metric, r.score), ("signed_calibration_error",
+                                   "signed calibration error", r.signed_ce)) if pd.notna(v)]
     return found
 
 def _model_data(known, mine, scores, uses, at, title) -> ModelCardData:
     "The header of a model's card"
-    hub = sorted({s.at for task in uses for s in HUB.get(task, ())
-                  if known.suite == "xtreme"})
+    hub = sorted({s.at for task in uses for s in HUB.get(task, ()) if known.suite == "xtreme"})
     return ModelCardData(
         base_model=at or None, datasets=hub or None, language=sorted(set(scores.language)),
         library_name="transformers", license="other", license_name="of-its-encoder-and-data",
@@ -355,9 +353,9 @@ def model_card(
     scores, uses = _rows_of(known.scores, mine), _uses(known, made, dict.fromkeys(mine.target))
     encoder, at = encoder_origin(known, first.model, made, start)
     text = _MODEL.format(
-        title=last["title"], encoder=encoder, name=", ".join(names), method=first.method,
-        condition="; or ".join(map(phase2_title, names)), stage=stage,
-        seed="none" if pd.isna(first.seed) else first.seed,
+        title=last["title"], encoder=encoder, name=", ".join(names),
+        method=training_name(first.method), condition="; or ".join(map(phase2_title, names)),
+        stage=stage, seed="none" if pd.isna(first.seed) else first.seed,
         architecture=_architecture(known, stage), identity=study_identity(known.study),
         versions=", ".join(f"{n} {v}" for n, v in last["versions"].items()),
         recipe=training_text(made), data=data_text(known, uses), how=_METHOD,
@@ -384,7 +382,8 @@ def models_card(
     cells_, named = known.cells[known.cells.start.isin(stages)], _architecture(known, stages[0])
     rows = [(f"[{stage}]({stage}/README.md)", ", ".join(dict.fromkeys(part.intermediate)),
              ", ".join(known.tasks[t].title for t in dict.fromkeys(part.target)),
-             part.method.iloc[0], "" if pd.isna(part.seed.iloc[0]) else part.seed.iloc[0])
+             training_name(part.method.iloc[0]),
+             "" if pd.isna(part.seed.iloc[0]) else part.seed.iloc[0])
             for stage, part in cells_.groupby("start", sort=False)]
     data = ModelCardData(library_name="transformers", license="other",
                          license_name="of-its-encoder-and-data",

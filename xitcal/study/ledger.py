@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['record_study', 'study_cells', 'prediction_tables', 'load_predictions', 'study_runs', 'cut_examples', 'source_records',
-           'moved_sentence', 'stored_encoders', 'encoder_notes', 'trained_precisions', 'study_tasks']
+           'moved_sentence', 'stored_encoders', 'encoder_notes', 'trained_precisions', 'predicted_precisions',
+           'study_tasks']
 
 # %% ../../nbs/study/02_ledger.ipynb #f8ea726d
 import json
@@ -23,12 +24,12 @@ from ..data.suites import find_suite, own_targets, stored_tasks
 from ..data.tasks import (OWN, Task, know_targets, read_condition, task_facts,
                                task_from_facts)
 from ..predictions.degenerate import RUN_COLUMNS, judge_runs
-from .grid import Plan, Study
+from .grid import Plan, Setting, Study, training_name
 from .store import Store, store_lock
 
 # %% ../../nbs/study/02_ledger.ipynb #6c662d8d
 _GROWS = ("models", "intermediates", "targets", "seeds", "methods", "learning_rates",
-           "target_lengths")
+           "target_lengths", "prediction_precision")
 
 _DEFAULTS = json.loads(json.dumps({f.name: f.default for f in fields(Study)}))
 
@@ -50,25 +51,30 @@ def _published(store: Store, name: str) -> tuple[dict|None, list]:
     return made.get("facts"), made.get("inputs", [])
 
 # %% ../../nbs/study/02_ledger.ipynb #13a4fb75
+def _keys_of(cell: dict) -> dict[str, tuple]:
+    "By phase: what must be the same in a whole store; predictions of both precisions share it"
+    method, phase2 = training_name(cell["method"]), cell["intermediate"]
+    own = cell["target"] if OWN in read_condition(phase2).tasks else ""
+    return dict(prediction=("target", cell["target"]),
+                target=("training for", cell["target"], method),
+                pretrained=("model", cell["model"]),
+                intermediate=("intermediate training", phase2, method, own),
+                merged=("interpolation", phase2, method, own))
+
+# %% ../../nbs/study/02_ledger.ipynb #ba695034
 def _made_of(cell: dict, look) -> dict[tuple, dict]:
     """What a cell's predictions are made of: facts by what must be the same in a whole store, the
-    seed apart; `look` gives facts and inputs of a stage"""
-    phase2, found, name = cell["intermediate"], {}, cell["stage"]
-    keys = dict(prediction=("target", cell["target"]),
-                target=("training for", cell["target"], cell["method"]),
-                pretrained=("model", cell["model"]),
-                **{phase: (said, phase2, cell["method"],
-                           cell["target"] if OWN in read_condition(phase2).tasks else "")
-                   for phase, said in dict(intermediate="intermediate training",
-                                           merged="interpolation").items()})
+    seed and the precision of predictions apart; `look` gives facts and inputs of a stage"""
+    found, name, keys = {}, cell["stage"], _keys_of(cell)
     while name:
         (facts, inputs), phase = look(name), name.partition("-")[0]
         if phase == "pretrained": facts = dict(weights=name)
+        apart = ("seed", "precision") if phase == "prediction" else ("seed",)
         key = keys[phase]
         while key in found: key = (*key, "before") # an earlier link of a chain
         if facts is not None:
             found[key] = json.loads(
-                json.dumps({n: v for n, v in facts.items() if n != "seed"}))
+                json.dumps({n: v for n, v in facts.items() if n not in apart}))
         name = inputs[0] if inputs else None
     return found
 
@@ -301,6 +307,13 @@ def trained_precisions(
     found = [_result(store, path.name).get("precision")
              for path in sorted((store.path / "stages").iterdir())]
     return sorted({p for p in found if p})
+
+# %% ../../nbs/study/02_ledger.ipynb #146e8754
+def predicted_precisions(
+    cells: pd.DataFrame, # With `method`, such as `study_cells`
+) -> list[str]: # Of "bf16" and "fp32"
+    "In which precision the models of some cells predict"
+    return sorted({Setting.parse(str(m)).predicted for m in cells["method"].unique()})
 
 # %% ../../nbs/study/02_ledger.ipynb #60008223
 def study_tasks(

@@ -62,7 +62,7 @@ FIELDS = dict(model="models", intermediate="intermediates", target="targets", la
 FIELDS |= {name: name for name in (
     "suite", "seeds", "intermediate_rows", "target_rows", "test_rows", "calibration_rows",
     "recipes", "label_smoothing", "average", "mc_dropout", "sampling", "lora_rank",
-    "lora_targets", "without", "precision")}
+    "lora_targets", "without", "precision", "prediction_precision")}
 # options that are no part of a study; --task-file is what --own was called first
 _OTHERS = ("own", "task_file", "data", "revision")
 

@@ -246,7 +246,8 @@ def probed_speeds(
     for model in dict.fromkeys(models):
         _model_facts(model) # says in a sentence what cannot be loaded
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-        try: found[model] = probe_speed(config, plan.study.precision, threads, device)
+        try: found[model] = probe_speed(config, plan.study.precision, threads, device,
+                                        plan.study.prediction_precision)
         # then operations are counted
         except (RuntimeError, ValueError, TypeError, AttributeError): continue
     return found

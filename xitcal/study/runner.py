@@ -34,7 +34,7 @@ from .ledger import (moved_sentence, record_study, source_records, stored_encode
                                  study_cells, study_runs)
 from .stages import do_stage, hub_encoder
 from .store import Store
-from ..training.models import check_targets, empty_encoder, headless
+from ..training.models import check_targets, empty_encoder, headless, use_bf16
 from ..training.phase2 import material_facts
 from ..training.predict import check_dropout
 from ..training.trainer import Options
@@ -313,6 +313,13 @@ def _check_models(plan, study):
     for model in plan.places.values() if study.mc_dropout else ():
         check_dropout(empty_encoder(model), "An encoder of this study")
 
+# %% ../../nbs/study/05_runner.ipynb #c8d17e3e
+def _tell_emulated(study) -> None:
+    "Say on standard error where predictions in bfloat16 take long"
+    if study.prediction_precision != "bf16" or use_bf16("auto", PartialState().device): return
+    print("xitcal: This machine is not known to have instructions for bfloat16; predictions in "
+          "bfloat16 are made all the same, but take longer than in float32.", file=sys.stderr)
+
 # %% ../../nbs/study/05_runner.ipynb #2ce07fbf
 def run_study(
     study,                        # A `Study`
@@ -329,6 +336,7 @@ def run_study(
     check_added(study.suite, [*study.targets, *(t for name in study.intermediates
                                                 for t in read_condition(name).tasks)])
     if main: _prepare(plan, place)
+    if main: _tell_emulated(study)
     PartialState().wait_for_everyone()
     bars = _Bars(plan, place, progress and main)
     missing = [s for s in plan.stages.values()

@@ -116,7 +116,8 @@ def _predicted(model, tokenizer, task, facts, what, notes):
     "Events of some rows; notes on their sources are added to `notes`"
     rows, new = _loaded(facts["suite"], task.name, *what)
     notes += new
-    return predict(model, tokenizer, task, rows, task.recipe, passes=facts.get("passes", 0))
+    return predict(model, tokenizer, task, rows, task.recipe, passes=facts.get("passes", 0),
+                   bf16=facts.get("precision") == "bf16")
 
 # %% ../../nbs/study/04_stages.ipynb #00036f25
 def _predict_stage(plan, stage, store, folder, options, on_step):

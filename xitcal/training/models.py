@@ -476,6 +476,6 @@ def encoder_precision(
         for name, value in list(out.items()):
             if torch.is_tensor(value): out[name] = value.float()
         return out
-    if bf16 and models[0] is not base: base.forward = forward
+    if bf16: base.forward = forward
     try: yield
     finally: base.__dict__.pop("forward", None)

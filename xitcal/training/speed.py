@@ -107,14 +107,15 @@ def probe_speed(
     precision: str = "auto",  # In which it is trained: "auto", "fp32" or "bf16"
     threads: int|None = None, # That one stage gets; None for as many as torch uses now
     device: torch.device|str = "cpu", # Where stages run
-) -> Speed: # Predictions are timed in float32, which is what a study does
+    predicted: str = "fp32",  # In which it predicts: "fp32" or "bf16"
+) -> Speed: # Of training and of prediction, each in its precision
     "Time two layers of an encoder on this machine; torch's random generators stay as they were"
     device = torch.device(device)
     most = getattr(config, "max_position_embeddings", None) or 10**6
     short, long = [min(n, (most - 8) * n // PROBE_LENGTHS[1]) for n in PROBE_LENGTHS]
     encoder, found = _shallow(config).to(device), []
     with _threads(threads):
-        for training, bf16 in ((True, use_bf16(precision, device)), (False, False)):
+        for training, bf16 in ((True, use_bf16(precision, device)), (False, predicted == "bf16")):
             with torch.random.fork_rng():
                 times = [_token_seconds(encoder, n, training, bf16) for n in (short, long)]
             slope = max(0., (times[1] - times[0]) / (long - short))
