@@ -167,7 +167,8 @@ def slope_sentence(
     first = f" The first λ with an interval above 0 is {rises[0]:g}." if rises else ""
     return (f"**D1 {verdict}: over-confidence in other languages {direction}.** The slope is "
             f"{row.value:+.1f} points [{row.low:+.1f}, {row.high:+.1f}] for one unit of λ "
-            f"(p = {row.p_holm:.3f} after Holm's correction).{first} The mean {steps} monotone in λ.")
+            f"(p = {row.p_holm:.3f} after Holm's correction).{first} "
+            f"The mean {steps} monotone in λ.")
 
 # %% ../../nbs/report/15_dose.ipynb #2550521c
 def smaller_sentence(
