@@ -277,14 +277,19 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
                    renormalise: _Divide = False, explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
     from xitcal.calibration.calibrate import calibrate, compare
-    from xitcal.calibration.prediction_files import check_out, named_tables, write_estimates
+    from xitcal.calibration.prediction_files import (check_out, named_tables, read_decided,
+                                                     write_estimates)
     from xitcal.report.prediction_text import calibration_text, check_request, segment_text
     check_out(out)
     if figure is not None:
         from xitcal.report.calibration_figure import check_figure, draw_file
         check_figure(figure)
     groups, parts, how = _columns(by), _columns(segments), (labels, by_length, renormalise)
-    table, other = _read(file, *how), baseline and _read(baseline, *how, strict=False)
+    def read(path, strict=True): # a Parquet file part by part where nothing needs its rows
+        if path.suffix == ".parquet" and path.is_file() and parts is None and not any(how):
+            return read_decided(path, groups, everything)
+        return _read(path, *how, strict)
+    table, other = read(file), baseline and read(baseline, strict=False)
     files = named_tables(file, table, baseline, other)
     check_request(files, groups, parts)
     worst = "" if segments is None else segment_text(table, parts, file.name)

@@ -69,7 +69,7 @@ def _facts(suite, task: str, split: str, codes: tuple) -> str:
                        suite.translation_source(task, codes) if told else ""], sort_keys=True)
 
 # %% ../../nbs/training/09_lengths.ipynb #5b807d74
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=None)
 def input_lengths(
     suite: str,     # Name of the suite
     task: str,      # Name of the task
@@ -85,7 +85,7 @@ def input_lengths(
     return Lengths(*remember(f"{encoder or model} {facts}", suite, task, model, split, codes, n))
 
 # %% ../../nbs/training/09_lengths.ipynb #abf100ce
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=None) # a task and language each
 def row_count(
     suite: str,  # Name of the suite
     task: str,   # Name of the task, or `mlm`
