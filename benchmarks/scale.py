@@ -189,10 +189,10 @@ def main():
             if args.size not in (None, stages): continue
             with tempfile.TemporaryDirectory() as temporary:
                 at, study = Path(args.keep or temporary) / f"{stages}-{languages}-{n}", study_of(stages, languages)
-                if not (at / "store").exists():
+                if args.work != ["plan"] and not (at / "store").exists(): # a plan needs no store
                     at.mkdir(parents=True)
                     apart(lambda: make_store(at / "store", study, n))
-                predictions, events = counted(at)
+                predictions, events = counted(at) if (at / "store").exists() else (len(study.seeds) * len(study.intermediates) * len(TARGETS), 0)
                 for what in args.work:
                     found = dict(axis=axis, work=what, stages=stages, predictions=predictions, languages=languages, events=events)
                     found |= apart(lambda: WORK[what](at, study))

@@ -8,7 +8,7 @@ __all__ = ['LANGUAGES_AT_MOST', 'cache_folder', 'Lengths', 'input_lengths', 'row
 # %% ../../nbs/training/09_lengths.ipynb #9542e82d
 import json
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ def _remembered(make, ignore=()):
     return Memory(cache_folder(), verbose=0).cache(make, ignore=list(ignore))
 
 # %% ../../nbs/training/09_lengths.ipynb #5b807d74
-@lru_cache(maxsize=None)
+@cache
 def input_lengths(
     suite: str,     # Name of the suite
     task: str,      # Name of the task
@@ -95,7 +95,7 @@ def _count(facts: str, suite: str, task: str, split: str, code: str, n: int|None
     return len(find_suite(suite).rows(task, split, [code], n))
 
 # %% ../../nbs/training/09_lengths.ipynb #abf100ce
-@lru_cache(maxsize=None) # a task and language each
+@cache # a task and language each
 def row_count(
     suite: str,  # Name of the suite
     task: str,   # Name of the task, or `mlm`
