@@ -40,7 +40,7 @@ from xitcal.study.summarise import store_results  # noqa: E402
 from xitcal.study.tidy import tidy_results  # noqa: E402
 
 OUT = Path(__file__).with_suffix(".csv")
-# seeds and conditions; with three targets, (7 conditions - 1) seeds stages and the encoder
+# seeds and conditions by about how many stages they make
 GRIDS = {100: (2, 7), 1000: (10, 14), 10000: (60, 24)}
 LANGUAGES, EXAMPLES = 4, 10 # of a prediction; examples of a language
 # by axis: (stages, languages, examples of a language)
@@ -53,6 +53,12 @@ AIMS = {"stages": 10**5, "events": 10**9, "languages": 500}
 MOST = {"seconds": 24 * 3600, "mebibytes": 16 * 1024} # of one piece of work: a day of one core, the memory of a laptop
 SMALLEST = {"seconds": .01, "mebibytes": 1} # below which a measurement is none
 COLUMNS = ["axis", "work", "stages", "predictions", "languages", "events", "seconds", "mebibytes", "before"]
+
+
+def stage_count(size: int) -> int:
+    "Stages of a study beside the encoder: none has three trainings and three predictions, every other condition a training more"
+    seeds, n = GRIDS[size]
+    return seeds * (7 * n - 1)
 
 
 def study_of(stages: int, languages: int) -> Study:
@@ -194,7 +200,7 @@ def main():
                     apart(lambda: make_store(at / "store", study, n))
                 predictions, events = counted(at) if (at / "store").exists() else (len(study.seeds) * len(study.intermediates) * len(TARGETS), 0)
                 for what in args.work:
-                    found = dict(axis=axis, work=what, stages=stages, predictions=predictions, languages=languages, events=events)
+                    found = dict(axis=axis, work=what, stages=stage_count(stages), predictions=predictions, languages=languages, events=events)
                     found |= apart(lambda: WORK[what](at, study))
                     print({k: round(v, 1) if isinstance(v, float) else v for k, v in found.items()}, flush=True)
                     keep([found], args.out)

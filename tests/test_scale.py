@@ -174,3 +174,9 @@ def test_growth_is_computed():
     assert time.exponent == pytest.approx(2) and time.at_aim == pytest.approx(1e4) and time.largest == pytest.approx((86400 / 1e-6)**.5)
     assert memory.exponent == pytest.approx(1) and memory.at_aim == pytest.approx(1400) and memory.largest == pytest.approx((16384 - 400) / .01)
     assert flat.exponent == 0 and flat.at_aim == 1 and flat.largest == float("inf")
+
+
+def test_the_stages_of_a_grid():
+    import scale
+    for size in (100, 1000):
+        assert len(make_plan(scale.study_of(size, 2)).stages) == scale.stage_count(size) + 1
