@@ -9,7 +9,7 @@ __all__ = ['PART_ROWS', 'read_file', 'key_text', 'check_keys', 'Decided', 'read_
 # %% ../../nbs/calibration/14_prediction_files.ipynb #8f438860
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -249,6 +249,7 @@ class Decided:
     scores: dict[str, tuple]   # Of the full distribution, as `read_decisions` gives them
     classes: tuple|None        # Probabilities, label and number of classes of each row, if kept
     columns: list[str]         # All that the file has
+    attrs: dict = field(default_factory=dict) # As a table's: the tool that wrote it, if any
 
     def __iter__(self): return iter(self.columns)
     def __getitem__(self, name): return self.rows[name]
