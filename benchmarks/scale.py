@@ -166,17 +166,20 @@ def _growth_of(part: pd.DataFrame, measure: str) -> dict:
     "Growth of one piece of work along an axis, from its two largest sizes; memory is that beyond the imports"
     axis = part.axis.iloc[0]
     first, last = part.sort_values(axis).tail(2).to_dict("records")
-    value = lambda row: max(row[measure] - (row["before"] if measure == "mebibytes" else 0), SMALLEST[measure])
-    exponent = max(0., math.log(value(last) / value(first)) / math.log(last[axis] / first[axis]))
     base, most = last["before"] if measure == "mebibytes" else 0, MOST[measure]
-    largest = math.inf if not exponent else last[axis] * ((most - base) / value(last)) ** (1 / exponent)
-    return dict(measure=measure, size=last[axis], value=base + value(last), exponent=exponent, aim=AIMS[axis],
-                at_aim=base + value(last) * (AIMS[axis] / last[axis]) ** exponent, most=most, largest=largest)
+    low, high = (max(row[measure] - (row["before"] if measure == "mebibytes" else 0), SMALLEST[measure]) for row in (first, last))
+    size, exponent = last[axis], math.log(high / low) / math.log(last[axis] / first[axis])
+    step = max(0., (high - low) / (size - first[axis]))  # cost of one more stage, event or language
+    if exponent > 1:
+        at_aim, largest = high * (AIMS[axis] / size) ** exponent, size * ((most - base) / high) ** (1 / exponent)
+    else: at_aim, largest = high + step * (AIMS[axis] - size), size + (most - base - high) / step if step else math.inf
+    return dict(measure=measure, size=size, value=base + high, exponent=exponent, aim=AIMS[axis], at_aim=base + at_aim, most=most, largest=largest)
 
 
 def growth(table: pd.DataFrame) -> pd.DataFrame:
-    """Exponents of all measurements, what they say of `AIMS`, and the largest size under `MOST`: seconds and MiB of one process. Cost is taken as a
-    power of the size from the two largest sizes on, so what is constant counts the less the larger these are"""
+    """Exponents of all measurements, what they say of `AIMS`, and the largest size under `MOST`: seconds and MiB of one process. Beyond the largest
+    size, cost that grows faster than the size is taken to go on with its power, and other cost with the same amount for each stage, event or
+    language as between the two largest sizes: a constant part would make a power too small"""
     parts = [dict(axis=axis, work=work) | _growth_of(part, measure) for (axis, work), part in table.groupby(["axis", "work"], sort=False)
              if len(part) > 1 for measure in MOST]
     return pd.DataFrame(parts)

@@ -176,6 +176,13 @@ def test_growth_is_computed():
     assert flat.exponent == 0 and flat.at_aim == 1 and flat.largest == float("inf")
 
 
+def test_a_constant_part_does_not_hide_growth():
+    import scale
+    table = pd.DataFrame([dict(axis="events", work="calibrate", events=n, seconds=5 + 1e-5 * n, before=0., mebibytes=1.) for n in (10**4, 10**5, 10**6)])
+    time = scale.growth(table).set_index("measure").loc["seconds"]
+    assert time.exponent < 1 and time.at_aim == pytest.approx(5 + 1e4) and time.largest == pytest.approx((86400 - 5) / 1e-5)
+
+
 def test_the_stages_of_a_grid():
     import scale
     for size in (100, 1000):
