@@ -246,11 +246,11 @@ _Divide = Annotated[bool, typer.Option(
     "--renormalise", help="Divide rounded probabilities by their sum.")]
 
 # %% ../nbs/cli.ipynb #fae4264e
-def _read(file: Path, labels: Path|None, by_length: bool, divide: bool, strict: bool = True):
+def _read(file: Path, labels: Path|None, by_length: bool, divide: bool, kept=None, strict=True):
     "Predictions of anybody, with a line that says whose log it is; `strict`: need probabilities"
     from xitcal.calibration.evaluation_logs import read_predictions
     from xitcal.calibration.prediction_files import renormalise
-    table = read_predictions(file, labels, by_length)
+    table = read_predictions(file, labels, by_length, None if divide else kept)
     if tool := table.attrs.get("tool"): typer.echo(f"{file.name} is a log of {tool}.")
     return renormalise(table, file.name) if divide and (strict or "probs" in table) else table
 
@@ -283,10 +283,10 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
     if figure is not None:
         from xitcal.report.calibration_figure import check_figure, draw_file
         check_figure(figure)
-    groups, parts, how = _columns(by), _columns(segments), (labels, by_length, renormalise)
+    groups, parts = _columns(by), _columns(segments)
+    how = labels, by_length, renormalise, None if parts else (groups, everything)
     table, other = _read(file, *how), baseline and _read(baseline, *how, strict=False)
-    files = named_tables(file, table, baseline, other)
-    check_request(files, groups, parts)
+    check_request(files := named_tables(file, table, baseline, other), groups, parts)
     worst = "" if segments is None else segment_text(table, parts, file.name)
     found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
     changes = None if other is None else compare(table, other, groups, tuple(files), everything)

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from .decomposition import score_parts
-from .prediction_files import (check_keys, decisions_and_classes, key_text,
-                                                 read_decisions)
+from .prediction_files import (Decided, check_keys, decisions_and_classes,
+                                                 key_text, read_decisions)
 from .significance import calibration_test, paired_means, paired_parts
 from .tables import (TERMS, Decisions, binary_scores, cross_fitted,
                                        estimates_of, on_some)
@@ -50,7 +50,7 @@ def _examples(table):
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #1bd7ae46
 def calibrate(
-    table: pd.DataFrame,   # Predictions, in either form
+    table: pd.DataFrame|Decided, # Predictions, in either form, or `read_decided`
     by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
     smooth: bool = True,   # Whether smooth ECE gets its interval (2/5 of the time of the six)
@@ -145,8 +145,8 @@ def _side(decisions, scores, at, all_estimates):
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #0cd24ff4
 def compare(
-    table: pd.DataFrame,    # Predictions of the system
-    baseline: pd.DataFrame, # Predictions of the baseline, on examples of the same names
+    table: pd.DataFrame|Decided, # Predictions of the system
+    baseline: pd.DataFrame|Decided, # Of the baseline, on examples of the same names
     by: list[str]|None = None, # Columns that make a group; None for `language` where both have it
     names: tuple[str, str] = ("predictions", "baseline"), # What errors call them
     all_estimates: bool = False, # Also NLL and Brier score of (confidence, correct) and their parts
@@ -177,7 +177,7 @@ def compare(
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #acea8868
 def judge_groups(
-    table: pd.DataFrame,       # Predictions, in either form
+    table: pd.DataFrame|Decided, # Predictions, in either form
     by: list[str]|None = None, # Columns that make a group; None for `language` where it is there
     name: str = "predictions", # What errors call it
 ) -> pd.DataFrame: # The `by` columns and those of `xitcal.predictions.degenerate.judge_decisions`

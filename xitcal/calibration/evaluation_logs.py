@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .prediction_files import read_file
+from .prediction_files import Decided, read_decided, read_file
 from ..core.errors import XitcalError
 from ..data.languages import LANGUAGES
 
@@ -409,7 +409,8 @@ def read_predictions(
     path: str|Path, # A file in the layout of `read_file`, or the log of another tool
     labels: str|Path|None = None, # Right answers, for a file that has none
     by_length: bool = False, # Divide log-likelihoods of the harness by the length of the choice
-) -> pd.DataFrame: # As `read_file`; `attrs` names the tool, and the classes where they have names
+    kept: tuple|None = None, # `by` and `classes` of `read_decided`, where its decisions are enough
+) -> pd.DataFrame|Decided: # As `read_file`; `attrs`: the tool, and the classes' names if any
     """Predictions of anybody, recognised by what the file holds; `XitcalError` says what is
     missing"""
     path = Path(path)
@@ -421,7 +422,7 @@ def read_predictions(
         if labels is not None or by_length:
             raise XitcalError(f"{path.name} is no log of another tool, so it needs its labels in "
                               "itself and has no lengths: leave out --labels and --by-length.")
-        return read_file(path)
+        return read_file(path) if kept is None else read_decided(path, *kept)
     table = _LAYOUTS[tool][1](content, path, labels, by_length)
     table.attrs["tool"] = tool
     return table

@@ -13,7 +13,6 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 from scipy.special import log_softmax
-from seqeval.metrics.sequence_labeling import get_entities
 
 from ..core.errors import XitcalError
 from .base import Kind, cross_entropy, pad_inputs, padded, register_kind, row_columns
@@ -75,6 +74,8 @@ def entity_spans(
     tags: Sequence[str], # One IOB tag a word
 ) -> set[tuple[str, int, int]]: # (type, first word, last word), the last included
     "Entities in a tagged sentence, by seqeval's default reading"
+    # brings scikit-learn: three seconds that a plan has no use for
+    from seqeval.metrics.sequence_labeling import get_entities
     return {tuple(e) for e in get_entities(list(tags))}
 
 # %% ../../nbs/kinds/03_tagging.ipynb #d60acb04

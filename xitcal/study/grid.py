@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from ..core.errors import XitcalError, check_name
@@ -174,7 +174,7 @@ class Stage:
     facts: dict = field(hash=False, compare=False) # What determines the result, JSON-ready
     inputs: tuple[str, ...] = () # Names of the stages it starts from
 
-    @property
+    @cached_property # a plan asks for each name many times
     def name(self) -> str:
         "Phase and hash, the name of its folder in the store"
         known = json.dumps([self.phase, self.facts, self.inputs], sort_keys=True,

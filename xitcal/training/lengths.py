@@ -8,7 +8,7 @@ __all__ = ['LANGUAGES_AT_MOST', 'cache_folder', 'Lengths', 'input_lengths', 'row
 # %% ../../nbs/training/09_lengths.ipynb #9542e82d
 import json
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,8 +68,13 @@ def _facts(suite, task: str, split: str, codes: tuple) -> str:
     return json.dumps([xitcal.__version__, suite.name, suite.version, task_facts(about),
                        suite.translation_source(task, codes) if told else ""], sort_keys=True)
 
+# %% ../../nbs/training/09_lengths.ipynb #77c67729
+def _remembered(make, ignore=()):
+    "A function whose results are kept in the cache folder"
+    return Memory(cache_folder(), verbose=0).cache(make, ignore=list(ignore))
+
 # %% ../../nbs/training/09_lengths.ipynb #5b807d74
-@lru_cache(maxsize=256)
+@cache
 def input_lengths(
     suite: str,     # Name of the suite
     task: str,      # Name of the task
@@ -81,11 +86,16 @@ def input_lengths(
 ) -> Lengths: # Of a sample
     "Lengths of a task's examples in an encoder's tokens; looked up where they were measured before"
     facts = _facts(find_suite(suite), task, split, codes)
-    remember = Memory(cache_folder(), verbose=0).cache(_measure, ignore=["model"])
+    remember = _remembered(_measure, ["model"])
     return Lengths(*remember(f"{encoder or model} {facts}", suite, task, model, split, codes, n))
 
+# %% ../../nbs/training/09_lengths.ipynb #b16f3527
+def _count(facts: str, suite: str, task: str, split: str, code: str, n: int|None):
+    "Rows that a suite loads; `facts` tells the key what the names stand for"
+    return len(find_suite(suite).rows(task, split, [code], n))
+
 # %% ../../nbs/training/09_lengths.ipynb #abf100ce
-@lru_cache(maxsize=256)
+@cache # a task and language each
 def row_count(
     suite: str,  # Name of the suite
     task: str,   # Name of the task, or `mlm`
@@ -98,7 +108,9 @@ def row_count(
     size = found.size(task, split, code) if hasattr(found, "size") else None
     limits = [v for v in (n, size) if v is not None]
     if limits and found.tasks.get(task, MASKED).kind != "retrieval": return min(limits)
-    return len(found.rows(task, split, [code], n))
+    # counted in files of the user's own, whose checksums are part of the facts
+    count = _remembered(_count) if getattr(found, "data", None) else _count
+    return count(_facts(found, task, split, (code,)), suite, task, split, code, n)
 
 # %% ../../nbs/training/09_lengths.ipynb #6501954f
 @lru_cache(maxsize=64)
