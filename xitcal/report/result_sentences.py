@@ -105,9 +105,9 @@ def mechanism_words(
     for name, values in found.items():
         row = over_seeds(values)
         side[name] = 1 if row["low"] > 0 else -1 if row["high"] < 0 else 0
-    said = {(0, -1): "Accuracy falls, and mean confidence does not fall with it.",
-            (1, 0): "Mean confidence rises, and accuracy does not rise with it.",
-            (1, -1): "Mean confidence rises, and accuracy falls."}
+    said = {(0, -1): "**Accuracy falls, and mean confidence does not fall with it.**",
+            (1, 0): "**Mean confidence rises, and accuracy does not rise with it.**",
+            (1, -1): "**Mean confidence rises, and accuracy falls.**"}
     return " ".join(filter(None, [
         said.get((side["confidence"], side["accuracy"]), ""),
         f"Mean confidence changes by {interval_words(found['confidence'])} points and accuracy by "
