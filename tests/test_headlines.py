@@ -211,13 +211,13 @@ def test_languages(values, results):
     page, away = "results/answer/04_languages", values.query("language != 'en' and target in @TRAINED")
     wide, right = away.signed_ce.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
     change = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1)
-    for words, column in (("over-confidence without intermediate training with the accuracy", wide[NONE]), ("the change with the accuracy", change)):
+    for words, column in (("over-confidence without intermediate training with the accuracy", wide[NONE]), ("the change of over-confidence with the accuracy", change)):
         line = said(page, rf"[Oo]f {words}: ([^.]*(?:\.\d+[^.]*)*)")[0]
         for target in TRAINED:
             found = re.search(rf"{TARGETS[target].title} ([+-]\d\.\d\d)", line)
             assert abs(float(found[1]) - spearmanr(column.loc[target], right.loc[target]).statistic) < .0101, (words, target)
     for name, pattern in (("signed_ce", r"(\d+) pairs of a language and a trained target, over-confidence \*\*rises in (\d+) and falls in (\d+)\*\*"
-                                  r".*?Hochberg: (\d+) and (\d+)"),
+                                  r".*?Hochberg, it rises in (\d+) and falls in (\d+)"),
                           ("nll_calibration", r"term of NLL\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)"),
                           ("brier_calibration", r"term of Brier\*\*: worse in (\d+) and better in (\d+) of (\d+) pairs \(Holm\), (\d+) and (\d+)")):
         table = language_changes(results.sums, name, NINE, TRAINED)

@@ -343,10 +343,9 @@ def parse_condition(
 # %% ../../nbs/data/01_tasks.ipynb #8a051058
 def _in_order(link: Link, names: Iterable[str]) -> Link:
     "The same mixture with its tasks in the order of `names`: rows of a mixture are drawn at random"
-    order = {name: i for i, name in enumerate(names)}
-    pairs = sorted(zip(link.tasks, link.weights or (1.,) * len(link.tasks)),
-                   key=lambda pair: order[pair[0]])
-    tasks, weights = zip(*pairs)
+    order, equal = [*names], (1.,) * len(link.tasks)
+    tasks, weights = zip(*sorted(zip(link.tasks, link.weights or equal),
+                                 key=lambda pair: order.index(pair[0])))
     return replace(link, tasks=tasks, weights=weights if link.weights else ())
 
 # %% ../../nbs/data/01_tasks.ipynb #c1d6faa7
