@@ -12,8 +12,8 @@ have been trained in the same precision: the script refuses to add one of anothe
     python scripts/real_study.py --data DATA --seeds 0,1,2 --condition mnli@0.5 --part tags,inference
     python scripts/real_study.py --data DATA --plan
 
-`--length` fine-tunes on the target for other multiples of the recipe's epochs. Such pieces have a setting of their own, for instance `full×2`. `mnli@0.5` keeps half of what MNLI
-changes in the encoder; it is asked for by name, since it is not one of the registered conditions."""
+`--length` fine-tunes on the target for other multiples of the recipe's epochs. Such pieces have a setting of their own, for instance `full×2`.
+`mnli@0.5` keeps half of what MNLI changes in the encoder; it is asked for by name, since it is not one of the registered conditions."""
 import argparse
 import itertools
 import json

@@ -112,7 +112,7 @@ NUMBER = r"([+-]\d+\.\d+)"
 
 
 @pytest.mark.parametrize("name, pattern, value", [
-    ("answer/01_answer", rf"intermediate training moves over-confidence in the other languages by \*\*{NUMBER} points\*\*", lambda: mean_change_of("signed_ce")),
+    ("answer/01_answer", rf"moves over-confidence in the other languages by \*\*{NUMBER} points\*\*", lambda: mean_change_of("signed_ce")),
     ("answer/02_accuracy", rf"the score moves by \*\*{NUMBER}", lambda: mean_change_of("top", "bottom")),
     ("answer/02_accuracy", rf"and by {NUMBER} \[\S+ \S+ in English", lambda: mean_change_of("top", "bottom", away=False)),
     ("answer/03_confidence", rf"mean confidence in the other languages moves by \*\*{NUMBER}", lambda: mean_change_of("confidence")),

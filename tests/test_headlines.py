@@ -211,7 +211,8 @@ def test_languages(values, results):
     page, away = "results/answer/04_languages", values.query("language != 'en' and target in @TRAINED")
     wide, right = away.signed_ce.unstack("intermediate"), away.accuracy.unstack("intermediate")[NONE]
     change = wide[NINE].sub(wide[NONE], axis=0).mean(axis=1)
-    for words, column in (("over-confidence without intermediate training with the accuracy", wide[NONE]), ("the change of over-confidence with the accuracy", change)):
+    for words, column in (("over-confidence without intermediate training with the accuracy", wide[NONE]),
+                          ("the change of over-confidence with the accuracy", change)):
         line = said(page, rf"[Oo]f {words}: ([^.]*(?:\.\d+[^.]*)*)")[0]
         for target in TRAINED:
             found = re.search(rf"{TARGETS[target].title} ([+-]\d\.\d\d)", line)
