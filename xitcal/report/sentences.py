@@ -42,7 +42,8 @@ def without_nan(
     table: pd.DataFrame, # Any table
 ) -> HTML: # The same numbers in the same form
     "A table in which what does not exist is an empty cell"
-    return HTML(table.to_html(na_rep="", max_rows=pd.get_option("display.max_rows")))
+    html = table.to_html(na_rep="", max_rows=pd.get_option("display.max_rows"))
+    return HTML(html.replace("<td>&lt;NA&gt;</td>", "<td></td>")) # integers have an NA of their own
 
 # %% ../../nbs/report/03_sentences.ipynb #54a65c79
 def show(
