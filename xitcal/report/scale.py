@@ -16,7 +16,7 @@ from ..core.errors import XitcalError
 # %% ../../nbs/report/17_scale.ipynb #6bedef6d
 _WORK = {"plan": "`xitcal plan`", "rerun": "`xitcal run` of a finished study",
          "predictions": "`xitcal predictions`", "calibrate": "`xitcal calibrate`",
-         "compact": "the compact results of a report", "tidy": "`tidy_results`",
+         "compact": "summing up for a report", "tidy": "`tidy_results`",
          "report": "the pages of a report"}
 _COLUMNS = ("axis", "work", "measure", "size", "value", "exponent", "aim", "at_aim", "most",
             "largest")
@@ -72,8 +72,8 @@ def scale_sentence(
     growth: pd.DataFrame, # From `read_growth`
 ) -> str: # A finding, then a sentence an axis
     "How large a study one machine can hold, and what limits it"
-    found = {axis: part.loc[part.largest.idxmin()] for axis, part in growth.groupby(
-        "axis", sort=False)}
+    parts = {axis: growth[growth.axis == axis] for axis in ("stages", "events", "languages")}
+    found = {axis: part.loc[part.largest.idxmin()] for axis, part in parts.items() if len(part)}
     limits = {row.measure for row in found.values()}
     what = ("time, not memory" if limits == {"seconds"} else "memory, not time"
             if limits == {"mebibytes"} else "time for some sizes and memory for others")
