@@ -9,7 +9,7 @@ __all__ = ['ANSWERS', 'HEAVY', 'results_notebooks', 'run_notebook', 'page', 'wri
 import html
 import os
 import re
-import warnings
+import sys
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -142,7 +142,7 @@ def page(
 
 # %% ../../nbs/report/14_html.ipynb #0117f808
 def _of_few_colours(found):
-    "A picture on white with 256 colours, which takes a third of the bytes"
+    "A picture on white with 256 colours, which takes fewer bytes"
     image = Image.open(BytesIO(b64decode(found[1]))).convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     flat.quantize(256, dither=Image.Dither.NONE).save(out := BytesIO(), "png", optimize=True)
@@ -156,7 +156,15 @@ def _lighter(body):
 # folders whose pages answer the question: scores, calibration, what changed, in which languages,
 # and whether it is the task
 ANSWERS = ("default", "answer")
+
+# %% ../../nbs/report/14_html.ipynb #1d1980b1
 HEAVY = 6e6 # bytes of a page that mail takes and a telephone opens
+
+def _tell_heavy(out, size):
+    "Say on standard error that a page is heavier than that"
+    if size <= HEAVY: return
+    print(f"xitcal: {out} has {size / 1e6:.1f} MB; a study of fewer conditions or targets has a "
+          "lighter report.", file=sys.stderr)
 
 # %% ../../nbs/report/14_html.ipynb #6893ed60
 def write_report(
@@ -182,7 +190,5 @@ def write_report(
     with disk_errors(out.parent, store=False):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
-    if (size := len(text.encode())) > HEAVY:
-        warnings.warn(f"{out} has {size / 1e6:.1f} MB; a study of fewer conditions or targets "
-                      "has a lighter report.", stacklevel=2)
+    _tell_heavy(out, len(text.encode()))
     return out

@@ -138,8 +138,8 @@ def lacking_words(
     real = set().union(*(k for name, k in kinds.items() if name != "embedded"))
     gone = sorted({*table.kind} - real)
     if not gone: return "All kinds of target were measured with a real encoder too."
-    return (f"**Not measured with a real encoder: {', '.join(gone)}.** For "
-            f"{'it' if len(gone) == 1 else 'them'} this page rests on the embedded suite.")
+    return (f"**Not measured with a real encoder: {', '.join(gone)}.** There, this page rests on "
+            "the embedded suite.")
 
 # %% ../../nbs/report/16_precision.ipynb #9aa7a756
 SMALL = .001 # a tenth of a point, to which pages round

@@ -96,7 +96,8 @@ def mechanism_words(
     results: Results,      # From `read_results`
     conditions: list[str], # That a mean is over
     targets: list[str],    # That a mean is over
-) -> str: # Markdown
+    sizes: bool = True,    # Whether to say by how much
+) -> str: # Markdown; "" without sizes where no part is told
     """Which part of over-confidence moves in the other languages: mean confidence or accuracy.
     A part that is not significantly above 0 (5 %) is not called risen, and so on"""
     found = {name: mean_change(results, name, conditions, targets)
@@ -108,8 +109,9 @@ def mechanism_words(
     said = {(0, -1): "**Accuracy falls, and mean confidence does not fall with it.**",
             (1, 0): "**Mean confidence rises, and accuracy does not rise with it.**",
             (1, -1): "**Mean confidence rises, and accuracy falls.**"}
-    return " ".join(filter(None, [
-        said.get((side["confidence"], side["accuracy"]), ""),
+    lead = said.get((side["confidence"], side["accuracy"]), "")
+    return lead if not sizes else " ".join(filter(None, [
+        lead,
         f"Mean confidence changes by {interval_words(found['confidence'])} points and accuracy by "
         f"{interval_words(found['accuracy'])} points."]))
 

@@ -17,7 +17,7 @@ from ..core.errors import XitcalError
 _WORK = {"plan": "`xitcal plan`", "rerun": "`xitcal run` of a finished study",
          "predictions": "`xitcal predictions`", "calibrate": "`xitcal calibrate`",
          "compact": "summing up for a report", "tidy": "`tidy_results`",
-         "report": "the pages of a report"}
+         "report": "drawing the pages of a report"}
 _COLUMNS = ("axis", "work", "measure", "size", "value", "exponent", "aim", "at_aim", "most",
             "largest")
 
@@ -78,7 +78,8 @@ def scale_sentence(
     what = ("time, not memory" if limits == {"seconds"} else "memory, not time"
             if limits == {"mebibytes"} else "time for some sizes and memory for others")
     held = ", ".join(f"{_rounded(row.largest)} {axis}" for axis, row in found.items())
-    return (f"One machine holds a study of about {held}, each by itself, when no piece of work may "
+    return ("By extrapolation from smaller stores, one machine holds a study of about "
+            f"{held}, each by itself, when no piece of work may "
             f"take more than a day of one core or 16 GiB. What limits it is {what}.\n\n"
             + "\n".join(f"- {limit_sentence(growth, axis)}" for axis in found))
 

@@ -200,7 +200,7 @@ def store_results(
     return folder
 
 # %% ../../nbs/study/08_summarise.ipynb #a393cafc
-PAGE_EVENTS = 5_000_000 # half a kilobyte each, in each of the pages that run side by side
+PAGE_EVENTS = 2_000_000 # about 2.7 KiB each (benchmarks/scale.csv), in each page of a report
 
 def _stored_rows(path):
     "Rows of a Parquet file, from its end; of a damaged file none, since reading it says so"
