@@ -8,14 +8,17 @@ __all__ = ['CPU_FLOPS', 'GPU_FLOPS', 'recipe_table', 'recipe_text', 'memory_byte
 
 # %% ../../nbs/study/03_plan_text.ipynb #ada4d9a1
 import os
+import platform
 from collections.abc import Iterable
 from functools import lru_cache
 
 import pandas as pd
 import torch
+import transformers
 from transformers import AutoConfig, AutoModel
 
 from ..core.errors import XitcalError
+from ..core.remembered import remembered
 from ..data.suites import find_suite
 from ..data.tasks import MASKED, RECIPES
 from ..kinds.base import KINDS
@@ -108,18 +111,28 @@ CPU_FLOPS = 6e10  # per core; measured in benchmarks/speed.csv
 GPU_FLOPS = 1e14  # per GPU: a third of an A100's peak in bfloat16
 
 # %% ../../nbs/study/03_plan_text.ipynb #1188a087
-@lru_cache(maxsize=8)
-def _model_facts(model: str) -> dict:
-    "Sizes of an encoder"
-    try: config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+def _load_config(model: str):
+    "Configuration of an encoder"
+    try: return AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise XitcalError(f"Model {model!r} cannot be loaded ({reason}); "
                           "give a folder or hub id that holds a config.json.") from None
+
+# %% ../../nbs/study/03_plan_text.ipynb #b5fe82fd
+def _sizes(facts: str, config) -> list[int]:
+    "Parameters of an encoder and of its word embeddings, token ids; `facts` is the remembered key"
     with torch.device("meta"): encoder = AutoModel.from_config(config)
-    weights, embeddings = (sum(p.numel() for p in m.parameters())
-                           for m in (encoder, encoder.get_input_embeddings()))
-    vocabulary = encoder.get_input_embeddings().weight.shape[0]
+    table = encoder.get_input_embeddings().weight
+    return [sum(p.numel() for p in encoder.parameters()), table.numel(), table.shape[0]]
+
+# %% ../../nbs/study/03_plan_text.ipynb #cebdc6c8
+@lru_cache(maxsize=8)
+def _model_facts(model: str) -> dict:
+    "Sizes of an encoder"
+    config = _load_config(model)
+    facts = f"transformers {transformers.__version__} {config.to_json_string()}"
+    weights, embeddings, vocabulary = remembered(_sizes, ("config",))(facts, config)
     return dict(weights=weights, body=weights - embeddings, width=config.hidden_size,
                 layers=config.num_hidden_layers, vocabulary=vocabulary)
 
@@ -235,6 +248,20 @@ def estimate(
     return pd.DataFrame([_stage_cost(plan, s, speeds or {}, rate) for s in stages],
                         index=[s.name for s in stages])
 
+# %% ../../nbs/study/03_plan_text.ipynb #1076a646
+PROBE_HOURS = 24 # for which a probe of this machine counts
+
+def _machine(device: str) -> str:
+    "What tells this machine from others, for what is remembered of it"
+    gpu = torch.cuda.get_device_name() if device == "cuda" else ""
+    return f"{platform.node()} {platform.machine()} {os.cpu_count()} {gpu} {torch.__version__}"
+
+# %% ../../nbs/study/03_plan_text.ipynb #7cee21c6
+def _probe(facts: str, config, precision: str, threads: int, device: str, predicted: str) -> list:
+    "What `probe_speed` says, as lists; `facts` is the remembered key"
+    speed = probe_speed(config, precision, threads, device, predicted)
+    return [speed.training, speed.prediction]
+
 # %% ../../nbs/study/03_plan_text.ipynb #23423682
 def probed_speeds(
     plan: Plan, # What is to be done
@@ -245,9 +272,11 @@ def probed_speeds(
     found, threads = {}, max(1, (os.cpu_count() or 1) // crew)
     for model in dict.fromkeys(models):
         _model_facts(model) # says in a sentence what cannot be loaded
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-        try: found[model] = probe_speed(config, plan.study.precision, threads, device,
-                                        plan.study.prediction_precision)
+        config, study = _load_config(model), plan.study
+        facts = f"{_machine(device)} {config.to_json_string()}"
+        remember = remembered(_probe, ("config",), PROBE_HOURS)
+        try: found[model] = Speed(*map(tuple, remember(facts, config, study.precision, threads,
+                                                       device, study.prediction_precision)))
         # then operations are counted
         except (RuntimeError, ValueError, TypeError, AttributeError): continue
     return found

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
 # %% ../../nbs/training/05_embedding_rows.ipynb #fe0fa70c
 def occurring_tokens(
@@ -86,7 +85,7 @@ def _alone(table, models) -> bool:
 
 # %% ../../nbs/training/05_embedding_rows.ipynb #53a7b581
 def train_rows(
-    models: list[PreTrainedModel], # They share one encoder, which is changed
+    models: list[torch.nn.Module], # They share one encoder, which is changed
     tokens: np.ndarray,            # From `occurring_tokens`
 ) -> EmbeddingRows|None: # What took the place of the word embeddings; None where nothing did
     """Leave only the rows of `tokens`, and of the table's padding,
@@ -103,7 +102,7 @@ def train_rows(
 # %% ../../nbs/training/05_embedding_rows.ipynb #f94b857d
 @contextmanager
 def whole_embeddings(
-    encoder: PreTrainedModel,   # With `rows` in the place of its word embeddings
+    encoder: torch.nn.Module,   # With `rows` in the place of its word embeddings
     rows: EmbeddingRows|None,   # From `train_rows`
 ):
     "Within the context the encoder has its whole table"

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import transformers
 from huggingface_hub import list_repo_files
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from ..core.hub import hub_fault
@@ -213,7 +213,7 @@ def _complete(model, info: dict, path):
 def load_encoder(
     path: str|Path,  # Folder or hub id
     layers: int|float = 0, # Only the first so many, or this share of them; 0 for all
-) -> PreTrainedModel: # Float32 whatever is stored, on the CPU, in evaluation mode
+) -> torch.nn.Module: # Float32 whatever is stored, on the CPU, in evaluation mode
     "The encoder of a checkpoint, whatever head it was saved with"
     config = load_config(path)
     if 0 < layers < 1: layers = max(1, round(layers * config.num_hidden_layers))
@@ -241,7 +241,7 @@ def interpolated_encoder(
     before: str|Path, # Folder or hub id of the encoder that a training started from
     after: str|Path,  # Folder of what it made, whatever its head
     dose: float,      # λ
-) -> PreTrainedModel: # Float32; without a pooler, which no training hands on
+) -> torch.nn.Module: # Float32; without a pooler, which no training hands on
     "before + λ (after − before) for every parameter; what is no parameter is that of `after`"
     model, start = load_encoder(after), dict(load_encoder(before).named_parameters())
     if getattr(model, "pooler", None) is not None: model.pooler = None
@@ -249,7 +249,7 @@ def interpolated_encoder(
 
 # %% ../../nbs/training/01_models.ipynb #e2f80c5c
 def position_limit(
-    model: PreTrainedModel, # Any encoder, with or without a head
+    model: torch.nn.Module, # Any encoder, with or without a head
 ) -> int|None: # Tokens; None for no limit
     "The longest input that a model has positions for"
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
@@ -260,7 +260,7 @@ def position_limit(
 # %% ../../nbs/training/01_models.ipynb #8a42a8b4
 def with_supported_length(
     recipe: Recipe,         # Of a task
-    model: PreTrainedModel, # That shall see its inputs
+    model: torch.nn.Module, # That shall see its inputs
 ) -> Recipe:
     "The recipe with a `max_length` that the model has positions for"
     limit = position_limit(model)
@@ -270,7 +270,7 @@ def with_supported_length(
 # %% ../../nbs/training/01_models.ipynb #e0c88276
 def check_lengths(
     features: list[dict],   # As a kind made them
-    model: PreTrainedModel, # That shall see them
+    model: torch.nn.Module, # That shall see them
     task: Task,             # For the message
 ) -> None:
     "`XitcalError` for a feature that is longer than the model has positions for"
@@ -307,7 +307,7 @@ def build_head(
     path: str|Path, # Folder or hub id of the encoder
     task: Task,     # Its kind decides the class, its labels the size
     seed: int = 0,  # Of the fresh weights
-) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
+) -> torch.nn.Module: # Float32, an `AutoModelFor…` of the task's kind
     "The encoder of `path` under a fresh head; `XitcalError` when the architecture has no such head"
     kind, config = kind_of(task), load_config(path)
     auto = getattr(transformers, kind.auto_class)
@@ -327,7 +327,7 @@ def build_head(
 def load_trained(
     path: str|Path, # Folder of a trained model
     task: Task,     # Its kind decides the class
-) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
+) -> torch.nn.Module: # Float32, an `AutoModelFor…` of the task's kind
     "A trained model with its head; the bare encoder for a kind that is never trained"
     kind = kind_of(task)
     if kind.auto_class == "AutoModel":
@@ -343,7 +343,7 @@ def interpolated_model(
     after: str|Path,  # Folder of the one with it
     dose: float,      # λ
     task: Task,       # That both were fine-tuned for; its kind decides the class
-) -> PreTrainedModel: # Float32, an `AutoModelFor…` of the task's kind
+) -> torch.nn.Module: # Float32, an `AutoModelFor…` of the task's kind
     """before + λ (after − before) for every parameter, those of the head too; `XitcalError` for
     two models of other heads or shapes"""
     model, start = load_trained(after, task), dict(load_trained(before, task).named_parameters())
@@ -361,7 +361,7 @@ def build_heads(
     path: str|Path,     # Folder or hub id of the encoder
     tasks: list[Task],  # At least one
     seed: int = 0,      # Of the fresh weights
-) -> dict[str, PreTrainedModel]: # By task name; all share one encoder
+) -> dict[str, torch.nn.Module]: # By task name; all share one encoder
     "Fresh heads for several tasks on one encoder"
     models = {t.name: build_head(path, t, seed) for t in tasks}
     shared = max((m.base_model for m in models.values()),
@@ -376,7 +376,7 @@ METHODS = {"full": "full fine-tuning", "lora": "LoRA", "rslora": "rsLoRA", "dora
 
 # %% ../../nbs/training/01_models.ipynb #98e3ccee
 def check_targets(
-    encoder: PreTrainedModel,  # With or without weights
+    encoder: torch.nn.Module,  # With or without weights
     targets: tuple[str, ...],  # Names of modules, or ends of paths ("attention.self.query")
 ) -> None:
     "`XitcalError` for a name that no matrix of the encoder has; adapters change those alone"
@@ -391,7 +391,7 @@ def check_targets(
 # %% ../../nbs/training/01_models.ipynb #d9aaca44
 def empty_encoder(
     path: str|Path, # Folder or hub id
-) -> PreTrainedModel: # On the device "meta": shapes and names without numbers
+) -> torch.nn.Module: # On the device "meta": shapes and names without numbers
     "The architecture of a checkpoint"
     config = load_config(path)
     with silence_transformers(), torch.device("meta"): return AutoModel.from_config(config)
@@ -418,7 +418,7 @@ def _modules(encoder, method: str, targets: tuple[str, ...]):
 
 # %% ../../nbs/training/01_models.ipynb #3fa9cfd4
 def add_adapter(
-    encoder: PreTrainedModel,     # Changed in place: its own weights are frozen
+    encoder: torch.nn.Module,     # Changed in place: its own weights are frozen
     method: str = "lora",         # One of `METHODS` but "full"
     rank: int = 8,                # Of low-rank updates; alpha is twice the rank
     targets: tuple[str, ...] = (), # Modules that are changed; () for `ARCHITECTURES` or peft's
@@ -466,7 +466,7 @@ def use_bf16(
 # %% ../../nbs/training/01_models.ipynb #319225b9
 @contextmanager
 def encoder_precision(
-    models: list[PreTrainedModel], # They share one encoder
+    models: list[torch.nn.Module], # They share one encoder
     bf16: bool,                    # Whether the encoder runs in bfloat16
 ):
     "Within the context the encoder runs in bfloat16 and hands float32 to the head"

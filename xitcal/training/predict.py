@@ -16,7 +16,6 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from .batching import micro_batches
 from .models import (PRECISIONS, check_lengths, encoder_precision,
@@ -41,7 +40,7 @@ def _to(batch: dict, device) -> dict:
 # %% ../../nbs/training/03_predict.ipynb #79fd8b6e
 @torch.inference_mode()
 def run_model(
-    model: PreTrainedModel, # With the head of the kind
+    model: torch.nn.Module, # With the head of the kind
     features: list[dict],   # As the kind made them
     kind: Kind,             # Of the task
     task: Task,             # Passed to the kind
@@ -68,7 +67,7 @@ def run_model(
 
 # %% ../../nbs/training/03_predict.ipynb #c6246697
 def check_dropout(
-    model: PreTrainedModel, # Head and encoder, or an encoder
+    model: torch.nn.Module, # Head and encoder, or an encoder
     name: str,              # What errors call it
 ) -> None:
     "Refuse MC dropout of a model that leaves nothing out, whose passes would all be the same"
@@ -117,7 +116,7 @@ def check_prediction_precision(
 
 # %% ../../nbs/training/03_predict.ipynb #e94e174b
 def predict(
-    model: PreTrainedModel, # Head and encoder
+    model: torch.nn.Module, # Head and encoder
     tokenizer,              # Of the encoder
     task: Task,             # What is predicted
     rows: Dataset,          # In any languages

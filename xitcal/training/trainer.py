@@ -21,7 +21,6 @@ from accelerate import Accelerator
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from ..core.errors import XitcalError, check_name, write_atomic
 from ..data.tasks import Recipe, Task, check_recipe
@@ -48,7 +47,7 @@ def learning_rate(
 
 # %% ../../nbs/training/06_trainer.ipynb #b4db3bed
 def make_optimizer(
-    models: list[PreTrainedModel], # They share one encoder; every parameter counts once
+    models: list[torch.nn.Module], # They share one encoder; every parameter counts once
     recipe: Recipe,                # Rate, decay and epsilon
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; each group's `times` is the multiple of the learning
@@ -63,7 +62,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=recipe.adam_epsilon, fused=True)
 
 # %% ../../nbs/training/06_trainer.ipynb #a8168571
-def _distinct(models: dict[str, PreTrainedModel]) -> dict[str, torch.Tensor]:
+def _distinct(models: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
     "All weights that training changes, by name, those of the shared encoder once"
     named = {}
     seen = {p.data_ptr() for m in models.values() for p in m.parameters() if not p.requires_grad}
