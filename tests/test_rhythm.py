@@ -115,6 +115,21 @@ def test_folding_can_be_done_again_and_undone():
     assert fold_tests.fold(notebook) == 1 and site.source == "test_eq(double(2), 4)\ndouble(2)" and "jupyter" not in site.metadata
 
 
+def test_the_code_of_a_page_is_hidden_where_the_site_folds_it():
+    title, cells = new_markdown_cell("# A page\n\n<!--\n- code-fold: true\n-->"), lambda: [*SHOWN, code("double(2)", "4")]
+    page, library = new_notebook(cells=[title, *cells()]), new_notebook(cells=[new_markdown_cell("# A page"), *cells()])
+    fold_tests.fold(page), fold_tests.fold(library)
+    hidden = [[c.metadata.get("jupyter") for c in nb.cells if c.cell_type == "code"] for nb in (page, library)]
+    assert set(map(str, hidden[0])) == {"{'source_hidden': True}"} and set(hidden[1]) == {None}
+    assert not any(fold_tests.FOLD in c.source for c in page.cells) and fold_tests.fold(page) == 0
+
+
+def test_results_pages_begin_with_their_finding_in_jupyterlab_too():
+    pages = [nb for p, nb in lint_nb.all_notebooks().items() if "results" in p.parts or p.name == "index.ipynb"
+             if p.name not in fold_tests.REGISTERED]
+    assert len(pages) > 20 and all(map(fold_tests.folds_code, pages))
+
+
 def test_a_folded_cell_arrives_at_the_site_and_survives_cleaning(tmp_path):
     from execnb.nbio import read_nb
     from nbdev.clean import clean_nb, process_write

@@ -5,7 +5,9 @@ a test (a call of `test_...` or an assertion, perhaps within a loop), and does n
 uses a name that it gives. It stays open where it is all that a reader gets to see of the definition before it.
 
 A folded cell begins with two lines that Quarto reads, so that the site shows "Tests" in its place, and its metadata say the
-same to JupyterLab (settings.ini lets nbdev_clean keep them). `--check` changes nothing and fails where something would change."""
+same to JupyterLab (settings.ini lets nbdev_clean keep them). On pages whose code the site folds (`- code-fold: true` below the
+title) JupyterLab hides the code of every cell too, so that a page begins with its finding there as well. `--check` changes
+nothing and fails where something would change."""
 import argparse
 import ast
 import sys
@@ -104,21 +106,26 @@ def tests(notebook) -> set[int]:
     return found
 
 
-def set_folded(cell, wanted: bool) -> bool:
-    "Fold or open a cell; whether that changed it"
+def folds_code(notebook) -> bool:
+    "Whether the site folds the code of a whole page"
+    return "- code-fold: true" in notebook.cells[0].source.splitlines()
+
+
+def set_folded(cell, wanted: bool, hidden: bool = False) -> bool:
+    "Fold or open a cell, whose code JupyterLab hides if it is folded or `hidden`; whether that changed it"
     before = cell.source, dict(cell.metadata)
     source = "".join(line for line in cell.source.splitlines(keepends=True) if line.strip() not in (SUMMARY, FOLD))
     seen = "hide" not in flags(cell) # on the site
     cell.source = f"{SUMMARY}\n{FOLD}\n{source}" if wanted and seen else source
     cell.metadata.pop("jupyter", None)
-    cell.metadata.update({"jupyter": dict(HIDDEN)} if wanted else {})
+    cell.metadata.update({"jupyter": dict(HIDDEN)} if wanted or hidden else {})
     return before != (cell.source, dict(cell.metadata))
 
 
 def fold(notebook) -> int:
     "Fold the tests of a notebook and open all other cells; how many cells changed"
-    wanted = tests(notebook)
-    return sum(set_folded(c, i in wanted) for i, c in enumerate(notebook.cells) if c.cell_type == "code")
+    wanted, hidden = tests(notebook), folds_code(notebook)
+    return sum(set_folded(c, i in wanted, hidden) for i, c in enumerate(notebook.cells) if c.cell_type == "code")
 
 
 def main():

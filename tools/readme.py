@@ -32,7 +32,7 @@ def outputs(cell) -> list[str]:
 def block(cell) -> list[str]:
     "Markdown of one cell"
     if cell.cell_type == "markdown":
-        return [linked(cell.source)]
+        return [linked(re.sub(r"\s*<!--\n(- .*\n)+-->$", "", cell.source))] # without settings of the site's page
     directives = [line for line in cell.source.splitlines() if line.startswith("#|")]
     code = "\n".join(line for line in cell.source.splitlines() if not line.startswith("#|")).strip()
     if any("hide" in d for d in directives):
