@@ -1,5 +1,6 @@
 """How the notebooks read: short cells, narrow lines, an example behind each definition, tests that are folded."""
 import sys
+from copy import deepcopy
 from pathlib import Path
 from statistics import median
 
@@ -115,9 +116,14 @@ def test_folding_can_be_done_again_and_undone():
     assert fold_tests.fold(notebook) == 1 and site.source == "test_eq(double(2), 4)\ndouble(2)" and "jupyter" not in site.metadata
 
 
+def test_titles_begin_with_a_capital_letter():
+    titles = {p.name: nb.cells[0].source.splitlines()[0] for p, nb in lint_nb.all_notebooks().items()}
+    assert {name: title for name, title in titles.items() if not title[2:3].isupper()} == {"index.ipynb": "# xitcal"}
+
+
 def test_the_code_of_a_page_is_hidden_where_the_site_folds_it():
-    title, cells = new_markdown_cell("# A page\n\n<!--\n- code-fold: true\n-->"), lambda: [*SHOWN, code("double(2)", "4")]
-    page, library = new_notebook(cells=[title, *cells()]), new_notebook(cells=[new_markdown_cell("# A page"), *cells()])
+    title, cells = new_markdown_cell("# A page\n\n<!--\n- code-fold: true\n-->"), [*SHOWN, code("double(2)", "4")]
+    page, library = (deepcopy(new_notebook(cells=[first, *cells])) for first in (title, new_markdown_cell("# A page")))
     fold_tests.fold(page), fold_tests.fold(library)
     hidden = [[c.metadata.get("jupyter") for c in nb.cells if c.cell_type == "code"] for nb in (page, library)]
     assert set(map(str, hidden[0])) == {"{'source_hidden': True}"} and set(hidden[1]) == {None}

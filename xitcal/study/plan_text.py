@@ -92,17 +92,31 @@ def recipe_table(
     return (pd.DataFrame([_recipe_line(s) for s in wanted]).drop_duplicates()
             .sort_values("phase", kind="stable").reset_index(drop=True))
 
+# %% ../../nbs/study/03_plan_text.ipynb #e08a7ebe
+_ONE_BY_ONE = ("phase", "task", "rate", "source") # columns that stay, equal or not
+
+def _shared(table: pd.DataFrame) -> dict[str, object]:
+    "What all trainings of a recipe table have in common, by column"
+    trained = table[table.phase != "retrieval"].drop(columns=[*_ONE_BY_ONE], errors="ignore")
+    if len(trained) < 2: return {}
+    return {n: trained[n].iloc[0] for n in trained if trained[n].nunique(dropna=False) == 1
+            and table.loc[table.phase == "retrieval", n].isna().all()
+            and trained[n].notna().all()}
+
 # %% ../../nbs/study/03_plan_text.ipynb #844d9ce1
 def recipe_text(
     plan: Plan, # From `make_plan`
-) -> str: # A table, its sources, and what they leave open
+) -> str: # A table, what all trainings share, the sources, and what they leave open
     "A plan's recipes for people"
     table = recipe_table(plan)
     sources = {text: f"[{i + 1}]" for i, text in enumerate(dict.fromkeys(table.source))}
     shown = table.assign(source=table.source.map(sources)).astype(object).map(
         lambda v: f"{v:g}" if isinstance(v, float) and v == v else v)
-    chosen = plan.study.recipes or getattr(find_suite(plan.study.suite), "recipes", "")
-    lines = [shown.where(shown.notna(), "").to_string(index=False), "",
+    same, chosen = _shared(shown), plan.study.recipes or getattr(find_suite(plan.study.suite),
+                                                                 "recipes", "")
+    shown = shown.where(shown.notna(), "").drop(columns=[*same])
+    told = ", ".join(f"{name} {value}" for name, value in same.items())
+    lines = [shown.to_string(index=False), "", *([f"All trainings: {told}."] if same else []),
              *(f"{number} {text}" for text, number in sources.items())]
     return "\n".join(lines + ([f"Open: {RECIPES[chosen].unsettled}"] if chosen else []))
 
