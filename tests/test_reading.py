@@ -14,6 +14,7 @@ from xitcal.predictions.events import event_statistics, toy_predictions
 
 ROOT = Path(__file__).parents[1]
 NBS = ROOT / "nbs"
+RESULTS = [p for p in sorted((NBS / "results").rglob("*.ipynb")) if ".ipynb_checkpoints" not in p.parts] # copies that JupyterLab makes
 PAGE = NBS / "tutorials" / "02_calibration.ipynb"
 KEYS = {"n", "examples"}  # columns that count
 
@@ -59,7 +60,7 @@ def figure_functions() -> set[str]:
     "Functions that draw a figure, in the package and on results pages"
     package = {node.name for path in (ROOT / "xitcal").rglob("*.py") for node in ast.parse(path.read_text()).body
                if isinstance(node, ast.FunctionDef) and returned(node) in ("Figure", "LayerChart") and not node.name.startswith("_")}
-    pages = {name for path in (NBS / "results").rglob("*.ipynb") for name in re.findall(r"^def (\w+_figure)\(", code(path), re.M)}
+    pages = {name for path in RESULTS for name in re.findall(r"^def (\w+_figure)\(", code(path), re.M)}
     # `headline` chooses what `headline_figure` shows, and `calibration_figure` is of a user's file
     return package - {"headline", "calibration_figure"} | pages
 
@@ -67,7 +68,7 @@ def figure_functions() -> set[str]:
 def drawn_on(name: str) -> set[str]:
     "Results pages, and the first one, that call a figure function"
     called = r"sentences import .*\bheadline\b" if name == "headline_figure" else rf"\b{name}\b"
-    return {p.name for p in (*(NBS / "results").rglob("*.ipynb"), NBS / "index.ipynb") if re.search(called, code(p))}
+    return {p.name for p in (*RESULTS, NBS / "index.ipynb") if re.search(called, code(p))}
 
 
 def faults_of_row(row: list[str]) -> list[str]:
@@ -110,7 +111,7 @@ def test_every_figure_has_an_entry_and_the_right_pages():
 
 
 def test_every_page_with_a_picture_is_named():
-    pictures = {p.name for p in (NBS / "results").rglob("*.ipynb") for c in cells(p) for o in c.get("outputs", [])
+    pictures = {p.name for p in RESULTS for c in cells(p) for o in c.get("outputs", [])
                 if "image/png" in o.get("data", {})}
     assert len(pictures) > 10 and pictures <= set().union(*entries(prose(PAGE)).values())
 
