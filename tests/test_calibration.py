@@ -21,7 +21,8 @@ from xitcal.inference.block_sums import block_table
 from xitcal.inference.paired import paired_change
 from xitcal.predictions.events import event_statistics, read_events, toy_predictions
 
-NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").rglob("*.ipynb")) if "XITCAL_STORE" in p.read_text() and ".ipynb_checkpoints" not in p.parts]
+NOTEBOOKS = [p for p in sorted((Path(__file__).parents[1] / "nbs" / "results").rglob("*.ipynb"))
+             if "XITCAL_STORE" in p.read_text() and ".ipynb_checkpoints" not in p.parts]
 
 
 def draw(n, k, temperature=1.0, seed=0):
