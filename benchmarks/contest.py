@@ -3,7 +3,10 @@
 Every setting has a known truth: how many decisions, how their confidences are distributed, how the chance of being right differs from the confidence, and which
 decisions are correlated. Errors are as large as `STRENGTH` standard errors of a mean of N independent decisions (root mean square), so that no test sees
 all of them or none. Contestants see the same samples. Writes the share of samples with p ≤ .05 and its binomial standard error: where the model is calibrated
-the size of the test, elsewhere its power; and how far `calibration_test` is behind, with the standard error of that difference over the same samples."""
+the size of the test, elsewhere its power; and how far `calibration_test` is behind, with the standard error of that difference over the same samples.
+
+The best of many rivals is best partly by chance. `--again` takes every comparison of contest.csv in which `calibration_test` is more than five points behind
+the best valid rival, and repeats it with new samples and this one rival: contest_again.csv."""
 import argparse
 import os
 import time
@@ -18,6 +21,7 @@ import pandas as pd  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 
 from xitcal.calibration.significance import calibration_test  # noqa: E402
+from xitcal.report.contest import OURS, distances, read_contest  # noqa: E402
 
 CONFIDENCES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
                "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
@@ -54,40 +58,71 @@ def outcomes(rng, n: int, size: int, share: float):
     return np.where(rng.random(n) < np.sqrt(share), shared, own), cluster
 
 
-def contestants(c, y, group, cluster, dependent, limits, seed) -> dict[str, np.ndarray]:
+def contestants(c, y, group, cluster, dependent, limits, seed, only: tuple = ()) -> dict[str, np.ndarray]:
     "p-value of each sample by test"
     y, one = y.astype(float), (c, y.astype(float), group)
-    return {"calibration_test": calibration_test(*one, cluster if dependent else None, draws=DRAWS, seed=seed),
-            "gap and bins, fully correlated": rivals.gap_and_bins(*one, cluster, DRAWS, seed),
-            "SKCE": rivals.kernel(*one, DRAWS, seed), "ECCE, Kuiper": rivals.kuiper(*one), "ECCE, Kolmogorov-Smirnov": rivals.kolmogorov_smirnov(*one),
-            "Spiegelhalter": rivals.spiegelhalter(*one), "Hosmer-Lemeshow": rivals.hosmer_lemeshow(*one),
-            "Hosmer-Lemeshow, 8 df": rivals.hosmer_lemeshow(*one, less=2), "calibration belt": rivals.calibration_belt(*one),
-            "T-Cal": rivals.t_cal(*one, limits), "signed error, robust": rivals.robust_gap(*one, cluster)}
+    tests = {OURS: lambda: calibration_test(*one, cluster if dependent else None, draws=DRAWS, seed=seed),
+             "gap and bins, fully correlated": lambda: rivals.gap_and_bins(*one, cluster, DRAWS, seed),
+             "SKCE": lambda: rivals.kernel(*one, DRAWS, seed), "ECCE, Kuiper": lambda: rivals.kuiper(*one),
+             "ECCE, Kolmogorov-Smirnov": lambda: rivals.kolmogorov_smirnov(*one), "Spiegelhalter": lambda: rivals.spiegelhalter(*one),
+             "Hosmer-Lemeshow": lambda: rivals.hosmer_lemeshow(*one), "Hosmer-Lemeshow, 8 df": lambda: rivals.hosmer_lemeshow(*one, less=2),
+             "calibration belt": lambda: rivals.calibration_belt(*one), "T-Cal": lambda: rivals.t_cal(*one, limits),
+             "signed error, robust": lambda: rivals.robust_gap(*one, cluster)}
+    return {name: test() for name, test in tests.items() if not only or name in only}
+
+
+def rejections(rng, dependence: str, n: int, confidences: str, chance, limits, many: int, only: tuple = ()) -> dict[str, np.ndarray]:
+    "Whether each test rejects each of `many` samples, at 5 %"
+    (size, share), found = DEPENDENCE[dependence], {}
+    while many:
+        now = min(many, CHUNK // n)
+        many -= now
+        c = CONFIDENCES[confidences](rng, n * now)
+        u, cluster = outcomes(rng, len(c), size, share)
+        made = contestants(c, u < chance(c), np.arange(now).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)), only)
+        for name, p in made.items(): found.setdefault(name, []).append(p <= .05)
+    return {name: np.concatenate(hits) for name, hits in found.items()}
 
 
 def setting(dependence: str, n: int, confidences: str, times: float) -> list[dict]:
     "Rows of all errors of one setting"
-    (size, share), draw = DEPENDENCE[dependence], CONFIDENCES[confidences]
+    draw = CONFIDENCES[confidences]
     rng = np.random.default_rng([n, zlib.crc32(confidences.encode()), zlib.crc32(dependence.encode())])
     pool, rows = np.sort(draw(rng, 200_000)), []
     limits = rivals.t_cal_limits(draw, rng, n)
     for error, shape in error_shapes(pool).items():
-        chance, found, left = chances(shape, pool, n), {}, max(1, round(times * REPLICATES[n][error != "none"]))
-        while left:
-            many = min(left, CHUNK // n)
-            left -= many
-            c = draw(rng, n * many)
-            u, cluster = outcomes(rng, len(c), size, share)
-            made = contestants(c, u < chance(c), np.arange(many).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)))
-            for name, p in made.items(): found.setdefault(name, []).append(p <= .05)
-        hits = {name: np.concatenate(h) for name, h in found.items()}
-        ours = hits["calibration_test"]
+        many = max(1, round(times * REPLICATES[n][error != "none"]))
+        hits = rejections(rng, dependence, n, confidences, chances(shape, pool, n), limits, many)
         for name, h in hits.items():
-            behind = h.astype(float) - ours
+            behind = h.astype(float) - hits[OURS]
             rows.append(dict(test=name, dependence=dependence, n=n, confidences=confidences, error=error, replicates=len(h), share=h.mean(),
                              standard_error=np.sqrt(h.mean() * (1 - h.mean()) / len(h)), ahead=behind.mean(),
                              ahead_standard_error=behind.std() / np.sqrt(len(h))))
     return rows
+
+
+AGAIN = {100: 1600, 500: 1200, 2490: 480} # samples of a comparison that is repeated
+
+def again(dependence: str, n: int, confidences: str, error: str, rival: str, times: float) -> dict:
+    "One comparison with new samples: how far `calibration_test` is behind one rival"
+    draw = CONFIDENCES[confidences]
+    rng = np.random.default_rng([1, n, *(zlib.crc32(name.encode()) for name in (confidences, dependence, error))])
+    pool = np.sort(draw(rng, 200_000))
+    limits = rivals.t_cal_limits(draw, rng, n) if rival == "T-Cal" else None
+    chance, many = chances(error_shapes(pool)[error], pool, n), max(2, round(times * AGAIN[n]))
+    hits = rejections(rng, dependence, n, confidences, chance, limits, many, (OURS, rival))
+    behind = hits[rival].astype(float) - hits[OURS]
+    return dict(dependence=dependence, n=n, confidences=confidences, error=error, best=rival, replicates=many, power=hits[OURS].mean(),
+                behind=behind.mean(), behind_error=behind.std(ddof=1) / np.sqrt(many))
+
+
+def repeat(table: Path, out: Path, times: float) -> None:
+    "Repeat the comparisons of a table that are more than five points behind; saved after each"
+    far = distances(read_contest(table)).query("behind > .05")
+    rows = []
+    for one in tqdm([*far.itertuples()], disable=None):
+        rows.append(again(one.dependence, one.n, one.confidences, one.error, one.best, times))
+        pd.DataFrame(rows).to_csv(out, index=False, float_format="%.5g")
 
 
 def main():
@@ -96,7 +131,9 @@ def main():
     parser.add_argument("--part", choices=DEPENDENCE, help="kind of dependence; all where none is named")
     parser.add_argument("--size", type=int, choices=SIZES, help="decisions of a sample; all where none is named")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("contest.csv"))
+    parser.add_argument("--again", action="store_true", help="repeat comparisons far behind with new samples")
     args = parser.parse_args()
+    if args.again: return repeat(args.out, args.out.with_name("contest_again.csv"), args.replicates)
     begin = time.perf_counter()
     jobs = [(d, n, c) for d in DEPENDENCE for n in SIZES for c in CONFIDENCES if args.part in (None, d) and args.size in (None, n)]
     for job in tqdm(jobs, disable=None):

@@ -71,7 +71,7 @@ def joined(values: list[np.ndarray], rule: str) -> np.ndarray:
     return rankdata(np.round(one, 9), "max", axis=-1)[:, 0] / one.shape[-1]
 
 
-def contestants(c, y, group, cluster, dependent, limits, seed) -> dict[str, np.ndarray]:
+def contestants(c, y, group, cluster, dependent, limits, seed, only: tuple = ()) -> dict[str, np.ndarray]:
     "p-value of each sample by test: portfolios, and the tests of others"
     y, found = y.astype(float), {}
     one = (c, y, group)
