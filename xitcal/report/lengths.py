@@ -167,30 +167,49 @@ def at_length_sentence(
             f"over-confidence in the other languages: {interval_words(values)} points ({each}; "
             f"{seeds} seed{'s' if seeds > 1 else ''}).")
 
+# %% ../../nbs/report/08_lengths.ipynb #90467e24
+def _and(words: list[str], last: str = "and") -> str:
+    "A list in words"
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+def _task_clauses(changes: dict) -> list[str]:
+    "What tasks do to `{}`, a clause for those of one direction; `changes` are by title"
+    grouped = {}
+    for title, values in changes.items():
+        grouped.setdefault(direction_words(over_seeds(values)), []).append(title)
+    clauses = []
+    for verb, titles in grouped.items():
+        still, one = verb.startswith("does not"), len(titles) == 1
+        subject = (titles[0] if one else _and(titles) if not still else
+                   f"neither {_and(titles, 'nor')}" if len(titles) == 2
+                   else f"none of {_and(titles)}")
+        verb = verb if one else "significantly changes" if still else f"each {verb[:-1]}"
+        sizes = _and([interval_words(changes[title]) for title in titles])
+        clauses.append(f"{subject} before target fine-tuning {verb} {{}} ({sizes} points)")
+    return clauses
+
 # %% ../../nbs/report/08_lengths.ipynb #c9849d38
 def headline_sentence(
     folder: str|Path,   # Of results
     targets: list[str], # Names
-    condition: str = "mnli", # That is compared with a longer target fine-tuning
+    conditions: list[str] = ("mnli",), # That are compared with a longer target fine-tuning
 ) -> str: # Markdown
-    "Over-confidence in the other languages: what a condition changes, beside twice the length"
+    "Over-confidence in the other languages: what conditions change, beside twice the length"
     lengths = length_settings(folder)
-    usual, found = (lengths[1.], NONE), {}
-    for words, other in (
-            (f"{phase2_title(condition)} before target fine-tuning", (lengths[1.], condition)),
-            ("fine-tuning twice as long on the target", (lengths.get(2.), NONE))):
-        if other[0] and (pair := paired(folder, usual, other, targets)):
-            found[words] = mean_change(pair, "signed_ce", ["other"], targets)
-    if not found:
-        raise XitcalError(f"No seed in {str(folder)!r} has {phase2_title(condition)} or twice the "
-                          f"target fine-tuning on all of {', '.join(targets)}; run these pieces "
-                          "first.")
-    what = ["over-confidence in the other languages", "it"] # named once
-    said = [f"{words} {direction_words(over_seeds(values))} {called} "
-            f"({interval_words(values)} points)"
-            for (words, values), called in zip(found.items(), what)]
-    names = " and ".join(TARGETS[t].title for t in targets)
-    return f"**On {names}, {', and '.join(said)}.**"
+    def change(other):
+        pair = other[0] and paired(folder, (lengths[1.], NONE), other, targets)
+        return pair and mean_change(pair, "signed_ce", ["other"], targets)
+    tasks = {phase2_title(c): change((lengths[1.], c)) for c in conditions}
+    said = _task_clauses({title: v for title, v in tasks.items() if v is not None})
+    if (longer := change((lengths.get(2.), NONE))) is not None:
+        said.append(f"fine-tuning twice as long on the target {direction_words(over_seeds(longer))}"
+                    f" {{}} ({interval_words(longer)} points)")
+    if not said:
+        raise XitcalError(f"No seed in {str(folder)!r} has {', '.join(tasks)} or twice the target "
+                          f"fine-tuning on all of {', '.join(targets)}; run these pieces first.")
+    called = ["over-confidence in the other languages"] + ["it"] * len(said) # named once
+    text = ", and ".join(words.format(name) for words, name in zip(said, called))
+    return f"**On {' and '.join(TARGETS[t].title for t in targets)}, {text}.**"
 
 # %% ../../nbs/report/08_lengths.ipynb #d7068ff1
 def length_rows(
