@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 COUNT = "import numpy, threadpoolctl; print(sorted({p['num_threads'] for p in threadpoolctl.threadpool_info()}))"
 
 
-def test_a_page_of_the_report_runs_with_one_thread(tmp_path, monkeypatch):
+def test_a_page_of_the_report_runs_with_one_thread(tmp_path, monkeypatch, started_kernels):
     for name in THREAD_VARIABLES: monkeypatch.setenv(name, "7")
     path = tmp_path / "page.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(COUNT)]), path)
