@@ -40,10 +40,10 @@ def can_fork(env) -> bool:
     return not any(READ_EARLY.match(name) for name in START.keys() | now.keys() if START.get(name) != now.get(name))
 
 
-def forked(args, env=None, cwd=None) -> subprocess.CompletedProcess:
-    "What `subprocess.run([PROGRAM, *args], capture_output=True, text=True)` gives, without its five seconds of imports"
+def forked(kind, args, env=None, cwd=None) -> subprocess.CompletedProcess:
+    "What `subprocess.run` gives for a program (xitcal's), or for a notebook, without five seconds of imports"
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        code = ask("program", args, dict(os.environ if env is None else env), str(cwd or Path.cwd()), (out.fileno(), err.fileno()))
+        code = ask(kind, args, dict(os.environ if env is None else env), str(cwd or Path.cwd()), (out.fileno(), err.fileno()))
         for file in (out, err): file.seek(0)
         return subprocess.CompletedProcess([PROGRAM, *args], code, out.read(), err.read())
 
@@ -52,7 +52,7 @@ def xitcal(*args, check=True, fresh=False, env=None, cwd=None):
     "Run the command line in a process of its own; what it printed. `fresh`: in one that is started, not forked"
     args = [*map(str, args)]
     done = (subprocess.run([PROGRAM, *args], capture_output=True, text=True, env=env, cwd=cwd) if fresh or not can_fork(env)
-            else forked(args, env, cwd))
+            else forked("program", args, env, cwd))
     if check and done.returncode:
         raise AssertionError(f"xitcal {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
     return done
@@ -78,9 +78,22 @@ def pytest_unconfigure(config):
         server.wait()
 
 
+# files that take longest, in this order; a worker that began one last would end alone
+LONGEST = ("test_conditions", "test_xtreme_study", "test_site", "test_cli", "test_calibrate", "test_pages", "test_repair", "test_hub", "test_ray")
+
+
+def _place(item) -> tuple:
+    "Long files, then the others, then notebooks, which are handed out one by one"
+    name = item.path.stem
+    return (0, LONGEST.index(name)) if name in LONGEST else (2 if name == "test_notebooks" else 1, 0)
+
+
+@pytest.hookimpl(tryfirst=True) # xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    "Without --slow the tests that are marked so are skipped, and pytest's summary counts them"
+    "A file's tests go to one worker, so that they share its fixtures. Without --slow the tests that are marked so are skipped and counted"
+    items.sort(key=_place)
     for item in items:
+        if item.path.stem != "test_notebooks": item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="slow: make test SLOW=--slow runs it"))
 

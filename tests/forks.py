@@ -1,4 +1,4 @@
-"""Processes that have imported already: a server imports the libraries once and forks for every program and kernel that a test starts.
+"""Processes that have imported already: a server imports the libraries once and forks for every program, kernel and notebook that a test starts.
 
 A start of `xitcal` or of a kernel imports for five seconds, and most tests compute for one. What is forked has its own memory, environment,
 folder, output and exit code, and enters by the same function as a process that is started. The server ends with the process that started it.
@@ -15,7 +15,7 @@ ADDRESS = "XITCAL_TESTS_FORKS" # variable that names the server's socket
 KERNEL = dict(argv=[sys.executable, "-IS", __file__, "kernel", "-f", "{connection_file}"], display_name="Python 3", language="python")
 # what the rooms and the pages import where they need it
 LIBRARIES = ("ipykernel.kernelapp", "IPython.display", "matplotlib_inline", "matplotlib.pyplot", "seaborn", "nbconvert", "sklearn.linear_model",
-             "statsmodels.api", "faiss", "scipy.stats")
+             "statsmodels.api", "faiss", "scipy.stats", "netcal.binning", "pydantic", "nbdev.test")
 
 
 # ---- the side that asks
@@ -66,6 +66,15 @@ def kernel(args) -> None:
     launch_new_instance()
 
 
+def notebook(args) -> None:
+    "As `nbdev_test` runs it"
+    from nbdev.config import get_config
+    from nbdev.test import test_nb
+    settings = get_config()
+    passed, _ = test_nb(Path(args[0]), skip_flags=settings.tst_flags.split(), force_flags=[], basepath=settings.config_path)
+    sys.exit(not passed)
+
+
 def become(request: dict, outputs: list[int]):
     "In the forked process: its output, folder and environment; the function to go on with"
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -74,7 +83,7 @@ def become(request: dict, outputs: list[int]):
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    return lambda: dict(program=program, kernel=kernel)[request["kind"]](request["args"])
+    return lambda: dict(program=program, kernel=kernel, notebook=notebook)[request["kind"]](request["args"])
 
 
 def keep(line: socket.socket):

@@ -39,11 +39,11 @@ def test_workers_share_the_cores(tmp_path, monkeypatch):
     seen.mkdir()
     monkeypatch.setenv("SEEN", str(seen))
     monkeypatch.setattr(runner, "_worker", worker)
-    monkeypatch.setattr(runner.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 4)
     study = Study(intermediates=("none",), targets=("xnli", "pawsx"), seeds=(0,), target_rows=8, test_rows=4, calibration_rows=4)
     before = {n: os.environ.get(n) for n in THREAD_VARIABLES}
-    run_study(study, tmp_path / "store", workers=3, options=Options(), progress=False)
-    assert [p.read_text() for p in seen.iterdir()] == ["{'2'}"] * 3
+    run_study(study, tmp_path / "store", workers=2, options=Options(), progress=False)
+    assert [p.read_text() for p in seen.iterdir()] == ["{'2'}"] * 2
     assert {n: os.environ.get(n) for n in THREAD_VARIABLES} == before
 
 
