@@ -23,7 +23,8 @@ atexit.register(shutil.rmtree, os.environ["XITCAL_CACHE"], ignore_errors=True)
 _own = Path(tempfile.mkdtemp(prefix="xitcal-forks-"))
 atexit.register(shutil.rmtree, _own, ignore_errors=True)
 os.environ[ADDRESS] = str(_own / "socket")
-os.environ["JUPYTER_PATH"] = str(kernel_folder(_own / "jupyter")) # before all other kernels
+FORKING = sys.platform == "linux" # elsewhere a process may not fork once it has imported these libraries
+if FORKING: os.environ["JUPYTER_PATH"] = str(kernel_folder(_own / "jupyter")) # before all other kernels
 
 PROGRAM = str(Path(sys.executable).with_name("xitcal"))
 START = dict(os.environ)
@@ -37,7 +38,7 @@ SMALL = ["--intermediate", "none,mnli", "--target", "xnli,pawsx,panx,xquad,tatoe
 def can_fork(env) -> bool:
     "Whether an environment is, for libraries, the one in which the tests began"
     now = dict(os.environ if env is None else env)
-    return not any(READ_EARLY.match(name) for name in START.keys() | now.keys() if START.get(name) != now.get(name))
+    return FORKING and not any(READ_EARLY.match(name) for name in START.keys() | now.keys() if START.get(name) != now.get(name))
 
 
 def forked(kind, args, env=None, cwd=None) -> subprocess.CompletedProcess:
@@ -67,6 +68,7 @@ def pytest_configure(config):
     if worker and hasattr(os, "sched_setaffinity"): # each worker has a core, and a study that it runs has one worker unless it asks for more
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+    if not FORKING: return
     # it imports at the first request, and ends when its standard input does
     env = dict(os.environ, MPLBACKEND="module://matplotlib_inline.backend_inline", PYTHONWARNINGS="ignore:IProgress not found", **thread_settings(1))
     config.stash[SERVER] = subprocess.Popen([sys.executable, FORKS, os.environ[ADDRESS]], stdin=subprocess.PIPE, env=env)
@@ -79,7 +81,8 @@ def pytest_unconfigure(config):
 
 
 # files that take longest, in this order; a worker that began one last would end alone
-LONGEST = ("test_conditions", "test_xtreme_study", "test_site", "test_cli", "test_calibrate", "test_pages", "test_repair", "test_hub", "test_ray")
+LONGEST = ("test_xtreme_study", "test_pages", "test_site", "test_conditions", "test_cli", "test_ray", "test_calibrate", "test_stores", "test_recalibration",
+           "test_headlines", "test_own_targets", "test_repair", "test_hub", "test_faults")
 
 
 def _place(item) -> tuple:
@@ -110,7 +113,7 @@ def _environment():
 @pytest.fixture
 def started_kernels(monkeypatch):
     "Kernels are started as a user's are, not forked"
-    monkeypatch.delenv("JUPYTER_PATH")
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
 
 
 @pytest.fixture(scope="session")

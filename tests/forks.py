@@ -3,12 +3,14 @@
 A start of `xitcal` or of a kernel imports for five seconds, and most tests compute for one. What is forked has its own memory, environment,
 folder, output and exit code, and enters by the same function as a process that is started. The server ends with the process that started it.
 
-As a program: `forks.py ADDRESS` serves, and `forks.py kernel ...` is a kernel for Jupyter that lives in a forked process."""
+As a program: `forks.py ADDRESS` serves, `forks.py kernel ...` is a kernel for Jupyter that lives in a forked process, and `forks.py notebook PATH`
+runs a notebook without a server."""
 import json
 import os
 import select
 import socket
 import sys
+import time
 from pathlib import Path
 
 ADDRESS = "XITCAL_TESTS_FORKS" # variable that names the server's socket
@@ -22,6 +24,8 @@ LIBRARIES = ("ipykernel.kernelapp", "IPython.display", "matplotlib_inline", "mat
 
 def ask(kind: str, args: list[str], env: dict[str, str], cwd: str, outputs: tuple[int, int] = (1, 2)) -> int:
     "Exit code of a program or kernel in a forked process, whose output goes to two open files"
+    end = time.monotonic() + 60
+    while not os.path.exists(os.environ[ADDRESS]) and time.monotonic() < end: time.sleep(.05) # the server has just been started
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(os.environ[ADDRESS])
         request = json.dumps(dict(kind=kind, args=args, env=env, cwd=cwd)).encode() + b"\n"
@@ -107,8 +111,9 @@ def keep(line: socket.socket):
 def serve(address: str):
     "Fork for each request until standard input is closed; in a forked process, what it shall do"
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(address + ".new")
         listener.listen(64)
+        os.rename(address + ".new", address) # it is there once it answers
         while 0 not in select.select([listener, 0], [], [])[0]:
             line, _ = listener.accept()
             if "xitcal" not in sys.modules: load()
@@ -123,6 +128,7 @@ def serve(address: str):
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "notebook": notebook(sys.argv[2:])
     if sys.argv[1] == "kernel": sys.exit(ask("kernel", sys.argv[2:], dict(os.environ), os.getcwd()))
     task = serve(sys.argv[1])
     task()

@@ -1,10 +1,11 @@
 """Every notebook runs: all cells that nbdev_test would run, each notebook in a process of its own."""
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import forked
+from conftest import FORKING, FORKS, forked
 
 NBS = Path(__file__).parents[1] / "nbs"
 # tutorials, which train, come first
@@ -14,7 +15,8 @@ NOTEBOOKS = sorted((p.relative_to(NBS).as_posix() for p in NBS.rglob("*.ipynb") 
 def run(path: Path):
     "With the program on the path, and on no GPU"
     env = os.environ | dict(CUDA_VISIBLE_DEVICES="", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    return forked("notebook", [str(path)], env, NBS)
+    if FORKING: return forked("notebook", [str(path)], env, NBS)
+    return subprocess.run([sys.executable, FORKS, "notebook", path], env=env, cwd=NBS, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
