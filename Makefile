@@ -1,7 +1,7 @@
 # make study   the default study on the embedded suite, and report.html
 # make study-full  the full study, five seeds (hours); goes on where it stopped
 # make bench   speed beside transformers' Trainer, into benchmarks/speed.csv (seven minutes on a machine left alone)
-# make test    notebooks and tests; make test SLOW=--slow also the few tests that take minutes
+# make test    notebooks and tests; make test SLOW=--slow also the few tests that take minutes; make notebooks only the notebooks
 # make check   what a commit must pass: clean, export, README, no diff, lint, notebooks, tests
 # make lab     JupyterLab on the notebooks
 # make site    the documentation site (needs Quarto)
@@ -47,11 +47,14 @@ $(VENV)/.dev: $(VENV)/.run
 	$(PIP) -e ".[dev]"
 	@touch $@
 
-test: $(VENV)/.dev notebooks
-	$(BIN)/python -m pytest tests $(SLOW) --numprocesses $(JOBS) --dist loadfile
+# groups and their order are in tests/conftest.py
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+
+test: $(VENV)/.dev
+	$(PYTEST) tests $(SLOW)
 
 notebooks: $(VENV)/.dev
-	TQDM_DISABLE=1 CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_test --path nbs --n_workers $(JOBS) --file_glob "*.ipynb"
+	$(PYTEST) tests/test_notebooks.py
 
 export: $(VENV)/.dev
 	$(BIN)/nbdev_clean

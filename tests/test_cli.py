@@ -13,7 +13,7 @@ def test_help_tells_the_whole_story():
     text = xitcal("--help").stdout
     for command in ("tasks", "plan", "run", "report", "predictions", "calibrate", "recalibrate", "export", "score", "data"):
         assert re.search(rf"\b{command}\b", text)
-        assert "--help" in xitcal(command, "--help").stdout
+        assert "--help" in xitcal(command, "--help", fresh=True).stdout
     for command in ("fit", "apply"):
         assert "--out" in xitcal("recalibrate", command, "--help").stdout
     options = xitcal("run", "--help").stdout
@@ -22,7 +22,7 @@ def test_help_tells_the_whole_story():
 
 
 def test_tasks_lists_all_eighteen():
-    lines = xitcal("tasks").stdout.strip().splitlines()
+    lines = xitcal("tasks", fresh=True).stdout.strip().splitlines()
     assert len(lines) == 19
     assert any(line.startswith("xnli") and "mnli" in line for line in lines)
 
@@ -49,7 +49,7 @@ def test_second_run_does_nothing(store):
 
 def test_predictions_have_the_documented_schema(store, tmp_path):
     out = tmp_path / "all.parquet"
-    xitcal("predictions", "--store", store, "--out", out)
+    xitcal("predictions", "--store", store, "--out", out, fresh=True)
     table = pq.read_table(out)
     assert table.schema.remove_metadata().equals(PREDICTION_SCHEMA)
     frame = table.to_pandas()

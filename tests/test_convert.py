@@ -109,7 +109,7 @@ def test_a_program_in_a_pickle_does_not_run(legacy, made, tmp_path):
 
 def test_the_command(made, tmp_path):
     source = shutil.copytree(made["rembert"], tmp_path / "source")
-    done = xitcal("convert", source, "--out", tmp_path / "out")
+    done = xitcal("convert", source, "--out", tmp_path / "out", fresh=True)
     assert done.stdout == f"Safetensors in {tmp_path / 'out'}. Next: xitcal run --model {tmp_path / 'out'}\n"
     load_encoder(tmp_path / "out")
     again = xitcal("convert", source, "--out", tmp_path / "out", check=False)

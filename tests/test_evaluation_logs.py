@@ -268,9 +268,11 @@ def test_a_log_is_repaired_like_any_file(tmp_path):
     lines = [json.loads(x) for x in HARNESS.read_text().splitlines()]
     many = [s | dict(doc_id=10 * i + s["doc_id"]) for i in range(10) for s in lines]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(s) + "\n" for s in many))
-    said = xitcal("recalibrate", "fit", tmp_path / "log.jsonl", "--method", "temperature", "--examples", 20, "--out", tmp_path / "map.json").stdout
+    said = xitcal("recalibrate", "fit", tmp_path / "log.jsonl", "--method", "temperature", "--examples", 20, "--out", tmp_path / "map.json",
+                  fresh=True).stdout
     assert "log.jsonl is a log of lm-evaluation-harness." in said and "fitted on 20 rows" in said
-    said = xitcal("recalibrate", "apply", tmp_path / "log.jsonl", "--map", tmp_path / "map.json", "--unused", "--out", tmp_path / "b.parquet").stdout
+    said = xitcal("recalibrate", "apply", tmp_path / "log.jsonl", "--map", tmp_path / "map.json", "--unused", "--out", tmp_path / "b.parquet",
+                  fresh=True).stdout
     assert "20 rows in" in said and len(pd.read_parquet(tmp_path / "b.parquet")) == 20
 
 

@@ -119,7 +119,7 @@ def test_reports_say_so(data):
     assert "1.04, tuned on labelled samples in de" in recipe_text(make_plan(STUDY))
 
 
-def test_the_page_of_scores_marks_it(data):
+def test_the_page_of_scores_marks_it(data, started_kernels):
     path = next(p for p in results_notebooks() if p.stem == "01_scores")
     page = str(run_notebook(path, data / "store"))
     tuned, fixed = (f"{100 * scores(data / 'store')[1].value[code, 'f1']:.1f}" for code in ("de", "fr"))

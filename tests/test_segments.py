@@ -122,7 +122,7 @@ def test_a_slab_is_judged_on_rows_that_did_not_choose_it():
 
 def test_the_command_line_names_the_worst_segments(tmp_path):
     events(200, gap=.2).to_csv(tmp_path / "mine.csv", index=False)
-    out = xitcal("calibrate", tmp_path / "mine.csv", "--fast", "--segments", "language").stdout
+    out = xitcal("calibrate", tmp_path / "mine.csv", "--fast", "--segments", "language", fresh=True).stdout
     assert "The worst of 3 segments" in out and "language a" in out
 
 
