@@ -96,7 +96,7 @@ def verdicts(condition, statistic):
 @pytest.mark.parametrize("statistic, words, scale", [("signed_ce", "over-confidence", 100), ("nll", "NLL", 1), ("score", "the score", 100)])
 def test_change(condition, title, statistic, words, scale):
     line = said("results/default/03_change", rf"\*\*After {title}\*\*([^\n]*)")[0]
-    part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points)?\)", line)
+    part = re.search(rf"{words} (.*?) \((\S+) to (\S+?)(?: points| nats)?\)", line)
     counts = [int((re.search(rf"{w} in (\d+)", part[1]) or [0, 0])[1]) for w in ("rose", "fell", "unclear")]
     *expected, low, high = verdicts(condition, statistic)
     assert counts == expected

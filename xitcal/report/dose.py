@@ -182,9 +182,9 @@ def smaller_sentence(
     answer = (f"holds with λ = {', '.join(kept)}" if kept else
               "is not shown: no λ below 1 passes both of its rules, to keep the score and to lower "
               "over-confidence")
-    return (f"**{called} {answer}.** At λ = {best.name:g}, compared with λ = 1, over-confidence is "
-            f"{best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, {best.signed_ce_high:+.1f}] "
-            f"points and the score {best.score_value:+.1f} [{best.score_low:+.1f}, "
+    return (f"**{called} {answer}.** At λ = {best.name:g}, compared with λ = 1, over-confidence "
+            f"differs by {best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, "
+            f"{best.signed_ce_high:+.1f}] points and the score by {best.score_value:+.1f} [{best.score_low:+.1f}, "
             f"{best.score_high:+.1f}] points"
             + (" (intervals hold together for all λ below 1)." if len(table) > 1 else "."))
 
@@ -259,7 +259,8 @@ _WORDS = {"λ": "λ = {:g}", "share": "{:g} of the steps",
 # %% ../../nbs/report/15_dose.ipynb #a13ba650
 def _column(name):
     "Heading of an estimate"
-    return in_words(name, unit=True) + ", points" * (DOSE_PARTS[name][0] == 100)
+    if name == "signed_ce": return "over-confidence (points)" # as the pages call it
+    return in_words(name, unit=True) + " (points)" * (DOSE_PARTS[name][0] == 100)
 
 def _levels(results, language, places):
     "Levels without intermediate training, mean over the targets of the places"

@@ -56,6 +56,11 @@ def missing_pairs_words(
             + "; ".join(f"{condition} → {targets}" for condition, targets in by_condition.items())
             + f". `{command}` with the study's options fills it.{unpaired}")
 
+# %% ../../nbs/report/04_result_sentences.ipynb #fd055fcb
+_SETTINGS = {"full": "full fine-tuning", "lora": "LoRA", "rate-third": "a third of the learning rate",
+             "rate-triple": "three times the learning rate", "smoothing": "label smoothing",
+             "average": "the mean of checkpoints"}
+
 # %% ../../nbs/report/04_result_sentences.ipynb #bef9ab1c
 def seeds_words(
     results: Results, # From `read_results`
@@ -65,14 +70,16 @@ def seeds_words(
     sums = results.sums
     seeds = (f"seed{'s' if len(sums.seeds) > 1 else ''} {', '.join(map(str, sums.seeds))}"
              if sums.seeds else "no seeds")
-    text = (f"{len(sums.conditions)} conditions, {len(sums.targets)} targets, "
+    text = (f"These results have {len(sums.conditions)} conditions, {len(sums.targets)} targets, "
             f"{len(sums.languages)} languages, {seeds}. ")
     text += ("Intervals are over seeds and examples." if len(sums.seeds) > 1 else
              "One seed: every interval resamples examples alone, is **conditional on this seed**, "
              "and says nothing of the next.")
     more = list(dict.fromkeys(s for a in results.about
                               for s in a["settings"] if s != results.setting))
-    if more: text += f" Further settings here, each on its own: {', '.join(more)}."
+    if more:
+        text += (" No mean here includes other settings of the study: "
+                 f"{', '.join(_SETTINGS.get(s, s) for s in more)}.")
     tuned = tuned_words(tuple(pair) for a in results.about
                         for pair in a.get("tuned", {}).get(results.setting, []))
     bad = "" if results.runs is None else degenerate_sentence(results.runs)
@@ -145,7 +152,8 @@ def without_degenerate(
 ) -> str: # Markdown
     "A headline's changes in the languages but English with and without degenerate runs"
     if results.runs is None:
-        return "These results do not say which runs are degenerate: an earlier version made them."
+        return ("These results do not say which runs are degenerate, because an earlier version of "
+                "xitcal made them.")
     pairs = sound_pairs(results, conditions, targets)
     if len(pairs) == len(conditions) * len(targets):
         return "No run of these is degenerate, so the numbers are the same without such runs."
@@ -184,9 +192,9 @@ def encoder_words(
              "seed": len(other.sums.seeds)}
     part = ", ".join(f"{n} {word}{'s' if n > 1 else ''}" for word, n in sizes.items())
     size = over_seeds(second)
-    told = ", whose 95 % interval includes 0" if size["low"] < 0 < size["high"] else ""
+    told = " The 95 % interval of the former includes 0." if size["low"] < 0 < size["high"] else ""
     return (f"With {name}, on {part}, intermediate training moves over-confidence in the other "
-            f"languages by **{here}**{told}; with the first encoder, on the same part, by {there}.")
+            f"languages by **{here}**; with the first encoder, on the same part, by {there}.{told}")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #ff452f7d
 def _slope_words(row, scale, unit, digits):
@@ -218,20 +226,21 @@ def explained_words(
     if weak:
         text += (" The sign hangs on a single family for "
                  + ", ".join(f"{COVARIATES[r.covariate]} ({r.most})" for r in weak) + ".")
-    named = ", ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, "
+    named = "; ".join(f"{COVARIATES[r.covariate]} (ρ {r.rho:+.2f} [{r.rho_low:+.2f}, "
                       f"{r.rho_high:+.2f}])" for r in ranked.itertuples())
     if named:
-        text += f" In the mean of these seeds, uncorrected, the order of languages follows {named}."
+        text += (" Rank correlations with an uncorrected interval that excludes 0, in the mean of "
+                 f"these seeds: {named}.")
     return text
 
 # %% ../../nbs/report/04_result_sentences.ipynb #06ab81ac
-def _listed(names): return ", ".join(names)
+def _listed(names): return "; ".join(names) # some names have a comma
 
 def _by_verdict(rows):
     "Estimators by verdict, in words"
     groups = {v: [in_words(e) for e in COMPARED if e in set(rows.estimate[rows.verdict == v])]
               for v in ("held", "opposite", "not shown")}
-    return groups, "; ".join(f"**{v}** with {_listed(names)}"
+    return groups, ". ".join(f"**{v.capitalize()}** with {_listed(names)}"
                              for v, names in groups.items() if names)
 
 # %% ../../nbs/report/04_result_sentences.ipynb #d53d5e83
@@ -251,7 +260,7 @@ def _estimator_words(main):
     if len(used) == 1: return f"**{used[0]}** with each of {len(main)} estimators."
     if groups["held"] and groups["opposite"]:
         return f"the estimators contradict each other: {words}."
-    return f"how sure it is depends on the estimator: {words}."
+    return f"whether it is significant depends on the estimator. {words}."
 
 def _way_words(rows, stated):
     "Where the way of inference changes the verdict of the stated estimators"
@@ -259,7 +268,7 @@ def _way_words(rows, stated):
     for estimator in (e for e in stated if e in set(rows.estimate)):
         verdicts = rows[rows.estimate == estimator].set_index("inference").verdict
         if verdicts.nunique() > 1:
-            found.append(f"with {in_words(estimator)}, as stated, "
+            found.append(f"with the stated {in_words(estimator)}, "
                          + ", ".join(f"{v} over {i}" for i, v in verdicts.items()))
     return f" The way of inference matters: {'; '.join(found)}." if found else ""
 
@@ -271,7 +280,7 @@ def dependence_words(
     "Whether the answer to a question depends on the estimator and on the way of inference"
     q, rows = (QUESTIONS[check_name(question, QUESTIONS, "question")],
                table[table.question == question])
-    if rows.empty: return f"**{question}** ({q.claim}): these results do not allow it to be asked."
+    if rows.empty: return f"**{question}** ({q.claim}): these results do not allow this test."
     main = main_inference(rows)
     ranks = main.estimate.isin(RANKING)
     ranking = f" Ranking: {_by_verdict(main[ranks])[1]}." if ranks.any() else ""

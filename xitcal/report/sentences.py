@@ -288,22 +288,22 @@ def change_sentence(
     rows, lines = rows.assign(corrected=holm(rows)), []
     for condition in conditions_in(rows):
         part, said = rows[rows.intermediate == condition], []
-        for statistic, name, words in (("signed_ce", "over-confidence", ("rose", "fell")),
-                                       ("nll", "NLL", ("rose", "fell")),
-                                       ("score", "the score", ("rose", "fell"))):
+        for statistic, name in (("signed_ce", "over-confidence"), ("nll", "NLL"),
+                                ("score", "the score")):
             mine = part[part.statistic == statistic]
-            unit = "" if statistic == "nll" else " points"
-            scale = 1 if statistic == "nll" else 100
+            unit, scale = ("nats", 1) if statistic == "nll" else ("points", 100)
             size = _range(scale * mine.change, "{:+.2f}" if scale == 1 else "{:+.1f}")
-            said.append(f"{name} {_verdict(mine, mine.corrected, *words)} ({size}{unit})")
+            said.append(f"{name} {_verdict(mine, mine.corrected, 'rose', 'fell')} ({size} {unit})")
         seeds = " or ".join(part.seeds.replace("", "none").unique())
         lines.append(f"- **A{condition_look(condition)['label'][1:]}** (seeds {seeds}), of "
                      f"{part.target.nunique()} targets: {'; '.join(said)}.")
+    gap = rows[rows.statistic == "signed_ce"]
+    up, down = ((gap.corrected < .05) & (side * gap.change > 0) for side in (1, -1))
     return "\n".join([
-        "In the mean of the languages other than English, beside the same models without "
-        "intermediate training:", "", *lines, "",
-        "A change counts when p < .05 after Holm's correction over the "
-        f"{rows.statistic.eq('signed_ce').sum()} pairs of an intermediate and a target task, one "
+        f"**Over-confidence rose in {up.sum()} and fell in {down.sum()} of {len(gap)} pairs of an "
+        "intermediate and a target task.** Changes are those of the mean over the languages other "
+        "than English, compared with the same models without intermediate training:", "", *lines,
+        "", "A change counts when p < .05 after Holm's correction over all of these pairs, one "
         "family a statistic. All of it is conditional on the seeds named."])
 
 # %% ../../nbs/report/03_sentences.ipynb #c91ae6e0
