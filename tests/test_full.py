@@ -116,7 +116,7 @@ NUMBER = r"([+-]\d+\.\d+)"
     ("answer/02_accuracy", rf"the score moves by \*\*{NUMBER}", lambda: mean_change_of("top", "bottom")),
     ("answer/02_accuracy", rf"and by {NUMBER} \[\S+ \S+ in English", lambda: mean_change_of("top", "bottom", away=False)),
     ("answer/03_confidence", rf"mean confidence in the other languages moves by \*\*{NUMBER}", lambda: mean_change_of("confidence")),
-    ("answer/03_confidence", rf"right decisions moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
+    ("answer/03_confidence", rf"accuracy moves by \*\*{NUMBER}", lambda: mean_change_of("correct")),
     ("answer/03_confidence", rf"99 % confidence moves by {NUMBER}", lambda: mean_change_of("above_99")),
     ("answer/07_lora", rf"Intermediate training moves over-confidence by {NUMBER}",
      lambda: mean_change_of("signed_ce", conditions=["mnli", "hellaswag"], targets=["xnli", "panx"])),

@@ -184,8 +184,8 @@ def smaller_sentence(
               "over-confidence")
     return (f"**{called} {answer}.** At λ = {best.name:g}, compared with λ = 1, over-confidence "
             f"differs by {best.signed_ce_value:+.1f} [{best.signed_ce_low:+.1f}, "
-            f"{best.signed_ce_high:+.1f}] points and the score by {best.score_value:+.1f} [{best.score_low:+.1f}, "
-            f"{best.score_high:+.1f}] points"
+            f"{best.signed_ce_high:+.1f}] points and the score by {best.score_value:+.1f} "
+            f"[{best.score_low:+.1f}, {best.score_high:+.1f}] points"
             + (" (intervals hold together for all λ below 1)." if len(table) > 1 else "."))
 
 # %% ../../nbs/report/15_dose.ipynb #8a0b3b1c

@@ -57,7 +57,8 @@ def missing_pairs_words(
             + f". `{command}` with the study's options fills it.{unpaired}")
 
 # %% ../../nbs/report/04_result_sentences.ipynb #fd055fcb
-_SETTINGS = {"full": "full fine-tuning", "lora": "LoRA", "rate-third": "a third of the learning rate",
+_SETTINGS = {"full": "full fine-tuning", "lora": "LoRA",
+             "rate-third": "a third of the learning rate",
              "rate-triple": "three times the learning rate", "smoothing": "label smoothing",
              "average": "the mean of checkpoints"}
 
