@@ -178,7 +178,7 @@ def test_the_claims_are_counted_as_they_stand_in_their_table():
     shown = nbformat.read(ROOT / "nbs" / "results" / "trust/04_claims.ipynb", 4)
     html = next(o["data"]["text/html"] for c in shown.cells for o in c.get("outputs", []) if "Phang et al. 2020</th>" in o.get("data", {}).get("text/html", ""))
     rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser").tbody.find_all("tr")]
-    assert len(rows) == 7 and sum(row[-1] == "as there" for row in rows) == said("trust/04_claims", r"shows (\d+) as there")
+    assert len(rows) == 7 and sum(row[-1] == "as there" for row in rows) == said("trust/04_claims", r"shows (\d+) as in the paper")
     retrieval = next(r for r in rows if "retrieval (" in r[0])
     value = 100 * mean_change_of("top", "bottom", targets=["bucc", "tatoeba"])
     assert abs(float(retrieval[2].split()[0]) - value) < .0501

@@ -247,7 +247,7 @@ def test_explanations(values, results):
 def test_validity():
     shortcuts = pd.read_csv(ROOT / "benchmarks" / "shortcuts.csv")
     kept, of = map(int, said("results/trust/02_validity", r"\*\*(\d+) of (\d+)\*\* tasks keep shortcuts"))
-    rows = {r[0]: dict(zip(["kind", *shortcuts.columns[2:], "encoder"], r[1:])) for r in html_rows("results/trust/02_validity", "one_sided")}
+    rows = {r[0]: dict(zip(["kind", *shortcuts.columns[2:], "encoder"], r[1:])) for r in html_rows("results/trust/02_validity", "one side</th>")}
     assert of == len(rows) == len(shortcuts) == 18
     best = shortcuts[["digits", "one_sided", "bag"]].max(axis=1)
     encoder = np.array([float(rows[SUITE.tasks[t].title]["encoder"]) for t in shortcuts.task])

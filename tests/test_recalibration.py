@@ -373,13 +373,13 @@ def test_pages_on_stores_with_calibration_rows(tmp_path, monkeypatch, conditions
     assert sentence in words and "A temperature fitted on English labels" in words and "nan" not in words
     assert ("An ensemble over seeds needs" in words) == (seeds == (0,))
     assert ("There is one condition here" in words) == (conditions == ("mnli",))
-    assert "one target for each sort of event with English labels, if any has them (XNLI, XQuAD)" in words
+    assert "one target for each event type with English labels, if any has them (XNLI, XQuAD)" in words
     same = "pairs of target and regime the family with the lowest NLL is the same without intermediate training and after MNLI"
     assert (same in words) == (len(conditions) == 2)
     for labels in ("English labels", "labels of other languages", "20 labels of the language", "20 of the language shrunk to English"):
         assert re.search(rf"^- \*{labels}\*: XNLI \*\*.*; XQuAD \*\*", words, re.M)
     words = shown_on("use/02_decisions.ipynb", store, monkeypatch)
-    assert "Sets that promise 90 % in English keep" in words and "nan" not in words
+    assert "Prediction sets that promise 90 % coverage in English have" in words and "nan" not in words
 
 
 def test_the_families_on_a_store_without_english_labels(tmp_path, monkeypatch):
