@@ -79,7 +79,7 @@ def seeds_words(
     more = list(dict.fromkeys(s for a in results.about
                               for s in a["settings"] if s != results.setting))
     if more:
-        text += (" No mean here includes other settings of the study: "
+        text += (" Other settings of the study are never averaged with these: "
                  f"{', '.join(_SETTINGS.get(s, s) for s in more)}.")
     tuned = tuned_words(tuple(pair) for a in results.about
                         for pair in a.get("tuned", {}).get(results.setting, []))
