@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FAMILY_LABELS', 'shown_predictions', 'zero_shot_words', 'carried_table', 'carries_words', 'worth_words',
            'worth_table', 'level_rows', 'level_texts', 'regime_table', 'method_table', 'method_words', 'part_words',
-           'best_family_words', 'same_family_words', 'family_table', 'ensemble_table', 'lacking_words',
+           'best_family_words', 'same_family_words', 'family_table', 'ensemble_table', 'missing_regimes_words',
            'used_labels_words']
 
 # %% ../../nbs/report/21_recalibration.ipynb #9b764943
@@ -381,7 +381,7 @@ def ensemble_table(
         columns=["", "estimate"])
 
 # %% ../../nbs/report/21_recalibration.ipynb #0c106203
-def lacking_words(
+def missing_regimes_words(
     missing: pd.DataFrame, # From `recalibrate`
 ) -> str: # Markdown, a line a target and regime
     "What could not be done, and why"
