@@ -219,8 +219,8 @@ def search_words(
     return (f"Their temperature ends at {_ends(theirs['T'])} on English rows whose best one is "
             f"{_ends(ours['T'])}: off by a factor of {apart.mean():.2f} on average and "
             f"{apart.max():.2f} at most. LBFGS on T with rate .01 stops after 50 short steps from "
-            "1.5, so it reaches the best only where that is near 1.5 ([procedures of "
-            "others](../../calibration/13_other_procedures.ipynb) shows how far it gets). "
+            "1.5, so it reaches the best only where that is near 1.5 (the library's notebook "
+            "*Procedures of others* shows how far it gets). "
             f"{effect} The best for the other languages, which nobody knows without their labels, "
             f"is {_ends(wide['best elsewhere']['T'])}.{chance}")
 
