@@ -16,7 +16,7 @@ from xitcal.core.processes import thread_settings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for _name, _threads in thread_settings(1).items(): os.environ.setdefault(_name, _threads) # every process that tests start has them
 os.environ["XITCAL_CACHE"] = tempfile.mkdtemp(prefix="xitcal-tests-") # not the user's
 atexit.register(shutil.rmtree, os.environ["XITCAL_CACHE"], ignore_errors=True)
 
@@ -70,7 +70,7 @@ def pytest_configure(config):
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
     if not FORKING: return
     # it imports at the first request, and ends when its standard input does
-    env = dict(os.environ, MPLBACKEND="module://matplotlib_inline.backend_inline", PYTHONWARNINGS="ignore:IProgress not found", **thread_settings(1))
+    env = dict(os.environ, MPLBACKEND="module://matplotlib_inline.backend_inline", PYTHONWARNINGS="ignore:IProgress not found")
     config.stash[SERVER] = subprocess.Popen([sys.executable, FORKS, os.environ[ADDRESS]], stdin=subprocess.PIPE, env=env)
 
 

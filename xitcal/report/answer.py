@@ -22,12 +22,6 @@ from ..inference.seeds import change_over_seeds, over_seeds
 from .result_sentences import interval_words, mechanism_words
 from .sentences import same_data
 
-# %% ../../nbs/report/18_answer.ipynb #492febe6
-def _in_brackets(values: np.ndarray, scale: float, digits: int, unit: str = "") -> str:
-    "A mean over seeds with its unit, and the interval behind it"
-    value, _, interval = interval_words(values, scale, digits).partition(" ")
-    return f"{value}{unit} {interval}"
-
 # %% ../../nbs/report/18_answer.ipynb #50032b21
 def average_words(
     results: Results,      # From `read_results`
@@ -35,20 +29,19 @@ def average_words(
     targets: list[str],    # Targets that the mean is over
 ) -> str: # Markdown, two paragraphs
     "What intermediate training does on average, in the mean of the other languages"
-    def said(name, scale=100, digits=1, unit=""):
-        values = mean_change(results, name, conditions, targets)
-        return _in_brackets(values, scale, digits, unit)
+    def said(name, scale=100, digits=1):
+        return interval_words(mean_change(results, name, conditions, targets), scale, digits)
     other, english = (100 * level_without(results, "signed_ce", targets, language)[:, 0].mean()
                       for language in (OTHERS, "en"))
-    value, _, interval = said("signed_ce", unit=" points").partition(" [")
     return "\n\n".join([
         f"On average over {len(conditions)} intermediate tasks and {len(targets)} trained targets, "
-        f"intermediate training moves over-confidence in the other languages by **{value}** "
-        f"[{interval}. Without it the models are over-confident by {other:.1f} points there and by "
-        f"{english:.1f} in English. {mechanism_words(results, conditions, targets)}",
+        "intermediate training moves over-confidence in the other languages by "
+        f"**{said('signed_ce')} points**. Without it the models are over-confident by "
+        f"{other:.1f} points there and by {english:.1f} in English. "
+        f"{mechanism_words(results, conditions, targets)}",
         "Intermediate training moves the calibration term of NLL by "
-        f"{said('nll_calibration', 1, 3, ' nats')}, that of Brier by "
-        f"{said('brier_calibration', 1, 4)}, and the score by {said('score', unit=' points')}."])
+        f"{said('nll_calibration', 1, 3)} nats, that of Brier by {said('brier_calibration', 1, 4)},"
+        f" and the score by {said('score')} points."])
 
 # %% ../../nbs/report/18_answer.ipynb #fce1a837
 PARTS = {"over-confidence, points": ("signed_ce", 100, 1),

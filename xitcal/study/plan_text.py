@@ -15,9 +15,8 @@ from functools import lru_cache
 import pandas as pd
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
-from ..core.errors import XitcalError
 from ..core.remembered import remembered
 from ..data.suites import find_suite
 from ..data.tasks import MASKED, RECIPES
@@ -26,6 +25,7 @@ from .grid import Plan, Stage, fingerprint
 from .store import Store
 from ..training.batching import check_sampling, reweighted
 from ..training.lengths import input_lengths, row_count, told_count
+from ..training.models import load_config
 from ..training.speed import Speed, probe_speed
 
 # %% ../../nbs/study/03_plan_text.ipynb #2bc08dee
@@ -124,15 +124,6 @@ def recipe_text(
 CPU_FLOPS = 6e10  # per core; measured in benchmarks/speed.csv
 GPU_FLOPS = 1e14  # per GPU: a third of an A100's peak in bfloat16
 
-# %% ../../nbs/study/03_plan_text.ipynb #1188a087
-def _load_config(model: str):
-    "Configuration of an encoder"
-    try: return AutoConfig.from_pretrained(model, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise XitcalError(f"Model {model!r} cannot be loaded ({reason}); "
-                          "give a folder or hub id that holds a config.json.") from None
-
 # %% ../../nbs/study/03_plan_text.ipynb #b5fe82fd
 def _sizes(facts: str, config) -> list[int]:
     "Parameters of an encoder and of its word embeddings, token ids; `facts` is the remembered key"
@@ -144,7 +135,7 @@ def _sizes(facts: str, config) -> list[int]:
 @lru_cache(maxsize=8)
 def _model_facts(model: str) -> dict:
     "Sizes of an encoder"
-    config = _load_config(model)
+    config = load_config(model)
     facts = f"transformers {transformers.__version__} {config.to_json_string()}"
     weights, embeddings, vocabulary = remembered(_sizes, ("config",))(facts, config)
     return dict(weights=weights, body=weights - embeddings, width=config.hidden_size,
@@ -286,7 +277,7 @@ def probed_speeds(
     found, threads = {}, max(1, (os.cpu_count() or 1) // crew)
     for model in dict.fromkeys(models):
         _model_facts(model) # says in a sentence what cannot be loaded
-        config, study = _load_config(model), plan.study
+        config, study = load_config(model), plan.study
         facts = f"{_machine(device)} {config.to_json_string()}"
         remember = remembered(_probe, ("config",), PROBE_HOURS)
         try: found[model] = Speed(*map(tuple, remember(facts, config, study.precision, threads,
