@@ -133,7 +133,7 @@ def test_summaries_keep_both_apart_and_say_which_is_which(mixed):
     assert about["predicted"] == {"full": ["fp32"], NAME: ["bf16"]}
     plain, rounded = read_results(folder), read_results(folder, NAME)
     assert plain.sums.conditions == ["none", "mnli"] and rounded.sums.conditions == ["none"]
-    assert "predict in float32" in seeds_words(plain) and f"Further settings here, each on its own: {NAME}." in seeds_words(plain)
+    assert "predict in float32" in seeds_words(plain) and f"never averaged with these: {NAME}." in seeds_words(plain)
     assert "predict in bfloat16" in seeds_words(rounded)
 
 
