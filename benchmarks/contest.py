@@ -5,8 +5,10 @@ decisions are correlated. Errors are as large as `STRENGTH` standard errors of a
 all of them or none. Contestants see the same samples. Writes the share of samples with p ≤ .05 and its binomial standard error: where the model is calibrated
 the size of the test, elsewhere its power; and how far `calibration_test` is behind, with the standard error of that difference over the same samples.
 
-The best of many rivals is best partly by chance. `--again` takes every comparison of contest.csv in which `calibration_test` is more than five points behind
-the best valid rival, and repeats it with new samples and this one rival: contest_again.csv."""
+The best of many rivals is best partly by chance, and who asks for one kind of error may ask `calibration_test` for one statistic. `--statistics` takes
+every setting and error of contest.csv and compares each statistic with the best valid rival, in new samples: contest_statistics.csv, where one half of the
+samples is for choosing a statistic and the other for comparing it. `--again` takes every comparison of contest.csv in which `calibration_test` is more
+than five points behind, and repeats it with new samples and this one rival: contest_again.csv."""
 import argparse
 import os
 import time
@@ -20,8 +22,8 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 
-from xitcal.calibration.significance import calibration_test  # noqa: E402
-from xitcal.report.contest import OURS, distances, read_contest  # noqa: E402
+from xitcal.calibration.significance import calibration_test, test_values  # noqa: E402
+from xitcal.report.contest import OURS, ROBUST, SETTING, distances, read_contest  # noqa: E402
 
 CONFIDENCES = {"Beta(6, 1.5)": lambda rng, n: rng.beta(6, 1.5, n), "60 % at 1": lambda rng, n: np.where(rng.random(n) < .6, 1., rng.beta(4, 1.5, n)),
                "uniform on [.5, 1]": lambda rng, n: .5 + .5 * rng.random(n), "Beta(50, 1)": lambda rng, n: rng.beta(50, 1, n)}
@@ -67,11 +69,19 @@ def contestants(c, y, group, cluster, dependent, limits, seed, only: tuple = ())
              "ECCE, Kolmogorov-Smirnov": lambda: rivals.kolmogorov_smirnov(*one), "Spiegelhalter": lambda: rivals.spiegelhalter(*one),
              "Hosmer-Lemeshow": lambda: rivals.hosmer_lemeshow(*one), "Hosmer-Lemeshow, 8 df": lambda: rivals.hosmer_lemeshow(*one, less=2),
              "calibration belt": lambda: rivals.calibration_belt(*one), "T-Cal": lambda: rivals.t_cal(*one, limits),
-             "signed error, robust": lambda: rivals.robust_gap(*one, cluster)}
+             ROBUST: lambda: rivals.robust_gap(*one, cluster)}
     return {name: test() for name, test in tests.items() if not only or name in only}
 
 
-def rejections(rng, dependence: str, n: int, confidences: str, chance, limits, many: int, only: tuple = ()) -> dict[str, np.ndarray]:
+def offered(c, y, group, cluster, dependent, limits, seed, only: tuple) -> dict[str, np.ndarray]:
+    "p-value of each sample by statistic that `calibration_test` offers, all from the same simulated models, and of the tests named in `only`"
+    found = test_values(c, y, group, cluster if dependent else None, DRAWS, seed)
+    refuted = np.bincount(group, (c >= 1) & ~y) > 0 # as `calibration_test` has it
+    ours = {f"{OURS}, {name}": np.where(refuted, 1 / (DRAWS + 1), p) for name, p in found.items()}
+    return ours | contestants(c, y, group, cluster, dependent, limits, seed, only)
+
+
+def rejections(rng, dependence: str, n: int, confidences: str, chance, limits, many: int, only: tuple = (), tests=contestants) -> dict[str, np.ndarray]:
     "Whether each test rejects each of `many` samples, at 5 %"
     (size, share), found = DEPENDENCE[dependence], {}
     while many:
@@ -79,7 +89,7 @@ def rejections(rng, dependence: str, n: int, confidences: str, chance, limits, m
         many -= now
         c = CONFIDENCES[confidences](rng, n * now)
         u, cluster = outcomes(rng, len(c), size, share)
-        made = contestants(c, u < chance(c), np.arange(now).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)), only)
+        made = tests(c, u < chance(c), np.arange(now).repeat(n), cluster, size > 1, limits, int(rng.integers(1 << 31)), only)
         for name, p in made.items(): found.setdefault(name, []).append(p <= .05)
     return {name: np.concatenate(hits) for name, hits in found.items()}
 
@@ -116,6 +126,29 @@ def again(dependence: str, n: int, confidences: str, error: str, rival: str, tim
                 behind=behind.mean(), behind_error=behind.std(ddof=1) / np.sqrt(many))
 
 
+def by_statistic(dependence: str, n: int, confidences: str, error: str, rival: str|None, times: float) -> list[dict]:
+    "One setting and error with new samples: what each statistic finds, and what one rival finds, in each half of the samples"
+    draw = CONFIDENCES[confidences]
+    rng = np.random.default_rng([2, n, *(zlib.crc32(name.encode()) for name in (confidences, dependence, error))])
+    pool = np.sort(draw(rng, 200_000))
+    limits = rivals.t_cal_limits(draw, rng, n) if rival == "T-Cal" else None
+    chance, many = chances(error_shapes(pool)[error], pool, n), 2 * max(2, round(times * AGAIN[n] / 2))
+    hits = rejections(rng, dependence, n, confidences, chance, limits, many, (ROBUST, rival), offered)
+    return [dict(dependence=dependence, n=n, confidences=confidences, error=error, test=name, rival=name == rival, half=half, replicates=many // 2,
+                 share=hits[name][part].mean()) for half, part in enumerate((slice(None, many // 2), slice(many // 2, None)))
+            for name in hits]
+
+
+def all_statistics(table: Path, out: Path, times: float, part: str|None) -> None:
+    "Every statistic beside the best valid rival of each setting and error, and its size; saved after each"
+    known = read_contest(table)
+    best, rows = distances(known).set_index([*SETTING, "error"]).best, []
+    for setting in tqdm(known[[*SETTING, "error"]].drop_duplicates().itertuples(index=False), disable=None):
+        if part not in (None, setting.dependence): continue
+        rows += by_statistic(*setting, best.get(tuple(setting)), times)
+        pd.DataFrame(rows).to_csv(out, index=False, float_format="%.5g")
+
+
 def repeat(table: Path, out: Path, times: float) -> None:
     "Repeat the comparisons of a table that are more than five points behind; saved after each"
     far = distances(read_contest(table)).query("behind > .05")
@@ -130,12 +163,16 @@ def main():
     parser.add_argument("--replicates", type=float, default=1., help="how many times the samples of `REPLICATES`")
     parser.add_argument("--part", choices=DEPENDENCE, help="kind of dependence; all where none is named")
     parser.add_argument("--size", type=int, choices=SIZES, help="decisions of a sample; all where none is named")
+    parser.add_argument("--confidences", choices=CONFIDENCES, help="their distribution; all where none is named")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("contest.csv"))
+    parser.add_argument("--statistics", action="store_true", help="each statistic of `calibration_test` beside the best valid rival, with new samples")
     parser.add_argument("--again", action="store_true", help="repeat comparisons far behind with new samples")
     args = parser.parse_args()
+    if args.statistics: return all_statistics(args.out, args.out.with_name("contest_statistics.csv"), args.replicates, args.part)
     if args.again: return repeat(args.out, args.out.with_name("contest_again.csv"), args.replicates)
     begin = time.perf_counter()
-    jobs = [(d, n, c) for d in DEPENDENCE for n in SIZES for c in CONFIDENCES if args.part in (None, d) and args.size in (None, n)]
+    jobs = [(d, n, c) for d in DEPENDENCE for n in SIZES for c in CONFIDENCES
+            if args.part in (None, d) and args.size in (None, n) and args.confidences in (None, c)]
     for job in tqdm(jobs, disable=None):
         new = pd.DataFrame(setting(*job, args.replicates))
         old = pd.read_csv(args.out) if args.out.exists() else new[:0]

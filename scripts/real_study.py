@@ -44,14 +44,15 @@ def known_results(folder: Path, seed: int) -> tuple[dict[str, pd.DataFrame], dic
     "Tables and record of a seed; empty ones where there is none"
     about = folder / f"seed-{seed}.json"
     if not about.exists(): return {}, {}
-    tables = {kind: current_names(pd.read_parquet(folder / f"seed-{seed}-{kind}.parquet")) for kind in KINDS} # as new pieces name them
+    paths = {kind: folder / f"seed-{seed}-{kind}.parquet" for kind in KINDS}
+    tables = {kind: current_names(pd.read_parquet(path)) for kind, path in paths.items() if path.exists()} # as new pieces name them
     return tables, json.loads(about.read_text())
 
 
 def joined(old: dict[str, pd.DataFrame], new: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    "One table below the other"
+    "One table below the other; retrieval alone has none of English rows for recalibration"
     plain = lambda t: t.astype({c: str for c in t.select_dtypes("category")})
-    tables = {kind: pd.concat([plain(t[kind]) for t in (old, new) if t], ignore_index=True) for kind in KINDS}
+    tables = {kind: pd.concat([plain(t[kind]) for t in (old, new) if kind in t], ignore_index=True) for kind in KINDS if kind in {**old, **new}}
     return {kind: t.astype({c: "category" for c in KEYS_OF_RESULTS if c in t}) for kind, t in tables.items()}
 
 
@@ -68,13 +69,13 @@ def joined_facts(old: dict, new: dict) -> dict:
 def with_piece(about: dict, piece: str, name: str, made: dict) -> dict:
     "The record of a seed with one piece more, which has the setting `name`"
     used = made["precision"][name]
-    if about and (known := next(iter(about["precision"].values()))) != used:
+    if about and used and (known := next(iter(about["precision"].values()), used)) != used: # without a training there is none
         raise XitcalError(f"Seed {made['seed']} was trained in {', '.join(known)} and {piece} in {', '.join(used)}; remove the store of that "
                           f"condition and run it again with --precision {known[0]}.")
     pieces = about.get("pieces", {}) | {piece: {n: made[n] for n in ("date", "versions", "validation", "core_seconds")}}
     old = about.get("planned", {}).get(name, [])
     by_setting = {n: joined_facts(about.get(n, {}), made[n]) for n in ("tuned", "precision", "notes")} | dict(
-        settings=about.get("settings", {}) | {name: made["settings"][name] | dict(precision=used[0])},
+        settings={name: made["settings"][name]} | about.get("settings", {}) | ({name: made["settings"][name] | dict(precision=used[0])} if used else {}),
         planned=about.get("planned", {}) | {name: [*map(list, dict.fromkeys(map(tuple, old + made["planned"][name])))]},
         validation={n: [v for p in pieces.values() for v in p["validation"].get(n, [])] for n in {**about.get("settings", {}), name: 0}},
         core_seconds={n: sum(p["core_seconds"].get(n, 0) for p in pieces.values()) for n in {**about.get("settings", {}), name: 0}})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from xitcal.calibration.significance import _binned_squares, calibration_test, shared_covariance, simulated_gaps
+from xitcal.calibration.significance import STATISTICS, _binned_squares, calibration_test, shared_covariance, simulated_gaps
 from xitcal.report.contest import OURS, contest_words, read_contest, sizes
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +108,17 @@ def test_decisions_alone_in_their_example_are_independent():
 def test_the_order_of_rows_with_the_same_confidence_does_not_matter():
     c, y, one = np.full(60, .8), np.arange(60) < 48, np.zeros(60, int)
     assert calibration_test(c, y, one) == calibration_test(c, y[::-1], one) == 1
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_each_statistic_keeps_its_size_in_clusters_and_sees_a_gross_error(statistic):
+    rng = np.random.default_rng(3)
+    c, cluster, group = rng.uniform(.6, .95, 200 * 200), np.arange(200 * 200) // 5, np.arange(200).repeat(200)
+    u = np.where(rng.random(len(c)) < .8, rng.random(cluster[-1] + 1)[cluster], rng.random(len(c)))
+    p = {name: calibration_test(c, u < chance, group, cluster, draws=99, statistic=statistic) for name, chance in (("calm", c), ("wrong", c - .5))}
+    assert (p["calm"] <= .05).mean() < .09 and (p["wrong"] <= .05).mean() > .9
+    sure = calibration_test(np.append(c[:40], 1.), np.append(u[:40] < c[:40], False), np.zeros(41, int), draws=99, statistic=statistic)
+    assert sure == [.01] # certain, and wrong
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])

@@ -94,6 +94,15 @@ def test_pieces_of_one_seed_have_one_precision(args):
     assert list(json.loads((args.out / "seed-0.json").read_text())["pieces"]) == ["none pairs"]
 
 
+@pytest.mark.parametrize("parts", [("pairs", "retrieval"), ("retrieval", "pairs")])
+def test_a_piece_without_a_training_has_no_precision_and_joins_any(args, parts):
+    for part in parts: real_study.run_piece(0, "none", part, args)
+    about = json.loads((args.out / "seed-0.json").read_text())
+    assert list(about["pieces"]) == [f"none {part}" for part in parts]
+    assert about["precision"] == {"full": ["fp32"]} and about["settings"]["full"]["precision"] == "fp32"
+    assert set(read_results(args.out).sums.targets) == {"xnli", "tatoeba"}
+
+
 def test_an_english_temperature_on_the_pieces(args):
     import real_recalibration
     for condition in SMALL.intermediates: real_study.run_piece(0, condition, "pairs", args)
