@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CPU_FLOPS', 'GPU_FLOPS', 'recipe_table', 'recipe_text', 'memory_bytes', 'estimate', 'probed_speeds', 'with_times',
-           'kept_at_once', 'disk_text', 'cost_text']
+           'seconds_left', 'duration_words', 'kept_at_once', 'disk_text', 'cost_text']
 
 # %% ../../nbs/study/03_plan_text.ipynb #ada4d9a1
 import os
@@ -312,6 +312,28 @@ def with_times(
     factor = [ratios.get(key, ratios.get(key[0], 1.)) for key in keys]
     return costs.assign(seconds=[taken.get(n, s * f)
                                  for n, s, f in zip(costs.index, costs.seconds, factor)])
+
+# %% ../../nbs/study/03_plan_text.ipynb #87a03729
+def seconds_left(
+    costs: pd.DataFrame,      # From `with_times`: a row a stage, `seconds`, `done`
+    shares: dict[str, float], # Of the stages under way, how much of each is done, in [0, 1]
+    crew: int,                # Stages side by side
+) -> float: # Seconds until all are done, but at least until the longest of them is
+    "How long the rest of a plan will take"
+    rest = costs.seconds[~costs.done]
+    rest = rest * (1 - pd.Series(shares, dtype=float).reindex(rest.index).fillna(0))
+    return float(max(rest.sum() / crew, rest.max())) if len(rest) else 0.
+
+# %% ../../nbs/study/03_plan_text.ipynb #a35bb78a
+def duration_words(
+    seconds: float, # Not below 0
+) -> str: # Such as "40 s", "3 min" or "2 h 10 min"
+    "A time that need not be exact"
+    if seconds < 55: return f"{max(5, 5 * round(seconds / 5))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60: return f"{minutes} min"
+    if minutes < 48 * 60: return f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
+    return f"{round(minutes / 60 / 24)} days"
 
 # %% ../../nbs/study/03_plan_text.ipynb #b162a5c2
 def kept_at_once(

@@ -32,6 +32,7 @@ from ..predictions.degenerate import degenerate_sentence
 from .grid import Plan, Stage, Study, make_plan
 from .ledger import (moved_sentence, record_study, source_records, stored_encoders,
                                  study_cells, study_runs)
+from .plan_text import duration_words, estimate, seconds_left, with_times
 from .stages import do_stage, hub_encoder
 from .store import Store
 from ..training.models import check_targets, empty_encoder, headless, use_bf16
@@ -172,22 +173,70 @@ def _worker(plan, path, options, threads, parent, messages, added=()):
     except Exception: messages.put(("broken", traceback.format_exc()))
 
 # %% ../../nbs/study/05_runner.ipynb #73a3bbc7
+class _TimeLeft:
+    """How long the rest of a plan will take, in words. It reads what the stages that are done took,
+    so it is looked up seldom, and not at all in a run of a few seconds"""
+    def __init__(self, plan, store, wait=20.):
+        self.plan, self.store, self.crew, self.wait = plan, store, 1, wait
+        self.costs, self.words, self.due = None, "", time.monotonic() + wait
+
+    def __call__(self, shares):
+        self.crew = max(self.crew, len(shares)) # whoever does them
+        if (began := time.monotonic()) < self.due: return self.words
+        try:
+            if self.costs is None: self.costs = estimate(self.plan)
+            costs = with_times(self.costs, self.plan, self.store)
+            self.words = f"about {duration_words(seconds_left(costs, shares, self.crew))} to go"
+        except Exception: self.words = "" # what cannot be reckoned does not end a run
+        self.due = (now := time.monotonic()) + max(self.wait / 2, 20 * (now - began))
+        return self.words
+
+# %% ../../nbs/study/05_runner.ipynb #15112074
+def _in_lines():
+    "Whether progress goes to a file or a pipe, where bars would be unreadable"
+    return not (sys.stderr.isatty() or "ipykernel" in sys.modules or os.environ.get("TQDM_DISABLE"))
+
+class _Lines:
+    "Progress in lines on standard error, with some time between them"
+    def __init__(self, wait):
+        self.wait, self.began = wait, time.monotonic()
+        self.due = self.began + wait
+
+    def __call__(self, done, total, words):
+        if (now := time.monotonic()) < self.due: return
+        self.due = now + self.wait
+        took = duration_words(now - self.began)
+        print(f"{done} of {total} stages after {took}{words and f', {words}'}", file=sys.stderr,
+              flush=True)
+
+# %% ../../nbs/study/05_runner.ipynb #a4d4d9b3
 class _Bars:
     "Progress over stages, and over the steps of the stages under way"
-    def __init__(self, plan, store, show):
+    def __init__(self, plan, store, show, wait=20.):
         stages = [s for s in plan.stages.values() if s.phase != "pretrained"]
-        done = sum(store.published(s.name) for s in stages)
-        self.plan, self.show, self.steps = plan, None if show else True, {}
-        self.all = tqdm(total=len(stages), initial=done, desc="stages", disable=self.show,
-                        unit="stage", smoothing=.1)
+        self.done = sum(store.published(s.name) for s in stages)
+        self.plan, self.show, self.steps, self.shares = plan, None if show else True, {}, {}
+        self.left = _TimeLeft(plan, store, wait) if show else lambda shares: ""
+        self.lines = _Lines(1.5 * wait) if show and _in_lines() else lambda *progress: None
+        self.all = tqdm(total=len(stages), initial=self.done, desc="stages", disable=self.show,
+                        bar_format="{desc}: {n}/{total} |{bar}| {elapsed}{postfix}")
 
     def __call__(self, what, stage, done=0, total=0):
         if what == "start":
-            self.steps[stage] = tqdm(desc=f"  {self.plan.stages[stage].phase} "
-                                     f"{self.plan.stages[stage].title}"[:50], leave=False,
-                                     disable=self.show, unit="step")
-        elif what == "step": bar = self.steps[stage]; bar.total = total; bar.update(done - bar.n)
-        else: self.steps.pop(stage).close(); self.all.update()
+            self.steps[stage], self.shares[stage] = tqdm(
+                desc=f"  {self.plan.stages[stage].phase} {self.plan.stages[stage].title}"[:50],
+                leave=False, disable=self.show, unit="step"), 0.
+        elif what == "step":
+            bar, self.shares[stage] = self.steps[stage], done / max(total, 1)
+            bar.total = total
+            bar.update(done - bar.n)
+        else:
+            self.steps.pop(stage).close()
+            self.all.update()
+            self.done += 1
+            del self.shares[stage]
+        self.all.set_postfix_str(words := self.left(self.shares), refresh=False)
+        self.lines(self.done, self.all.total, words)
 
     def close(self):
         for bar in [*self.steps.values(), self.all]: bar.close()
