@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_conditions',
            'require_any', 'mean_change', 'read_conditions', 'level_without', 'mean_scores', 'encoder_scores',
-           'other_encoders', 'both_encoders', 'change_rows', 'pooled_bins', 'text_shares']
+           'best_in_english', 'other_encoders', 'both_encoders', 'change_rows', 'pooled_bins', 'text_shares']
 
 # %% ../../nbs/inference/04_results.ipynb #ce3d2569
 import json
@@ -248,6 +248,19 @@ def encoder_scores(
         language = OTHERS if task.kind in ("tagging", "retrieval") else "en"
         reached[name] = level_without(results, metric, [name], language)[:, 0].mean()
     return pd.concat([learnt, pd.Series(reached)])
+
+# %% ../../nbs/inference/04_results.ipynb #80086b19
+def best_in_english(
+    results: Results,      # From `read_results`
+    conditions: list[str], # Candidates
+    targets: list[str],    # Targets
+) -> dict[str, str]: # Condition by target; without targets that have no English validation rows
+    "The condition of each target with the highest mean score on English validation rows"
+    rows = read_seeds(results.folder, "english", results.setting)
+    rows = rows[rows.intermediate.isin(conditions) & rows.target.isin(targets)]
+    mean = rows.astype(dict(target=str, intermediate=str)).groupby(
+        ["target", "intermediate"]).value.mean()
+    return {t: mean[t].idxmax() for t in targets if t in mean.index.get_level_values("target")}
 
 # %% ../../nbs/inference/04_results.ipynb #6f52f9ce
 def other_encoders(
