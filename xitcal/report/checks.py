@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['shortcut_table', 'shortcut_words', 'bound_table', 'bound_words', 'posterior_table', 'posterior_words', 'spread_words',
-           'encoder_pairs', 'encoder_table', 'both_words']
+           'encoder_pairs', 'encoder_table', 'both_words', 'estimator_finding', 'inference_words', 'question_table',
+           'inference_table', 'needed_table', 'needed_words']
 
 # %% ../../nbs/report/23_checks.ipynb #9ef90434
 from pathlib import Path
@@ -12,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..core.estimates import in_words
 from ..data.tasks import TARGETS, phase2_title
+from ..inference.hypotheses import COMPARED, INFERENCES, QUESTIONS, RANKING, main_inference
+from ..inference.power import MOST_SEEDS
 from ..inference.results import (Results, both_encoders, encoder_scores, mean_change,
                                       read_seeds)
 from ..inference.seeds import condition_means
@@ -187,3 +191,120 @@ def both_words(
                     f"rank correlation of {first.corr(second, method='spearman'):+.2f}.")
     return " ".join([*said, "Intervals are over seeds of training and examples; "
                             "with two encoders there is none over encoders."])
+
+# %% ../../nbs/report/23_checks.ipynb #5aa11d2e
+def _same_words(main):
+    "How many questions have one answer, and one sign, with every estimator of calibration"
+    verdicts = main.groupby("question").verdict.agg(set)
+    signs = main.groupby("question").value.agg(lambda v: (v > 0).all() or (v < 0).all())
+    asked = [q for q in QUESTIONS if q in verdicts]
+    one = [q for q in asked if len(verdicts[q]) == 1]
+    conflict = [q for q in asked if {"held", "opposite"} <= verdicts[q]]
+    turned = [q for q in asked if not signs[q]]
+    def named(questions, lead=""): return f" ({lead}{'; '.join(questions)})" if questions else ""
+    return (f"**Of {len(asked)} questions that can be asked here, {len(one)} "
+            f"{'has' if len(one) == 1 else 'have'} the same answer with every estimator of "
+            f"calibration{named(one)}; in {len(conflict) or 'none'} do two estimators contradict "
+            f"each other significantly{named(conflict)}.** The sign of the estimate is the same "
+            f"with every estimator in {len(asked) - len(turned)} of "
+            f"{len(asked)}{named(turned, 'not in ')}.")
+
+def _ranking_words(rows):
+    "Which questions are significant with each estimator of ranking; empty without any"
+    def said(estimate):
+        found = rows[(rows.estimate == estimate) & (rows.verdict != "not shown")]
+        groups = found.groupby("verdict").question.agg("; ".join)
+        told = ", ".join(f"{questions} {verdict}" for verdict, questions in groups.items())
+        return f"For {in_words(estimate)}, {told or 'none is significant'}."
+    each = [said(e) for e in RANKING if e in set(rows.estimate)]
+    lead = "Another question is whether confidence ranks right decisions above wrong ones."
+    return " ".join([lead, *each] if each else [])
+
+# %% ../../nbs/report/23_checks.ipynb #e53b4083
+def estimator_finding(
+    table: pd.DataFrame, # From `hypothesis_table`
+    targets: int,        # How many trained targets there are
+) -> str: # Markdown
+    "How far the answers depend on the estimator, and what these results cannot give"
+    main = main_inference(table)
+    ranks = main.estimate.isin(RANKING)
+    lost = "; ".join(in_words(e) for e in COMPARED if e not in set(table.estimate))
+    known = main.groupby("estimate", sort=False).targets.first()
+    part = "; ".join(f"{in_words(e)} in {n} of {targets} targets"
+                     for e, n in known[known < targets].items())
+    return " ".join(filter(None, [
+        _same_words(main[~ranks]), _ranking_words(main[ranks]),
+        lost and f"These results cannot give: {lost}.",
+        part and f"Some estimators are known on some targets alone: {part}."]))
+
+# %% ../../nbs/report/23_checks.ipynb #15a07d5a
+def inference_words(
+    table: pd.DataFrame, # From `hypothesis_table`
+) -> str: # Plain text
+    "How often each way of inference finds something significant, and examples alone too often"
+    sure = (table.verdict != "not shown").groupby(table.inference).agg(["sum", "size"])
+    rows = [f"{i} {sure['sum'][i]} of {sure['size'][i]}" for i in INFERENCES if i in sure.index]
+    text = ("Significant after Holm's correction, over all questions and estimators, with "
+            f"inference over {'; '.join(rows)}.")
+    ways = ["examples", "seeds and examples"]
+    both = table.pivot(index=["question", "estimate"], columns="inference",
+                       values="verdict").reindex(columns=ways).dropna() != "not shown"
+    if both.empty: return text
+    more = (both["examples"] & ~both["seeds and examples"]).sum()
+    return (f"{text} In {more} of {len(both)} cases a bootstrap of examples alone finds something "
+            f"significant that {table.seeds.max()} seeds do not support.")
+
+# %% ../../nbs/report/23_checks.ipynb #3ef76673
+def question_table(
+    table: pd.DataFrame, # From `hypothesis_table`
+) -> pd.DataFrame: # A row an estimator, a column a question, text
+    """Estimate and interval by the stated inference, ˢ where that is over seeds alone; how many
+    seeds have its sign; * where it is significant"""
+    main = main_inference(table)
+    text = [f"{r.value:+.4f} [{r.low:+.4f}, {r.high:+.4f}]{'ˢ' * (r.inference == 'seeds')} "
+            f"({r.seeds_agree}/{r.seeds}){' *' * (r.verdict != 'not shown')}"
+            for r in main.itertuples()]
+    wide = main.assign(text=text).pivot(index="estimate", columns="question", values="text")
+    return wide.reindex(index=[e for e in COMPARED if e in wide.index],
+                        columns=[q for q in QUESTIONS if q in wide]).rename(index=in_words)
+
+# %% ../../nbs/report/23_checks.ipynb #e5ed5e0a
+def inference_table(
+    table: pd.DataFrame, # From `hypothesis_table`
+) -> pd.DataFrame: # A row a question, estimator and way of inference
+    "Every estimator with every way of inference, in words"
+    shown = table.assign(estimate=table.estimate.map(in_words),
+                         question=pd.Categorical(table.question, [*QUESTIONS]))
+    shown = shown.sort_values("question", kind="stable")
+    columns = {"value": "estimate", "low": "low", "high": "high", "p": "p", "p_holm": "p (Holm)",
+               "verdict": "verdict", "seeds_agree": "seeds with its sign", "targets": "targets"}
+    return (shown.set_index(["question", "estimate", "inference"])[[*columns]].round(4)
+            .rename(columns=columns))
+
+# %% ../../nbs/report/23_checks.ipynb #7d75263a
+_HEADINGS = {"value": "effect", "between_seeds": "σ", "upper": "σ at its limit", "examples": "ε"}
+
+def needed_table(
+    needed: pd.DataFrame, # From `power_table`
+) -> pd.DataFrame: # A row an effect
+    "How much seeds and examples matter, the seeds that are needed, and what others would find"
+    found = {c: c.replace("found with", "smallest effect with")
+             for c in needed if c.startswith("found with")}
+    shown = needed.astype(object).where(needed.notna(), f"more than {MOST_SEEDS}")
+    return (shown.map(lambda v: round(v, 2) if isinstance(v, float) else v)
+            .rename(columns=_HEADINGS | found))
+
+# %% ../../nbs/report/23_checks.ipynb #8d461af5
+def needed_words(
+    needed: pd.DataFrame|None, # From `power_table`; None with one seed
+) -> str: # Markdown
+    "How many seeds find an effect as large as each that was seen"
+    if needed is None:
+        return "One seed does not tell how much seeds differ, so nothing can be planned from it."
+    def count(n): return f"more than {MOST_SEEDS}" if pd.isna(n) else f"{int(n)}"
+    said = "; ".join(f"**{count(r['seeds needed'])} seeds** for {name} "
+                     f"({count(r['seeds needed, σ at its limit'])} if σ is at its limit)"
+                     for name, r in needed.iterrows())
+    return (f"An effect as large as the one seen is found in 80 % of studies with {said}. An "
+            "effect is seldom as large as it was first seen, so these counts are the least to plan "
+            "with.")
