@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_conditions',
-           'require_any', 'mean_change', 'read_conditions', 'level_without', 'other_encoders', 'both_encoders',
-           'change_rows', 'pooled_bins', 'text_shares']
+           'require_any', 'mean_change', 'read_conditions', 'level_without', 'mean_scores', 'encoder_scores',
+           'best_in_english', 'other_encoders', 'both_encoders', 'change_rows', 'pooled_bins', 'text_shares']
 
 # %% ../../nbs/inference/04_results.ipynb #ce3d2569
 import json
@@ -21,7 +21,8 @@ from ..core.errors import XitcalError
 from ..core.estimates import current_names
 from ..core.schema import OTHERS
 from ..data.suites import SUITES, find_suite, stored_tasks
-from ..data.tasks import MASKED, MULTI, NONE, OWN, TARGETS, Task, read_condition
+from ..data.tasks import (INTERMEDIATES, MASKED, MULTI, NONE, OWN, TARGETS, Task,
+                               read_condition)
 from .block_sums import BINS, write_sums
 from .seeds import (Sums, condition_means, in_language, over_seeds, statistic,
                                     sums_of)
@@ -217,6 +218,49 @@ def level_without(
     found = in_language(language, statistic(sums, name)[sums.conditions.index(NONE)][None],
                         sums.languages)[0]
     return found[:, [sums.targets.index(t) for t in targets]].mean(1)
+
+# %% ../../nbs/inference/04_results.ipynb #0b12de9e
+def mean_scores(
+    results: Results, # From `read_results`
+) -> pd.DataFrame: # A row a condition, a column a target; NaN where a seed or language lacks
+    "Scores in points as XTREME averages them: over seeds and over all languages with English"
+    sums = results.sums
+    values, there = statistic(sums, "score")[..., 0], sums.values["n"][..., 0] > 0
+    whole = (there | ~there.any((0, 1))).all((1, 3)) & there.any((1, 3))
+    mean = np.where(there, values, 0).sum((1, 3)) / np.maximum(there.sum((1, 3)), 1)
+    return pd.DataFrame(np.where(whole, 100 * mean, np.nan), sums.conditions, sums.targets)
+
+# %% ../../nbs/inference/04_results.ipynb #c7e87502
+def encoder_scores(
+    results: Results, # From `read_results`
+) -> pd.Series: # By name of a task, in [0, 1]; NaN where a seed lacks it
+    """Mean over seeds of what the encoder reaches. Targets without intermediate training: F1 of
+    entities, else accuracy; tags and retrieval in the other languages, the rest in English.
+    Intermediate tasks: their metric on English validation rows"""
+    found = [{v["title"]: v["validation"]
+              for v in a.get("validation", {}).get(results.setting, [])} for a in results.about]
+    learnt = pd.DataFrame([{name: f.get(f"{t.title}, seed {a['seed']}")
+                            for name, t in INTERMEDIATES.items()}
+                           for a, f in zip(results.about, found)], dtype=float).mean(skipna=False)
+    reached = {}
+    for name, task in ((t, results.tasks[t]) for t in results.sums.targets):
+        metric = "score" if task.options.get("entities") else "accuracy"
+        language = OTHERS if task.kind in ("tagging", "retrieval") else "en"
+        reached[name] = level_without(results, metric, [name], language)[:, 0].mean()
+    return pd.concat([learnt, pd.Series(reached)])
+
+# %% ../../nbs/inference/04_results.ipynb #80086b19
+def best_in_english(
+    results: Results,      # From `read_results`
+    conditions: list[str], # Candidates
+    targets: list[str],    # Targets
+) -> dict[str, str]: # Condition by target; without targets that have no English validation rows
+    "The condition of each target with the highest mean score on English validation rows"
+    rows = read_seeds(results.folder, "english", results.setting)
+    rows = rows[rows.intermediate.isin(conditions) & rows.target.isin(targets)]
+    mean = rows.astype(dict(target=str, intermediate=str)).groupby(
+        ["target", "intermediate"]).value.mean()
+    return {t: mean[t].idxmax() for t in targets if t in mean.index.get_level_values("target")}
 
 # %% ../../nbs/inference/04_results.ipynb #6f52f9ce
 def other_encoders(

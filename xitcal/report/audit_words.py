@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from ..data.tasks import TARGETS
 from ..calibration.audit import BIN_COUNTS, AuditedModel, first_setting, plain_rows
 from .figures import styled
-from .sentences import by_language, condition_name, scrolling
+from .sentences import (by_language, condition_name, range_words,
+                                     scrolling)
 
 # %% ../../nbs/report/19_audit_words.ipynb #83e973e3
 def setting_words(
@@ -33,11 +34,6 @@ def setting_words(
 def _points(value, form=".1f"):
     "A fraction in percentage points"
     return f"{100 * value:{form}}"
-
-def _ends(values, form="z.2f", scale=1):
-    "The smallest and the largest of some numbers, or one where they look the same"
-    ends = (f"{scale * v:{form}}" for v in (min(values), max(values)))
-    return " to ".join(dict.fromkeys(ends))
 
 def _in_order(targets):
     "Names of targets in the order of the task list, each once"
@@ -89,9 +85,10 @@ def _choice_line(picked):
     "What a choice by the rows that judge seems to bring; None where there is no choice"
     if picked.empty: return None
     return ("- **Chosen by the rows that judge** (users of XTREME's scripts and of jiant): the "
-            f"best of {_ends(picked.models, 'd')} models of a target, chosen for each language, "
-            f"seems {_ends(picked.optimism_each, 'z.1f', 100)} points better than it is, and "
-            f"{_ends(picked.hidden_each, 'z.1f', 100)} points less over-confident.")
+            f"best of {range_words(picked.models, 'd')} models of a target, chosen for each "
+            f"language, seems {range_words(picked.optimism_each, 'z.1f', 100)} points better than "
+            f"it is, and {range_words(picked.hidden_each, 'z.1f', 100)} points less "
+            "over-confident.")
 
 def _netcal_line(wide, fitted):
     "What becomes of softmax and labels in netcal; None without fixed classes"
@@ -101,8 +98,8 @@ def _netcal_line(wide, fitted):
     if len(fitted):
         t = fitted.groupby("how")["T"]
         temperature = ("; a temperature fitted to float32 is "
-                       f"{_ends(t.get_group('netcal, float32'), 'z.3f')} where the best is "
-                       f"{_ends(t.get_group('ours'))}")
+                       f"{range_words(t.get_group('netcal, float32'), 'z.3f')} where the best is "
+                       f"{range_words(t.get_group('ours'), 'z.2f')}")
     return (f"- **Softmax and labels into netcal**: of {len(wide)} pairs of model and language "
             f"{wide.matrix_error.ne('').sum()} end in an error ({wide.mass_error.ne('').sum()} "
             f"with bins of equal mass), and {off} get another number than the ECE of the decisions"
@@ -157,7 +154,7 @@ def _ten_bin_line(part):
     mean, apart = part[["ece_10", "floor_10", "rms", "gap"]].mean(), part.matrix - part.ece_10
     mine = part[part.matrix.notna()]
     beside = (", the same number" if apart.abs().max() < 5e-4 else
-              f", {_ends(apart.dropna(), '+z.1f', 100)} points apart in single languages, "
+              f", {range_words(apart.dropna(), '+z.1f', 100)} points apart in single languages, "
               "because netcal takes two classes for the positive class's probability")
     near = 100 - 100 * (part.ece_10 > 2 * part.floor_10).mean()
     old = ("" if part.classes.iloc[0] > 2 else
@@ -216,13 +213,13 @@ def search_words(
     theirs, ours, none = (wide[how] for how in ("LBFGS from 1.5", "ours", "none"))
     apart = np.exp(np.abs(np.log(theirs["T"] / ours["T"])))
     effect, chance = _search_effect(theirs, ours, none)
-    return (f"Their temperature ends at {_ends(theirs['T'])} on English rows whose best one is "
-            f"{_ends(ours['T'])}: off by a factor of {apart.mean():.2f} on average and "
-            f"{apart.max():.2f} at most. LBFGS on T with rate .01 stops after 50 short steps from "
-            "1.5, so it reaches the best only where that is near 1.5 (the library's notebook "
-            "*Procedures of others* shows how far it gets). "
+    return (f"Their temperature ends at {range_words(theirs['T'], 'z.2f')} on English rows whose "
+            f"best one is {range_words(ours['T'], 'z.2f')}: off by a factor of "
+            f"{apart.mean():.2f} on average and {apart.max():.2f} at most. LBFGS on T with rate "
+            ".01 stops after 50 short steps from 1.5, so it reaches the best only where that is "
+            "near 1.5 (the library's notebook *Procedures of others* shows how far it gets). "
             f"{effect} The best for the other languages, which nobody knows without their labels, "
-            f"is {_ends(wide['best elsewhere']['T'])}.{chance}")
+            f"is {range_words(wide['best elsewhere']['T'], 'z.2f')}.{chance}")
 
 # %% ../../nbs/report/19_audit_words.ipynb #463092fc
 @styled
@@ -267,7 +264,8 @@ def _ece_temperature_line(fitted):
     lost = wide["nll"][chosen].sub(wide["nll"]["ours"], axis=0).mean()
     return ("- A temperature chosen by the lowest ECE on English rows changes by a factor of "
             f"{factor.mean():.2f} on average between 5, 10 and 100 bins (at most "
-            f"{factor.max():.2f}); in the other languages its NLL is {_ends(lost, '+z.3f')} nats "
+            f"{factor.max():.2f}); in the other languages its NLL is "
+            f"{range_words(lost, '+z.3f')} nats "
             "beside that of the temperature chosen by NLL "
             f"(mean of {len(wide)} models).")
 
@@ -345,10 +343,10 @@ def optimism_words(
     one = ("" if picked.conditions.max() > 1
            else " This store has one condition, so the choice is among seeds only.")
     return ("Chosen once for each target, the best model seems "
-            f"{_ends(picked.optimism, 'z.1f', 100)} points better on the rows that chose it than "
-            "on others; chosen for each language, "
-            f"{_ends(picked.optimism_each, 'z.1f', 100)} points. "
-            f"Its over-confidence seems smaller by {_ends(picked.hidden_each, 'z.1f', 100)}: "
+            f"{range_words(picked.optimism, 'z.1f', 100)} points better on the rows that chose it "
+            "than on others; chosen for each language, "
+            f"{range_words(picked.optimism_each, 'z.1f', 100)} points. "
+            f"Its over-confidence seems smaller by {range_words(picked.hidden_each, 'z.1f', 100)}: "
             "a choice by score is a choice for rows on which confidence happens to be "
             f"deserved. {same}{one}")
 

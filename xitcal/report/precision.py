@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from ..core.errors import XitcalError
 from ..data.tasks import TARGETS
 from .figures import styled
+from .sentences import range_words
 
 # %% ../../nbs/report/16_precision.ipynb #2c8c8c18
 _COLUMNS = {"encoder", "model", "target", "kind", "measure", "fp32", "bf16", "change", "low",
@@ -67,11 +68,6 @@ def precision_rows(
     return pd.DataFrame(rows).T.rename_axis(["encoder", "target", "model"])
 
 # %% ../../nbs/report/16_precision.ipynb #6d7c6e40
-def _span(values, factor: float = 1, digits: int = 2) -> str:
-    "The least and the most, or what both are when rounded"
-    low, high = (f"{factor * v:.{digits}f}" for v in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
-
 def _of(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     "The rows of a measure"
     return table[table.measure == measure]
@@ -91,7 +87,7 @@ def time_words(
 ) -> str: # A part of a sentence
     "What share of float32's processor time bfloat16 takes, for each encoder"
     times = _of(table, "seconds").assign(share=lambda t: t.bf16 / t.fp32)
-    return " and ".join(f"{_span(part, 100, 0)} % of the processor time with "
+    return " and ".join(f"{range_words(part, '.0f', 100)} % of the processor time with "
                         f"{_encoder_words(encoder)}"
                         for encoder, part in times.groupby("encoder", sort=False)["share"])
 
@@ -101,12 +97,12 @@ def finding_words(
 ) -> str: # Markdown
     "What bfloat16 changes, in one sentence with its sizes, and what it saves in another"
     return (f"**Predictions in bfloat16 differ from those in float32 in "
-            f"{_span(_of(table, 'changed').change, 100)} % of decisions and move a confidence by "
-            f"{_span(_of(table, 'moved').change, 100)} points on average; over-confidence changes "
-            f"by at most {_largest(table, 'signed_ce')} points, ECE by {_largest(table, 'ece_15')} "
-            f"points, the calibration term by {_largest(table, 'nll_calibration')} thousandths of "
-            f"a nat and the score by {_largest(table, 'score')} points.** They take "
-            f"{time_words(table)}.")
+            f"{range_words(_of(table, 'changed').change, '.2f', 100)} % of decisions and move a "
+            f"confidence by {range_words(_of(table, 'moved').change, '.2f', 100)} points on "
+            f"average; over-confidence changes by at most {_largest(table, 'signed_ce')} points, "
+            f"ECE by {_largest(table, 'ece_15')} points, the calibration term by "
+            f"{_largest(table, 'nll_calibration')} thousandths of a nat and the score by "
+            f"{_largest(table, 'score')} points.** They take {time_words(table)}.")
 
 # %% ../../nbs/report/16_precision.ipynb #613a5617
 TESTED = ("signed_ce", "nll_calibration", "nll_refinement", "score")

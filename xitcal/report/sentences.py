@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['attempt', 'without_nan', 'show', 'same_data', 'condition_name', 'summarise', 'scores_by_seen', 'scrolling',
-           'by_language', 'score_sentence', 'cut_sentence', 'inexpressible_table', 'inexpressible_sentence',
-           'fault_sentence', 'calibration_sentence', 'change_sentence', 'sound', 'without_degenerate_sentence',
-           'encoder_sentence', 'made_words', 'few_languages', 'headline', 'missing_cells_words']
+           'by_language', 'range_words', 'score_sentence', 'cut_sentence', 'inexpressible_table',
+           'inexpressible_sentence', 'fault_sentence', 'calibration_sentence', 'change_sentence', 'sound',
+           'without_degenerate_sentence', 'encoder_sentence', 'made_words', 'few_languages', 'headline',
+           'missing_cells_words']
 
 # %% ../../nbs/report/03_sentences.ipynb #5a1af9b6
 from collections.abc import Callable, Iterable
@@ -154,10 +155,14 @@ def by_language(
     return wide.rename(index={code: language_label(code) for code in rows})
 
 # %% ../../nbs/report/03_sentences.ipynb #4a43f838
-def _range(values, pattern="{:.0f}"):
-    "'a to b' or 'a' of some numbers"
-    low, high = pattern.format(min(values)), pattern.format(max(values))
-    return low if low == high else f"{low} to {high}"
+def range_words(
+    values: Iterable[float], # One at least
+    form: str = ".0f",       # How a number is written, as in f-strings
+    scale: float = 1,        # What numbers are multiplied by; 100 for percentage points
+) -> str: # Such as "2 to 5"; "2" where both ends look the same
+    "The smallest and the largest of some numbers"
+    ends = (f"{scale * v:{form}}" for v in (min(values), max(values)))
+    return " to ".join(dict.fromkeys(ends))
 
 # %% ../../nbs/report/03_sentences.ipynb #193c6993
 _NO_BASE = "There is no baseline to compare with; add `none` to the study's intermediate tasks."
@@ -174,9 +179,9 @@ def score_sentence(
     words = []
     for where, part in base.groupby("where", sort=False):
         share = part.share.dropna()
-        of = (f" ({_range(100 * share)} % of what the most probable decision scores on "
-              "the same rows)" if len(share) else "")
-        words.append(f"{_range(100 * part.value)} % in "
+        of = (f" ({range_words(share, scale=100)} % of what the most probable decision scores "
+              "on the same rows)" if len(share) else "")
+        words.append(f"{range_words(part.value, scale=100)} % in "
                      f"{where if where == 'English' else 'the mean of the ' + where}{of}")
     targets = base.index.get_level_values("target").nunique()
     return (f"**Without intermediate training the models score {' and '.join(words)}**, over "
@@ -292,7 +297,7 @@ def change_sentence(
                                 ("score", "the score")):
             mine = part[part.statistic == statistic]
             unit, scale = ("nats", 1) if statistic == "nll" else ("points", 100)
-            size = _range(scale * mine.change, "{:+.2f}" if scale == 1 else "{:+.1f}")
+            size = range_words(mine.change, "+.2f" if scale == 1 else "+.1f", scale)
             said.append(f"{name} {_verdict(mine, mine.corrected, 'rose', 'fell')} ({size} {unit})")
         seeds = " or ".join(part.seeds.replace("", "none").unique())
         lines.append(f"- **A{condition_look(condition)['label'][1:]}** (seeds {seeds}), of "
