@@ -5,9 +5,11 @@
 # %% auto #0
 __all__ = ['LEVEL_COLUMNS', 'CHANGE_COLUMNS', 'seeds_with', 'decided_conditions', 'narrowed', 'level_table', 'changes_table',
            'condition_rows', 'agreement_table', 'agreement_words', 'agreement_sentence', 'direction_words',
-           'repeated_rows_sentence', 'finding_sentence', 'temperature_table', 'temperature_sentence']
+           'repeated_rows_sentence', 'finding_sentence', 'other_targets_sentence', 'temperature_table',
+           'temperature_sentence']
 
 # %% ../../nbs/report/07_agreement.ipynb #3983af84
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +87,7 @@ def level_table(
                 called: round(scale * level_without(results, name, [target], language)[:, 0].mean(),
                               digits)
                 for called, (name, scale, digits) in LEVEL_COLUMNS.items()}
-    return pd.DataFrame(rows).T.rename_axis(["target", ""])
+    return pd.DataFrame(rows).T.dropna(how="all").rename_axis(["target", ""])
 
 # %% ../../nbs/report/07_agreement.ipynb #2d0c0a33
 CHANGE_COLUMNS = {"over-confidence (points)": ("signed_ce", 100, 1),
@@ -98,9 +100,11 @@ def changes_table(
     language: str = OTHERS, # A code, or the mean of all languages but English
 ) -> pd.DataFrame: # A row a condition and target, a column a number: change with 95 % interval
     "Changes by each condition, over seeds and examples"
-    rows = {}
-    for condition in results.sums.conditions[1:]:
-        for target in results.sums.targets:
+    rows, sums = {}, results.sums
+    there = [t for t in sums.targets if language == OTHERS # retrieval has no English
+             or np.isfinite(level_without(results, "signed_ce", [t], language)).any()]
+    for condition in sums.conditions[1:]:
+        for target in there:
             rows[phase2_title(condition), TARGETS[target].title] = {
                 called: interval_words(mean_change(results, name, [condition], [target], language),
                                        scale, digits)
@@ -193,12 +197,16 @@ def direction_words(
             else "does not significantly change")
 
 # %% ../../nbs/report/07_agreement.ipynb #f34d4e9c
+def _gap_words(gap: float) -> str:
+    "A signed calibration error in points, in words"
+    return f"{'over' if gap >= 0 else 'under'}-confident by {abs(gap):.1f} points"
+
 def _level_words(results: Results, targets: list[str]) -> str:
-    "Over-confidence without an intermediate task"
+    "Over-confidence without an intermediate task; retrieval has no English of its own"
     other, english = (100 * level_without(results, "signed_ce", targets, c)[:, 0].mean()
                       for c in (OTHERS, "en"))
-    return (f"where models without it are over-confident by {other:.1f} points (English: "
-            f"{english:.1f})")
+    more = "" if np.isnan(english) else f" (English: {english:.1f})"
+    return f"where models without it are {_gap_words(other)}{more}"
 
 # %% ../../nbs/report/07_agreement.ipynb #bbafd076
 def repeated_rows_sentence(
@@ -232,12 +240,35 @@ def finding_sentence(
             f" With {seeds} seed{plural} nothing is decided: another seed may say otherwise.")
     direction = direction_words(over_seeds(change("signed_ce")))
     where = "" if seeds > 2 else f", in the {'seeds' if seeds > 1 else 'one seed'} so far"
-    return (f"**{title[0].upper()}{title[1:]} before the target {direction} "
+    place = ("before the target" if any(TARGETS[t].trained_on for t in targets) else
+             "alone, before retrieval,")
+    english = change("signed_ce", "en")
+    there = ("" if np.isnan(english).all() else
+             f"In English the change is {interval_words(english)}. ")
+    return (f"**{title[0].upper()}{title[1:]} {place} {direction} "
             f"over-confidence in the other languages{where}** ({names}; {seeds} seed{plural}): "
             f"{interval_words(change('signed_ce'))} points, {_level_words(results, targets)}. "
-            f"In English the change is {interval_words(change('signed_ce', 'en'))}. The "
+            f"{there}The "
             f"calibration term of NLL changes by {interval_words(change('nll_calibration'), 1, 3)} "
             f"nats and the score by {interval_words(change('score'))} points.{sure}")
+
+# %% ../../nbs/report/07_agreement.ipynb #d931a783
+def other_targets_sentence(
+    results: Results, # From `read_results`
+    parts: Iterable[list[str]], # Targets that are averaged together, beside those of the headline
+) -> str: # Markdown; "" where no part is decided
+    """Changes of over-confidence on further targets, by each English task that three seeds have and
+    whose rows the targets are not trained on"""
+    said = []
+    for targets in parts:
+        tasks = [c for c in decided_conditions(results, targets)
+                 if not any(same_data(c, t) for t in targets)]
+        found = [f"{interval_words(mean_change(narrowed(results, [c], targets), 'signed_ce', [c]))}"
+                 f" ({phase2_title(c)})" for c in tasks]
+        if not found: continue
+        names = " and ".join(TARGETS[t].title for t in targets)
+        said.append(f"on {names} by {', '.join(found)} points")
+    return f"Over-confidence in the other languages changes {'; '.join(said)}." if said else ""
 
 # %% ../../nbs/report/07_agreement.ipynb #35ea85d6
 def temperature_table(
