@@ -312,7 +312,8 @@ def _rate_rows(results: Results, words: str) -> pd.DataFrame:
     nll, score = (t[(t.language == OTHERS) & t.target.isin(part.targets)
                     & t.intermediate.isin(part.intermediates)] for t in (
         change_over_seeds(results.sums, name) for name in ("nll_calibration", "score")))
-    text = [number_words(r, 1, 3) for _, r in nll.rename(columns={"change": "value"}).iterrows()]
+    rows = nll.rename(columns={"change": "value"}).to_dict("records")
+    text = [number_words(row, 1, 3) for row in rows]
     wide = nll.assign(text=text).pivot(index="target", columns="intermediate", values="text")
     wide = wide.rename(columns=lambda name: f"change after {phase2_title(name)} (nats)")
     wide.insert(0, BEFORE, nll.groupby("target").without.first().round(3))

@@ -25,7 +25,7 @@ from ..inference.language_regression import (explained, language_effects, minimu
 from ..inference.results import Results, mean_change, text_shares
 from ..inference.seeds import language_changes, statistic
 from .figures import language_words, styled
-from .result_sentences import explained_words, interval_words
+from .result_sentences import explained_words, interval_words, number_words
 
 # %% ../../nbs/report/25_languages.ipynb #0c6c2343
 def changes_and_accuracy(
@@ -131,12 +131,10 @@ def change_by_language(
     digits: int = 1,       # Behind the decimal point
 ) -> pd.DataFrame: # A row a language, a column a target; text, * where p < .05 (Holm)
     "Change in every language with its interval"
-    def cell(row):
-        value, low, high = (f"{scale * v:+.{digits}f}" for v in (row.change, row.low, row.high))
-        return f"{value} [{low}, {high}]" + " *" * (row.p_holm < .05)
-    wide = changes.assign(text=[cell(row) for row in changes.itertuples()]).pivot(
-        index="language", columns="target", values="text")[[*changes.target.unique()]]
-    return (wide.rename(columns={t: TARGETS[t].title for t in wide})
+    rows = changes.rename(columns={"change": "value"}).to_dict("records")
+    text = [number_words(r, scale, digits) + " *" * (r["p_holm"] < .05) for r in rows]
+    wide = changes.assign(text=text).pivot(index="language", columns="target", values="text")
+    return (wide[changes.target.unique()].rename(columns=lambda t: TARGETS[t].title)
             .loc[in_order(wide.index)].rename(index=language_label))
 
 # %% ../../nbs/report/25_languages.ipynb #742d9214
