@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['KEYS_OF_RESULTS', 'write_results', 'read_seeds', 'Results', 'read_results', 'whole_targets', 'whole_conditions',
-           'require_any', 'mean_change', 'read_conditions', 'level_without', 'mean_scores', 'encoder_scores',
-           'best_in_english', 'other_encoders', 'both_encoders', 'change_rows', 'pooled_bins', 'text_shares']
+           'require_any', 'mean_change', 'read_setting', 'shared_parts', 'read_ensembles', 'read_conditions',
+           'level_without', 'level_after', 'cell_means', 'english_scores', 'mean_scores', 'encoder_scores',
+           'best_in_english', 'other_encoders', 'both_encoders', 'contrast_rows', 'change_rows', 'pooled_bins',
+           'text_shares']
 
 # %% ../../nbs/inference/04_results.ipynb #ce3d2569
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -191,6 +194,42 @@ def mean_change(
                             whole_targets(results) if targets is None else targets, language)
     return found[[results.sums.conditions.index(a) for a in require_any(conditions)]].mean(0)
 
+# %% ../../nbs/inference/04_results.ipynb #f36f644a
+def read_setting(
+    results: Results, # From `read_results`
+    setting: str,     # Name of another setting in the same folder
+) -> Results: # Of that setting
+    "Another setting with the same seeds; `XitcalError` where it is not there or has others"
+    found = read_results(results.folder, setting)
+    if found.sums.seeds != results.sums.seeds:
+        raise XitcalError(f"Setting {setting} has seeds {found.sums.seeds}, the full study "
+                          f"{results.sums.seeds}: not compared.")
+    return found
+
+# %% ../../nbs/inference/04_results.ipynb #6a8450c7
+def shared_parts(
+    first: Results,   # From `read_results`
+    *others: Results, # Of other settings, encoders or seeds
+) -> tuple[list[str], list[str]]: # Conditions and targets, in the order of the first
+    "Single intermediate tasks and targets that are whole in all of these results"
+    targets = [t for t in whole_targets(first) if all(t in whole_targets(r) for r in others)]
+    conditions = [a for a in whole_conditions(first, targets=targets)
+                  if all(a in whole_conditions(r, targets=targets) for r in others)]
+    return conditions, targets
+
+# %% ../../nbs/inference/04_results.ipynb #cc38ac42
+def read_ensembles(
+    results: Results, # From `read_results`
+) -> Results|None: # None where there are no ensembles
+    "Ensembles of these seeds, from a folder `ensembles` beside; `XitcalError` with other members"
+    record = results.folder.parent / "ensembles" / "seed-0.json"
+    if not record.exists(): return None
+    members = json.loads(record.read_text())["members"]
+    if members != results.sums.seeds:
+        raise XitcalError(f"These ensembles are of the seeds {members}, the study's are "
+                          f"{results.sums.seeds}: not compared.")
+    return read_results(record.parent)
+
 # %% ../../nbs/inference/04_results.ipynb #ed996c24
 def read_conditions(
     folder: str|Path, # Of results
@@ -218,6 +257,46 @@ def level_without(
     found = in_language(language, statistic(sums, name)[sums.conditions.index(NONE)][None],
                         sums.languages)[0]
     return found[:, [sums.targets.index(t) for t in targets]].mean(1)
+
+# %% ../../nbs/inference/04_results.ipynb #6799259a
+def level_after(
+    results: Results,      # From `read_results`
+    name: str,             # One of `xitcal.inference.seeds.STATISTICS`
+    conditions: list[str], # Names, each once; `["none"]` for the level without
+    targets: list[str]|None = None, # Targets, each once; None for `whole_targets`
+    language: str = OTHERS, # A code, or the mean of all languages but English
+) -> np.ndarray: # (seeds, 1 + blocks)
+    "Value of a statistic after intermediate training, mean over conditions and targets"
+    return (level_without(results, name, targets, language)
+            + mean_change(results, name, conditions, targets, language))
+
+# %% ../../nbs/inference/04_results.ipynb #a67cfbeb
+def cell_means(
+    results: Results,      # From `read_results`
+    columns: Iterable[str], # Of the table "cells", or names of `made`
+    conditions: list[str], # Kinds of intermediate training, in the order of the rows
+    targets: list[str],    # Targets that the mean is over
+    **made: Callable[[pd.DataFrame], pd.Series], # From the table, by name of a column
+) -> pd.DataFrame: # A row a place ("English" or "other languages") and condition
+    "Mean of quantities of cells over targets, languages and seeds"
+    cells = read_seeds(results.folder, "cells", results.setting)
+    cells = cells[cells.target.isin(targets) & cells.intermediate.isin(conditions)].assign(**made)
+    cells["where"] = np.where(cells.language == "en", "English", "other languages")
+    keys = ["where", "intermediate"]
+    means = (cells.groupby([*keys, "target"], observed=True)[list(columns)].mean()
+             .groupby(keys, observed=True).mean())
+    return means.loc[[(where, a) for where in ("English", "other languages") for a in conditions
+                      if (where, a) in means.index]]
+
+# %% ../../nbs/inference/04_results.ipynb #17322fe0
+def english_scores(
+    results: Results,      # From `read_results`
+    conditions: list[str], # Kinds of intermediate training beside none
+) -> pd.DataFrame: # A row a (target, intermediate), a column a seed; NaN where a seed has none
+    "Scores on English validation rows"
+    table = read_seeds(results.folder, "english", results.setting)
+    return table[table.intermediate.isin([NONE, *conditions])].pivot_table(
+        index=["target", "intermediate"], columns="seed", values="value", observed=True)
 
 # %% ../../nbs/inference/04_results.ipynb #0b12de9e
 def mean_scores(
@@ -283,9 +362,7 @@ def both_encoders(
     """A statistic in the languages but English on the conditions, targets and seeds that both
     encoders have, as pairs of (seeds, 1 + blocks), of the first and the other; no conditions and
     NaN where none is whole in both"""
-    targets = [t for t in whole_targets(other) if t in whole_targets(results)]
-    conditions = [a for a in whole_conditions(other, targets=targets)
-                  if a in whole_conditions(results, targets=targets)]
+    conditions, targets = shared_parts(other, results)
     nothing, at = (np.full((len(other.sums.seeds), 2), np.nan),
                    [results.sums.seeds.index(s) for s in other.sums.seeds])
     if not conditions: return [], targets, (nothing, nothing), (nothing, nothing)
@@ -293,6 +370,23 @@ def both_encoders(
         (level_without, (name, targets)), (mean_change, (name, conditions, targets))))
     return (conditions, targets, (level, level_without(other, name, targets)),
             (change, mean_change(other, name, conditions, targets)))
+
+# %% ../../nbs/inference/04_results.ipynb #e3500b91
+def contrast_rows(
+    results: Results,    # From `read_results`
+    names: Iterable[str], # Of `xitcal.inference.seeds.STATISTICS`
+    pairs: Mapping[str, tuple[str, str]], # By what a row is called: a condition and another one
+    targets: list[str],  # Targets that means are over
+) -> pd.DataFrame: # intermediate (what a row is called), statistic, change, low, high and more
+    "First condition minus second one in the languages but English; \"none\" for what it changes"
+    at, rows = results.sums.conditions.index, []
+    for name in names:
+        found = condition_means(results.sums, name, targets)
+        rows += [dict(intermediate=called, statistic=name) | {
+            k: float(v) for k, v in over_seeds(found[at(a)] - found[at(b)]).items()}
+            for called, (a, b) in pairs.items()]
+    return pd.DataFrame(rows, columns=["intermediate", "statistic", "value", "low", "high",
+                                       "standard_error", "p"]).rename(columns={"value": "change"})
 
 # %% ../../nbs/inference/04_results.ipynb #f543b245
 def change_rows(

@@ -16,8 +16,7 @@ from ..core.schema import OTHERS
 from ..data.tasks import MULTI, NONE, TARGETS, phase2_title
 from ..inference.hypotheses import question_values
 from ..inference.paired import holm_values
-from ..inference.results import (Results, level_without, mean_change, read_seeds, text_shares,
-                                      whole_conditions)
+from ..inference.results import Results, cell_means, level_without, mean_change, text_shares
 from ..inference.seeds import change_over_seeds, over_seeds
 from .result_sentences import interval_words, mechanism_words
 from .sentences import same_data
@@ -180,17 +179,9 @@ def ece_table(
     targets: list[str],    # Targets that the mean is over
 ) -> pd.DataFrame: # A row a place and condition, `none` first
     "ECE as others report it: mean over targets, languages and seeds"
-    order = [NONE, *conditions]
-    cells = read_seeds(results.folder, "cells")
-    cells = cells[cells.target.isin(targets) & cells.intermediate.isin(order)]
-    cells = cells.assign(where=np.where(cells.language == "en", "English", "other languages"),
-                         debiased=np.sqrt(cells.debiased_square_15.clip(lower=0)))
-    keys = ["where", "intermediate"]
-    means = (cells.groupby([*keys, "target"], observed=True)[list(_ECE)].mean()
-             .groupby(keys, observed=True).mean())
-    rows = [(where, c) for where in ("English", "other languages") for c in order
-            if (where, c) in means.index]
-    return means.loc[rows].rename(columns=_ECE).rename(index=phase2_title).round(3)
+    means = cell_means(results, _ECE, [NONE, *conditions], targets,
+                       debiased=lambda t: np.sqrt(t.debiased_square_15.clip(lower=0)))
+    return means.rename(columns=_ECE).rename(index=phase2_title).round(3)
 
 # %% ../../nbs/report/18_answer.ipynb #b5a0c532
 def loss_words(
