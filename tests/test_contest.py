@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2
 
-from xitcal.calibration.significance import STATISTICS, _binned_squares, calibration_test, shared_covariance, simulated_gaps
+from xitcal.calibration.significance import TEST_STATISTICS, _binned_squares, calibration_test, shared_covariance, simulated_gaps
 from xitcal.report.contest import OURS, contest_words, read_contest, sizes
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def test_the_order_of_rows_with_the_same_confidence_does_not_matter():
     assert calibration_test(c, y, one) == calibration_test(c, y[::-1], one) == 1
 
 
-@pytest.mark.parametrize("statistic", STATISTICS)
+@pytest.mark.parametrize("statistic", TEST_STATISTICS)
 def test_each_statistic_keeps_its_size_in_clusters_and_sees_a_gross_error(statistic):
     rng = np.random.default_rng(3)
     c, cluster, group = rng.uniform(.6, .95, 200 * 200), np.arange(200 * 200) // 5, np.arange(200).repeat(200)
