@@ -109,7 +109,8 @@ def changes_table(
                 called: interval_words(mean_change(results, name, [condition], [target], language),
                                        scale, digits)
                 for called, (name, scale, digits) in CHANGE_COLUMNS.items()}
-    return pd.DataFrame(rows).T.rename_axis(["intermediate training", "target"])
+    names = pd.MultiIndex.from_tuples(rows, names=["intermediate training", "target"])
+    return pd.DataFrame(rows.values(), names, [*CHANGE_COLUMNS])
 
 # %% ../../nbs/report/07_agreement.ipynb #d1a39307
 def condition_rows(
@@ -263,11 +264,12 @@ def other_targets_sentence(
     for targets in parts:
         tasks = [c for c in decided_conditions(results, targets)
                  if not any(same_data(c, t) for t in targets)]
-        found = [f"{interval_words(mean_change(narrowed(results, [c], targets), 'signed_ce', [c]))}"
-                 f" ({phase2_title(c)})" for c in tasks]
+        changes = {c: mean_change(narrowed(results, [c], targets), "signed_ce", [c], targets)
+                   for c in tasks}
+        found = [f"{interval_words(v)} points ({phase2_title(c)})" for c, v in changes.items()]
         if not found: continue
         names = " and ".join(TARGETS[t].title for t in targets)
-        said.append(f"on {names} by {', '.join(found)} points")
+        said.append(f"by {', '.join(found)} on {names}")
     return f"Over-confidence in the other languages changes {'; '.join(said)}." if said else ""
 
 # %% ../../nbs/report/07_agreement.ipynb #35ea85d6
