@@ -36,8 +36,9 @@ CHUNK = 200_000 # decisions at a time
 
 
 def error_shapes(pool: np.ndarray) -> dict:
-    "How confidence minus chance depends on the confidence, up to a factor; `pool` are sorted confidences of the population"
-    def rank(c): return np.searchsorted(pool, c) / len(pool)
+    """How confidence minus chance depends on the confidence, up to a factor; `pool` are sorted confidences of the population. Confidences that many share have
+    the middle of their ranks"""
+    def rank(c): return (np.searchsorted(pool, c, "left") + np.searchsorted(pool, c, "right")) / 2 / len(pool)
     shapes = (lambda c: 0 * c, np.ones_like, lambda c: -np.ones_like(c), lambda c: np.where(rank(c) > .5, 1., -1.),
               lambda c: np.sin(2 * np.pi * rank(c)), lambda c: ((rank(c) > .25) & (rank(c) < .4)) * 1.)
     return dict(zip(ERRORS, shapes))
@@ -134,9 +135,10 @@ def by_statistic(dependence: str, n: int, confidences: str, error: str, rival: s
     limits = rivals.t_cal_limits(draw, rng, n) if rival == "T-Cal" else None
     chance, many = chances(error_shapes(pool)[error], pool, n), 2 * max(2, round(times * AGAIN[n] / 2))
     hits = rejections(rng, dependence, n, confidences, chance, limits, many, (ROBUST, rival), offered)
+    behind = {name: hits[rival].astype(float) - hit if rival else np.zeros(many) for name, hit in hits.items()} # of the same samples
     return [dict(dependence=dependence, n=n, confidences=confidences, error=error, test=name, rival=name == rival, half=half, replicates=many // 2,
-                 share=hits[name][part].mean()) for half, part in enumerate((slice(None, many // 2), slice(many // 2, None)))
-            for name in hits]
+                 share=hits[name][part].mean(), behind=behind[name][part].mean(), behind_error=behind[name][part].std(ddof=1) / np.sqrt(many // 2))
+            for half, part in enumerate((slice(None, many // 2), slice(many // 2, None))) for name in hits]
 
 
 def all_statistics(table: Path, out: Path, times: float, part: str|None) -> None:

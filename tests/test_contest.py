@@ -191,3 +191,14 @@ def test_the_page_says_what_the_table_says(table):
     page = json.loads((ROOT / "nbs" / "results" / "trust" / "07_contest.ipynb").read_text())
     shown = "".join("".join(o["data"].get("text/markdown", "")) for c in page["cells"] for o in c.get("outputs", []) if "data" in o)
     assert contest_words(table) in shown
+
+
+@pytest.mark.parametrize("confidences", contest.CONFIDENCES)
+def test_errors_are_what_their_names_say(confidences):
+    pool = np.sort(contest.CONFIDENCES[confidences](np.random.default_rng(0), 20_000))
+    shapes = contest.error_shapes(pool)
+    crossing = shapes["over-confident above the median, under-confident below"](pool)
+    assert (crossing[pool > np.median(pool)] == 1).all() and (crossing[pool < np.median(pool)] == -1).all()
+    assert .13 < shapes["one region"](pool).mean() < .17
+    s = shapes["S-shaped"](pool)
+    assert s[len(s) // 8] > .5 and s[7 * len(s) // 8] < -.5

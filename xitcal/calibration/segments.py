@@ -47,6 +47,8 @@ def _as_segments(column, many):
     return word.where(~empty, "missing"), int(empty.sum())
 
 # %% ../../nbs/calibration/16_segments.ipynb #7192f084
+_OUTCOMES = ("correct", "label", "label_text", "logits", "probs")
+
 def _columns(table, by, many):
     """Columns that make segments, as text, and how many rows lack each; `XitcalError` where there
     are none or they tell nothing"""
@@ -54,6 +56,9 @@ def _columns(table, by, many):
         raise XitcalError("Segments need a column at least, such as language; name one "
                           "(--segments, in Python `by`).")
     check_keys(table, by, "the table")
+    if known := [c for c in by if c in _OUTCOMES]:
+        raise XitcalError(f"Segments by {known[0]} would be segments by the outcome; name columns "
+                          "that are known before the answer.")
     made, missing = {}, {}
     for name in by: made[name], missing[name] = _as_segments(table[name], many)
     if bare := [name for name, n in missing.items() if n == len(table)]:

@@ -141,10 +141,10 @@ def _statistics(gaps, expected, size, variance, more):
                 brier=np.abs((gaps * lean).sum(1)) / np.sqrt(more))
 
 # %% ../../nbs/calibration/06_significance.ipynb #db4e5b25
-TEST_STATISTICS = { # what each is for
+TEST_STATISTICS = { # what each is for; all but "joint" are made from 32 slots of confidence
     "joint": "any error: four of the others together",
     "gap": "mean confidence differs from accuracy",
-    "brier": "the same, where sure decisions count more (Spiegelhalter 1986)",
+    "brier": "the same, where sure decisions count more (as Spiegelhalter 1986)",
     "line": "confidences too high, too low, or too far from or near 1/2 (Cox 1958)",
     "parabola": "the same, and a calibration curve that crosses the diagonal twice",
     "bins": "any curve, seen through eight bins (Hosmer and Lemeshow 1980)",

@@ -9,7 +9,7 @@ __all__ = ['check_request', 'calibration_text', 'segment_text', 'map_text', 'rep
 import pandas as pd
 
 from ..calibration.calibrate import (NOTES, check_groups, degenerate_note, judge_groups,
-                                          readable)
+                                          readable, repeated_note)
 from ..calibration.repair import Recalibration
 from ..calibration.segments import FEWEST, check_segments, file_segments
 
@@ -35,6 +35,7 @@ def calibration_text(
     "Estimates with the notes that explain them, degenerate groups, and changes"
     parts = [readable(found).to_string(), NOTES["all" if all_estimates else "six"]]
     parts += [degenerate_note(judge_groups(table, by, name), name) for name, table in files.items()]
+    parts += [repeated_note(table, name) for name, table in files.items()]
     if changes is not None:
         shown, star = readable(changes), "" if "p" in readable(changes) else " * p < .05,"
         parts.append(f"Change against {list(files)[-1]},{star} {changes.unpaired.iloc[0]:,} "
