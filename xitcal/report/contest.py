@@ -181,8 +181,9 @@ def chosen_words(
         f" {name.capitalize()}: ahead in {100 * (part.behind < 0).mean():.0f} % of {len(part)}, by "
         f"{-100 * part.behind.mean():+.1f} points on average."
         for name, part in theirs.groupby("dependence", sort=False))
-    return ("**Where an oracle chooses for both sides, the library is "
-            f"{_far_words(far, points)}.** In {len(theirs)} of these the rival is another's test; in the others only the "
-            "library's own older test or interval is valid. Beside the tests of others:"
-            f"{ahead} **A fixed rule of one statistic for each suspected error is "
-            f"{_far_words(ruled, points)}.**")
+    return (
+        "**Where an oracle chooses for both sides, the library is "
+        f"{_far_words(far, points)}.** In {len(theirs)} of these the rival is another's test; in "
+        "the others only the library's own older test or interval is valid. Beside the tests of "
+        f"others:{ahead} **A fixed rule of one statistic for each suspected error is "
+        f"{_far_words(ruled, points)}.**")
