@@ -269,7 +269,8 @@ def other_targets_sentence(
         found = [f"{interval_words(v)} points ({phase2_title(c)})" for c, v in changes.items()]
         if not found: continue
         names = " and ".join(TARGETS[t].title for t in targets)
-        said.append(f"by {', '.join(found)} on {names}")
+        some = ", ".join(found[:-1]) + " and " * (len(found) > 1) + found[-1]
+        said.append(f"by {some} on {names}")
     return f"Over-confidence in the other languages changes {'; '.join(said)}." if said else ""
 
 # %% ../../nbs/report/07_agreement.ipynb #35ea85d6
