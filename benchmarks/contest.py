@@ -77,9 +77,7 @@ def contestants(c, y, group, cluster, dependent, limits, seed, only: tuple = ())
 def offered(c, y, group, cluster, dependent, limits, seed, only: tuple) -> dict[str, np.ndarray]:
     "p-value of each sample by statistic that `calibration_test` offers, all from the same simulated models, and of the tests named in `only`"
     found = test_values(c, y, group, cluster if dependent else None, DRAWS, seed)
-    refuted = np.bincount(group, (c >= 1) & ~y) > 0 # as `calibration_test` has it
-    ours = {f"{OURS}, {name}": np.where(refuted, 1 / (DRAWS + 1), p) for name, p in found.items()}
-    return ours | contestants(c, y, group, cluster, dependent, limits, seed, only)
+    return {f"{OURS}, {name}": p for name, p in found.items()} | contestants(c, y, group, cluster, dependent, limits, seed, only)
 
 
 def rejections(rng, dependence: str, n: int, confidences: str, chance, limits, many: int, only: tuple = (), tests=contestants) -> dict[str, np.ndarray]:

@@ -111,7 +111,7 @@ def test_the_order_of_rows_with_the_same_confidence_does_not_matter():
 
 
 @pytest.mark.parametrize("statistic", TEST_STATISTICS)
-def test_each_statistic_keeps_its_size_in_clusters_and_sees_a_gross_error(statistic):
+def test_each_statistic_rejects_few_calibrated_models_with_many_errors_and_sees_a_gross_one(statistic):
     rng = np.random.default_rng(3)
     c, cluster, group = rng.uniform(.6, .95, 200 * 200), np.arange(200 * 200) // 5, np.arange(200).repeat(200)
     u = np.where(rng.random(len(c)) < .8, rng.random(cluster[-1] + 1)[cluster], rng.random(len(c)))

@@ -168,7 +168,8 @@ def _refuted(confidence, correct, group):
 
 # %% ../../nbs/calibration/06_significance.ipynb #a902f55f
 def test_values(c, correct, group, cluster, draws, seed):
-    "p-values of every statistic and of the four together, by name: (groups,) each"
+    """p-values of every statistic and of the four together, by name: (groups,) each; the least of
+    all where a decision was certain and wrong"""
     groups = int(group.max()) + 1
     slot = group * SLOTS + equal_bins(c, group, SLOTS, mass=True)
     sums, shares = simulated_gaps(c, correct, group, cluster, slot, groups * SLOTS, draws, seed)
@@ -184,7 +185,9 @@ def test_values(c, correct, group, cluster, draws, seed):
     every = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
     third = np.where(pairs[:, None] > 0, every["bins"], every["range"])
     four = _harmonic_rank([every["line"], every["parabola"], third, every["scan"]])
-    return {"joint": four[:, 0]} | {name: _harmonic_rank([v])[:, 0] for name, v in every.items()}
+    p = {"joint": four[:, 0]} | {name: _harmonic_rank([v])[:, 0] for name, v in every.items()}
+    refuted = _refuted(c, correct, group)
+    return {name: np.where(refuted, 1 / (draws + 1), v) for name, v in p.items()}
 
 # %% ../../nbs/calibration/06_significance.ipynb #525dd2d2
 def calibration_test(
@@ -201,8 +204,7 @@ def calibration_test(
     decision that was certain and wrong refutes it at once; an unknown statistic is an error"""
     check_name(statistic, TEST_STATISTICS, "statistic")
     c = np.asarray(confidence, float)
-    p = test_values(c, correct, group, cluster, draws, seed)[statistic]
-    return np.where(_refuted(c, correct, group), 1 / (draws + 1), p)
+    return test_values(c, correct, group, cluster, draws, seed)[statistic]
 
 # %% ../../nbs/calibration/06_significance.ipynb #f78c82dc
 def _unseen(score, confidence, correct, group, cluster, tail):

@@ -148,7 +148,7 @@ def chosen_statistics(
     first, second = (wrong[wrong.half == half] for half in (0, 1))
     if rule is None:
         first = first[(first.test.str.startswith(OURS) | (first.test == ROBUST))
-                      & (first.invalid == False)] # noqa: E712 - a rival's is missing
+                      & first.invalid.eq(False)] # a rival's is missing
     else: first = first[first.test == OURS + ", " + first.error.map(rule)]
     best = first.sort_values("share", kind="stable").drop_duplicates(keys, keep="last")
     mine = best[[*keys, "test"]].merge(second, on=[*keys, "test"])
