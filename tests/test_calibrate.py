@@ -241,6 +241,22 @@ def test_all_estimates_keep_the_six_and_their_columns(tmp_path):
     assert wide.loc[("en", "classwise_ece_15"), "value"] > wide.loc[("en", "classwise_ece_15"), "expected"]
 
 
+def test_one_statistic_of_the_test_of_calibration(tmp_path):
+    "It was decided on beforehand; the six stay as they are"
+    table = predictions(1.2)
+    table.to_parquet(tmp_path / "a.parquet")
+    said = calibrate(tmp_path / "a.parquet", "--statistic", "line", "--fast", "--out", tmp_path / "out.csv")
+    assert "p of the test of calibration" in said and "The last p-value tests whether each decision is right with the chance" in said
+    found = pd.read_csv(tmp_path / "out.csv").fillna({"why": ""})
+    pd.testing.assert_frame_equal(found[found.estimate.isin(ESTIMATES)].reset_index(drop=True), make_table(table, smooth=False),
+                                  check_dtype=False, atol=1e-9)
+    line, gap = (make_table(table, smooth=False, statistic=name).query("estimate == 'calibration_p'").value for name in ("line", "gap"))
+    assert found[found.estimate == "calibration_p"].value.tolist() == line.tolist() and (line != gap).all()
+    said = calibrate(tmp_path / "a.parquet", "--fast")
+    assert "p-value" not in said
+    assert "did you mean 'line'?" in calibrate(tmp_path / "a.parquet", "--statistic", "lines", ok=False)
+
+
 def test_each_of_all_is_what_its_definition_says():
     "Against scikit-learn and plain sums, of one group of a file with languages in a mixed order"
     from sklearn.calibration import calibration_curve

@@ -233,6 +233,9 @@ _Fast = Annotated[bool, typer.Option(help="Leave out the interval of smooth ECE.
 _Everything = Annotated[bool, typer.Option(
     "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
     "of NLL and Brier, AUROC, AURC, p of the test of calibration.")]
+_Statistic = Annotated[str|None, typer.Option(
+    help="Add p of the test of calibration by one statistic, chosen beforehand: joint (any error), "
+    "gap, brier, line, parabola, bins, range, scan. With --all: joint if not given.")]
 _Figure = Annotated[Path|None, typer.Option(
     help="Reliability diagrams to draw, a panel a group: .svg, .png or .pdf.")]
 _Parts = Annotated[str|None, typer.Option(
@@ -273,8 +276,9 @@ _Explain = Annotated[str|None, typer.Option(
 @app.command("calibrate")
 def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Baseline = None,
                    fast: _Fast = False, everything: _Everything = False, figure: _Figure = None,
-                   segments: _Parts = None, labels: _Labels = None, by_length: _Lengths = False,
-                   renormalise: _Divide = False, explain: _Explain = None):
+                   segments: _Parts = None, statistic: _Statistic = None, labels: _Labels = None,
+                   by_length: _Lengths = False, renormalise: _Divide = False,
+                   explain: _Explain = None):
     "How calibrated are predictions? Estimates with intervals, and changes against a baseline."
     from xitcal.calibration.calibrate import calibrate, compare
     from xitcal.calibration.prediction_files import check_out, named_tables, write_estimates
@@ -288,7 +292,7 @@ def calibrate_file(file: _File, by: _By = None, out: _Tidy = None, baseline: _Ba
     table, other = _read(file, *how), baseline and _read(baseline, *how, strict=False)
     check_request(files := named_tables(file, table, baseline, other), groups, parts)
     worst = "" if segments is None else segment_text(table, parts, file.name)
-    found = calibrate(table, groups, file.name, smooth=not fast, all_estimates=everything)
+    found = calibrate(table, groups, file.name, not fast, everything, statistic)
     changes = None if other is None else compare(table, other, groups, tuple(files), everything)
     typer.echo(calibration_text(found, changes, files, groups, everything) + worst)
     if figure: typer.echo(f"\n{draw_file(files, groups, figure)}")

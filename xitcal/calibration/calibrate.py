@@ -12,7 +12,8 @@ import pandas as pd
 from .decomposition import score_parts
 from .prediction_files import (Decided, check_keys, decisions_and_classes,
                                                  key_text, read_decisions)
-from .significance import calibration_test, paired_means, paired_parts
+from .significance import (TEST_STATISTICS, calibration_test, paired_means,
+                                             paired_parts)
 from .tables import (TERMS, Decisions, binary_scores, cross_fitted,
                                        estimates_of, on_some)
 from ..core.errors import XitcalError, check_name
@@ -56,13 +57,14 @@ def _rounded(confidence, group):
     between = np.bincount(group, (confidence > 0) & (confidence < 1)) > 0
     return rough & between & (np.bincount(group) >= 30)
 
-def _test_rows(found, d):
+def _test_rows(found, d, statistic):
     "The test of calibration as rows of the table of estimates, a row a group"
     rough = _rounded(d.decided[0], d.group)
-    p = np.where(rough, np.nan, calibration_test(*d.decided, d.cluster))
+    p = calibration_test(*d.decided, d.cluster, statistic=statistic)
+    p = np.where(rough, np.nan, p)
     why = np.where(rough, "confidences have two digits, too few for the test",
                    "no interval: a p-value has none")
-    return found[found.estimate == "accuracy"].assign(
+    return found.drop_duplicates("group").assign(
         estimate="calibration_p", value=p, why=why, low=np.nan, high=np.nan, expected=np.nan)
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #1bd7ae46
@@ -72,8 +74,11 @@ def calibrate(
     name: str = "predictions", # What errors call it
     smooth: bool = True,   # Whether smooth ECE gets its interval (2/5 of the time of the six)
     all_estimates: bool = False, # All estimates, not the six (three times the time)
+    statistic: str|None = None, # Of the test of calibration, which all estimates have (joint)
 ) -> pd.DataFrame: # The `by` columns, then `ESTIMATE_COLUMNS`
-    "Calibration estimates of every group, tidy: one row an estimate"
+    """Calibration estimates of every group, tidy: one row an estimate; with one of
+    `xitcal.calibration.significance.TEST_STATISTICS` also the p-value of that test"""
+    if statistic is not None: check_name(statistic, TEST_STATISTICS, "statistic")
     by = [c for c in ("language",) if c in table] if by is None else check_groups(table, by, name)
     decisions, scores, classes = decisions_and_classes(table, name)
     group, keys = _groups(decisions, by)
@@ -82,9 +87,9 @@ def calibrate(
     six = ("signed_ce", "debiased_ce", "ece_15", "smooth_ece",
            *(scores or ("nll_confidence", "brier_confidence")))
     found = estimates_of(d, None if all_estimates else six)
-    if all_estimates:
-        found = pd.concat([found, _test_rows(found, d)]).sort_values("group", kind="stable",
-                                                                     ignore_index=True)
+    if all_estimates or statistic:
+        tested = _test_rows(found, d, statistic or "joint")
+        found = pd.concat([found, tested]).sort_values("group", kind="stable", ignore_index=True)
     return pd.concat([keys.loc[found.group].reset_index(drop=True), found.drop(columns="group")],
                      axis=1)
 
@@ -248,9 +253,9 @@ NOTES = dict(six=_FIRST, all=_FIRST + (
     "single example has no terms. A calibration term may be estimated below 0, which its interval "
     "leaves out."
     "\nAUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows "
-    "have different numbers of classes."
-    "\nThe last p-value is that of the exact test that each decision is right with the chance its "
-    "confidence names."))
+    "have different numbers of classes."),
+    p="\nThe last p-value tests whether each decision is right with the chance that its confidence "
+      "names.")
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #d8262db1
 def _long(table, first, number, sign):

@@ -33,7 +33,9 @@ def calibration_text(
     all_estimates: bool = False,      # Whether all estimates are shown, and not the six
 ) -> str:
     "Estimates with the notes that explain them, degenerate groups, and changes"
-    parts = [readable(found).to_string(), NOTES["all" if all_estimates else "six"]]
+    tested = "p" if "calibration_p" in set(found.estimate) else ""
+    parts = [readable(found).to_string(),
+             NOTES["all" if all_estimates else "six"] + NOTES.get(tested, "")]
     parts += [degenerate_note(judge_groups(table, by, name), name) for name, table in files.items()]
     parts += [repeated_note(table, name) for name, table in files.items()]
     if changes is not None:
