@@ -39,7 +39,8 @@ TRIALS = (
     Trial("udpos", 6000, 3), Trial("panx", 8000, 3), Trial("udpos", 2000, 3, 2e-4, 5.), Trial("panx", 3000, 3, 2e-4, 5.), Trial("udpos", 3000, 3, 2e-4, 5.),
     Trial("mnli", 10071, 1, 1e-4, 10.), Trial("mnli", 10071, 2, 1e-4, 10.), Trial("pawsx", 1600, 4, 1e-4, 10.), Trial("pawsx", 1600, 8, 1e-4, 10.),
     Trial("pawsx", 1600, 5, 1e-4, 10.),
-    Trial("xnli", 10071, 2, 1e-4, 10.), Trial("squad", 1500, 2, 2e-4, 5.), Trial("tydiqa", 1500, 4, 2e-4, 5.), Trial("squad", 1500, 4, 2e-4, 5.), Trial("mnli", 10071, 2),
+    Trial("xnli", 10071, 2, 1e-4, 10.), Trial("squad", 1500, 2, 2e-4, 5.), Trial("tydiqa", 1500, 4, 2e-4, 5.), Trial("squad", 1500, 4, 2e-4, 5.),
+    Trial("mnli", 10071, 2),
     Trial("mnli", 10071, 1, 2e-4, 5.),
 )
 

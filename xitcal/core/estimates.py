@@ -27,6 +27,8 @@ ESTIMATES = {
     "posterior_error": "posterior error", "nll": "NLL", "brier": "Brier score",
     "nll_confidence": "NLL of (confidence, correct)",
     "brier_confidence": "Brier score of (confidence, correct)",
+    "calibration_loss": "calibration loss", "grouping_loss": "grouping loss",
+    "brier_noise": "noise (Brier)",
     "nll_calibration": "calibration term of NLL", "nll_refinement": "refinement term of NLL",
     "brier_calibration": "calibration term of Brier",
     "brier_refinement": "refinement term of Brier",

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['shortcut_table', 'shortcut_words', 'bound_table', 'bound_words', 'posterior_table', 'posterior_words', 'spread_words',
-           'encoder_pairs', 'encoder_table', 'both_words', 'estimator_finding', 'inference_words', 'question_table',
-           'inference_table', 'needed_table', 'needed_words']
+           'grouping_words', 'encoder_pairs', 'encoder_table', 'both_words', 'estimator_finding', 'inference_words',
+           'question_table', 'inference_table', 'needed_table', 'needed_words']
 
 # %% ../../nbs/report/23_checks.ipynb #9ef90434
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..inference.results import (Results, both_encoders, encoder_scores, mean_ch
 from ..inference.seeds import condition_means
 from .answer import PARTS
 from .result_sentences import encoder_words, interval_words
+from .sentences import summarise
 
 # %% ../../nbs/report/23_checks.ipynb #e23e7cc3
 def shortcut_table(
@@ -138,6 +139,22 @@ def spread_words(
             f"mean of {np.nanmean(delta):+.3f} nats, a spread of {np.nanstd(delta.mean(-1)):.3f} "
             "between pairs of condition and target, and of "
             f"{np.sqrt(np.nanmean(delta.var(-1, ddof=1))):.3f} between seeds of the same pair.")
+
+# %% ../../nbs/report/23_checks.ipynb #8cd790a3
+def grouping_words(
+    parts: pd.DataFrame, # From `known_brier_parts`, one event a target
+) -> str: # Markdown; "" where no posterior is known
+    "How large the grouping loss is beside the calibration loss, in English and elsewhere"
+    if parts.empty: return ""
+    mean = summarise(parts, ["calibration_loss", "grouping_loss"]).groupby("where").mean()
+    told = "; ".join(
+        f"{'English' if where == 'English' else 'the other languages'}: "
+        f"{row.grouping_loss:.3f} by grouping and {round(row.calibration_loss, 3) + 0:.3f} by "
+        "miscalibration"
+        for where, row in mean.iterrows())
+    return ("**Decisions with the same confidence differ in their chance of being right.** How "
+            "much of the Brier score of (confidence, correct) that is, mean over targets and "
+            f"conditions: {told}.")
 
 # %% ../../nbs/report/23_checks.ipynb #c0ce1c94
 def encoder_pairs(
