@@ -472,8 +472,8 @@ _SMALL = Recipe(learning_rate=2e-4, batch_size=32, max_length=256, head_rate=5.,
                 source="xitcal: English validation rows, scripts/real_recipe.py")
 _CHOSEN = dict( # rate, epochs, rows
     mnli=(1e-4, 1, None), xnli=(1e-4, 2, None), pawsx=(1e-4, 5, None),
-    udpos=(2e-4, 3, 3000), panx=(2e-4, 3, 3000), squad=(2e-4, 2, 1500), xquad=(2e-4, 2, 1500),
-    mlqa=(2e-4, 2, 1500), tydiqa=(2e-4, 2, 1500), hellaswag=(1e-4, 1, 2000),
+    udpos=(2e-4, 3, 3000), panx=(2e-4, 3, 3000), squad=(2e-4, 2, 1500), xquad=(2e-4, 3, 1500),
+    mlqa=(2e-4, 3, 1500), tydiqa=(2e-4, 3, 1500), hellaswag=(1e-4, 1, 2000),
     cosmosqa=(1e-4, 1, 2000), commonsenseqa=(1e-4, 1, 5000))
 
 def _small(rate: float, epochs: float, rows: int|None) -> Recipe:
