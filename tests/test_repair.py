@@ -499,3 +499,12 @@ def test_the_command_line_chooses_and_applies_without_labels(tmp_path):
     assert "predictions are written as" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "map.json", "--out", tmp_path / "b.xlsx", ok=False)
     assert "There is no map" in command("apply", tmp_path / "new.csv", "--map", tmp_path / "no.json", "--out", tmp_path / "b.csv", ok=False)
     assert "one must remain to judge it" in command("fit", tmp_path / "a.csv", "--examples", 300, "--out", tmp_path / "map.json", ok=False)
+
+
+def test_repeated_rows_are_named_before_a_map_is_fitted(tmp_path):
+    table = predictions()
+    pd.concat([table, table[:7]]).to_parquet(tmp_path / "a.parquet")
+    said = command("fit", tmp_path / "a.parquet", "--method", "temperature", "--out", tmp_path / "map.json")
+    assert "a.parquet: 7 rows have the same language, example as another row" in said and "temperature, shared, fitted on 607 rows" in said
+    table.to_parquet(tmp_path / "b.parquet")
+    assert "as another row" not in command("fit", tmp_path / "b.parquet", "--method", "temperature", "--out", tmp_path / "map.json")

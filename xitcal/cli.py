@@ -318,11 +318,13 @@ def fit_map(file: _File,
                 help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):
     "Learn a map from labelled predictions and write it as JSON."
+    from xitcal.calibration.calibrate import repeated_note
     from xitcal.calibration.repair import Recalibration, labelled_part
     from xitcal.core.errors import check_file, disk_errors, write_atomic
     from xitcal.report.prediction_text import map_text
     check_file(out)
     table = _read(file, labels, by_length, renormalise)
+    if note := repeated_note(table, file.name): typer.echo(f"{note}\n")
     if examples is not None: table = labelled_part(table, examples, file.name)
     made = Recalibration(method, regime).fit(table, file.name)
     with disk_errors(out.parent, store=False):
