@@ -24,7 +24,8 @@ from xitcal.calibration.significance import paired_means, paired_parts  # noqa: 
 
 TILT = "over-confident above the median, under-confident below"
 # error and strength of both models, in standard errors of a mean of n decisions; which answers are no
-SCENARIOS = {"both calibrated": ("none", 0, "none", 0), "both calibrated, one surer": ("none", 0, "none", 0), "both equally over-confident": ("over-confident", 3, "over-confident", 3),
+SCENARIOS = {"both calibrated": ("none", 0, "none", 0), "both calibrated, one surer": ("none", 0, "none", 0),
+             "both equally over-confident": ("over-confident", 3, "over-confident", 3),
              "as wrong in the other direction": ("over-confident", 2, "under-confident", 2), "over-confident": ("none", 0, "over-confident", 3),
              "more over-confident": ("over-confident", 3, "over-confident", 6), "under-confident": ("none", 0, "under-confident", 3),
              "wrong above and below the median": ("none", 0, TILT, 3), "S-shaped": ("none", 0, "S-shaped", 3)}
@@ -34,7 +35,7 @@ BETA, SURER = (6, 1.5), "both calibrated, one surer" # parameters of the confide
 NOT_ASKED = {"over-confidence": ("wrong above and below the median", "S-shaped")} # a mean error of almost nothing
 SIZES, DRAWS, BINS = (100, 500, 2490), 99, 15
 REPLICATES = {100: (1200, 400), 500: (600, 240), 2490: (200, 100)} # samples without a change and with one
-OURS = {"over-confidence": "paired_means", "calibration term": "paired_parts, Brier"}
+OURS = {"over-confidence": "paired_means", "calibration term": "paired_parts, NLL"} # of the terms that the study reports
 
 
 def chances(shape, pool: np.ndarray, n: int, strength: float):

@@ -1,5 +1,7 @@
 """Training the embedding rows that occur ends as plain training does, for every class of encoder and every way to train."""
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from safetensors.torch import load_file
 import xitcal.training.trainer
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import MASKED
-from xitcal.training.models import load_encoder, load_tokenizer, load_trained
+from xitcal.training.models import is_of_compiler, load_encoder, load_tokenizer, load_trained
 from xitcal.training.predict import predict
 from xitcal.training.trainer import Material, Options, Training, train
 
@@ -138,3 +140,17 @@ def test_a_checkpoint_of_another_shape_is_put_aside(folder, tmp_path):
     other = Training(start, [Material(NLI, SUITE.rows("mnli", "train", ["en"], 40))], recipe_of(NLI), 0, tmp_path, Options(precision="fp32"))
     assert len(other.rows.weight) != len(made.rows.weight)
     assert not other.resume() and (tmp_path / "state.damaged").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_where_nothing_compiles_training_goes_on_and_says_so(folder, tmp_path, monkeypatch):
+    "The weights are those of plain training, and what a compiler makes would be kept in the cache"
+    monkeypatch.setenv("CXX", "no-compiler-of-this-name")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    start, recipe, materials = folder("xlm-roberta-base"), recipe_of(NLI), [material(NLI)]
+    train(start, materials, recipe, 0, tmp_path / "plain", tmp_path / "work", Options(precision="fp32"))
+    with pytest.warns(UserWarning, match=r"cannot be compiled here \(.*no-compiler-of-this-name.*\), so training goes on with plain ones; --no-compile"):
+        train(start, materials, recipe, 0, tmp_path / "asked", tmp_path / "work-2", Options(precision="fp32", compile=True))
+    assert difference(tmp_path / "plain", tmp_path / "asked") == 0
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(Path(os.environ["XITCAL_CACHE"]) / "compiled")
+    assert not is_of_compiler(RuntimeError("not enough memory: you tried to allocate memory"))

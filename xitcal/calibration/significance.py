@@ -277,15 +277,15 @@ def paired_means(
 
 # %% ../../nbs/calibration/06_significance.ipynb #3c2571e6
 def _correlation(a, b, group, cluster):
-    """Correlation of two values over the examples of each group, in [0, .9]: what is more cannot be
-    known from few examples"""
+    """Correlation of two values over the examples of each group, in [−.9, .9]: what is more cannot
+    be known from few examples. It is negative where two models err in opposite directions"""
     number, owner = cluster_slots(group, cluster)
     size, n = np.bincount(group), group.max() + 1
     x, y = (np.bincount(number, v - (np.bincount(group, v) / size)[group], len(owner))
             for v in (a, b))
     both, xx, yy = (np.bincount(owner, v, n) for v in (x * y, x ** 2, y ** 2))
     moved = (xx > TINY * np.bincount(group, a ** 2)) & (yy > TINY * np.bincount(group, b ** 2))
-    return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=moved), 0, .9)
+    return np.clip(np.divide(both, np.sqrt(xx * yy), out=np.zeros(n), where=moved), -.9, .9)
 
 # %% ../../nbs/calibration/06_significance.ipynb #6a8d1a6f
 def _limits_of_both(mine, theirs, r):
