@@ -1,4 +1,4 @@
-"""What Venn–Abers and structured matrix scaling are worth beside xitcal's families, where the truth is known: `python benchmarks/recalibrators.py STORE`
+"""What Venn–Abers and structured matrix scaling are worth beside xitcal's other families, where the truth is known: `python benchmarks/recalibrators.py STORE`
 
 Reads the predictions of a study on the embedded suite whose rows have a known posterior, and writes benchmarks/recalibrators.csv. Each family is
 fitted on n labelled examples, of English calibration rows or of the test rows of the language itself. It is judged on test rows that it was not fitted
@@ -20,12 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 from scipy.special import log_softmax, xlogy
 from scipy.stats import t
 from tqdm.auto import tqdm
 
-from xitcal.calibration.recalibrators import RECALIBRATORS, Temperature, VennAbers
+from xitcal.calibration.recalibrators import RECALIBRATORS, VennAbers
 from xitcal.calibration.repair import Recalibration, labelled_part
 from xitcal.core.schema import padded_logits
 from xitcal.study.ledger import load_predictions
@@ -49,41 +48,8 @@ class VennAbersClasses:
         return np.log(found / found.sum(1, keepdims=True))
 
 
-class StructuredMatrix:
-    """softmax(W x + b) on the log-probabilities x after a temperature, with ridge penalties k/n on b and on the diagonal of W - 1 and k(k - 1)/n on the
-    rest of W (structured matrix scaling, Berta, Holzmüller, Jordan and Bach 2025, arXiv 2511.03685; strengths of probmetrics' default, whose
-    temperature is followed by a mixture with 1/(n + 1) of the uniform distribution)"""
-
-    def _input(self, logits):
-        p = np.exp(self.heat_.transform(logits))
-        return np.log((self.n_ * p + 1 / p.shape[1]) / (self.n_ + 1))
-
-    def fit(self, logits, label):
-        logits, label = padded_logits(logits), np.asarray(label)
-        self.heat_, self.n_ = Temperature().fit(logits, label), len(label)
-        x, (n, k) = self._input(logits), logits.shape
-        ridge = np.where(np.eye(k) > 0, k / n, k * (k - 1) / n)
-
-        def loss(flat):
-            w, b = flat[: k * k].reshape(k, k), flat[k * k :]
-            logs = log_softmax(x + x @ w.T + b, axis=1)
-            error = np.exp(logs)
-            error[np.arange(n), label] -= 1
-            return (
-                -logs[np.arange(n), label].mean() + (ridge * w**2).sum() + k / n * b @ b,
-                np.concatenate([(error.T @ x / n + 2 * ridge * w).ravel(), error.mean(0) + 2 * k / n * b]),
-            )
-
-        flat = minimize(loss, np.zeros(k * (k + 1)), jac=True, method="L-BFGS-B", options=dict(maxiter=500)).x
-        self.weight_, self.intercept_ = np.eye(k) + flat[: k * k].reshape(k, k), flat[k * k :]
-        return self
-
-    def transform(self, logits):
-        return log_softmax(self._input(logits) @ self.weight_.T + self.intercept_, axis=1)
-
-
-CANDIDATES = {"venn_abers_classes": ("classes", VennAbersClasses), "structured": ("classes", StructuredMatrix)}  # that xitcal does not have
-TRIED = ("venn_abers", *CANDIDATES)
+CANDIDATES = {"venn_abers_classes": ("classes", VennAbersClasses)}  # that xitcal does not have
+TRIED = ("venn_abers", *CANDIDATES, "structured")  # what is compared with the best of the others
 FAMILIES = ("none", "temperature", "vector", "matrix", "dirichlet", "platt", "beta", "isotonic", *TRIED)
 
 

@@ -13,7 +13,17 @@ import pytest
 from IPython.display import Markdown
 from scipy.special import expit, log_softmax
 
-from xitcal.calibration.recalibrators import RECALIBRATORS, MatrixScaling, Platt, SpanLogistic, Temperature, fit_temperature, span_features
+from xitcal.calibration.recalibrators import (
+    RECALIBRATORS,
+    Dirichlet,
+    MatrixScaling,
+    Platt,
+    SpanLogistic,
+    StructuredMatrix,
+    Temperature,
+    fit_temperature,
+    span_features,
+)
 from xitcal.calibration.regimes import recalibrate
 from xitcal.calibration.thresholds import conformal_sets, conformal_threshold, selective, selective_table
 from xitcal.calibration.transfer import carry_over, seed_ensembles
@@ -83,6 +93,29 @@ def test_temperature_and_matrix_on_a_matrix_of_one_class_only():
         assert Temperature().fit(np.zeros((10, 3)), np.zeros(10, int)).temperature_ > 0  # constant: any temperature is as good
         assert np.isfinite(Temperature().fit(z, z.argmax(1)).transform(z)).all()
     assert any("lies at its bound" in str(w.message) for w in caught)
+
+
+@pytest.mark.parametrize("label", [np.zeros(40, int), np.arange(40) % 2, "right", "wrong"])
+def test_a_structured_matrix_is_never_certain_and_never_warns(label):
+    z = 3 * np.random.default_rng(0).normal(size=(40, 3))
+    label = dict(right=z.argmax(1), wrong=z.argmin(1))[label] if isinstance(label, str) else label
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # the temperature inside it lies at its bound
+        p = np.exp(StructuredMatrix().fit(z, label).transform(100 * z))
+    assert p.min() > 1e-6 and np.abs(p.sum(1) - 1).max() < 1e-9
+
+
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_on_few_rows_a_structured_matrix_is_nearer_to_the_truth_than_a_dirichlet_map(k):
+    left, rng = {StructuredMatrix: 0, Dirichlet: 0}, np.random.default_rng(k)
+    test = rng.normal(0, 1.5, (2000, k))
+    logs = log_softmax(test, axis=1)
+    for _ in range(5):
+        z = rng.normal(0, 1.5, (15 * k, k))
+        y = draw(z, rng)
+        for cls in left:
+            left[cls] += (np.exp(logs) * (logs - cls().fit(2 * z, y).transform(2 * test))).sum(1).mean() / 5
+    assert left[StructuredMatrix] < left[Dirichlet]
 
 
 def test_candidates_are_for_temperature_only():

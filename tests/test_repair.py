@@ -342,7 +342,10 @@ def with_change(held, at, new):
     return made
 
 
-@pytest.mark.parametrize("method, regime", [("temperature", "shrunk"), ("vector", "shared"), ("platt", "shared"), ("venn_abers", "per-language")])
+@pytest.mark.parametrize(
+    "method, regime",
+    [("temperature", "shrunk"), ("vector", "shared"), ("structured", "shared"), ("platt", "shared"), ("venn_abers", "per-language")],
+)
 def test_a_map_that_was_altered_anywhere_is_one_sentence(method, regime):
     "Also where the altered map would still give numbers, which would be wrong"
     good = json.loads(Recalibration(method, regime).fit(predictions(n=60)).to_json())

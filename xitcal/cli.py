@@ -309,8 +309,8 @@ app.add_typer(recalibrate_app, name="recalibrate")
 def fit_map(file: _File,
             out: Annotated[Path, typer.Option(help="JSON file to write the map to.")],
             method: Annotated[str, typer.Option(
-                help="temperature, vector, matrix, dirichlet, platt, beta, isotonic, histogram, "
-                "bbq, venn_abers, gp, none. auto: that of the lowest cross-fitted NLL.")] = "auto",
+                help="temperature, vector, matrix, dirichlet, structured, platt, beta, isotonic, "
+                "histogram, bbq, venn_abers, gp, none. auto: lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
                 help="Of languages. shared: one map for all. per-language: one each. shrunk: one "
                 "each, shrunk to English.")] = "shared",

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECALIBRATORS', 'fit_temperature', 'gold_index', 'Temperature', 'MatrixScaling', 'VectorScaling', 'Dirichlet',
-           'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'VennAbers', 'GaussianProcess', 'span_features',
-           'SpanLogistic']
+           'StructuredMatrix', 'Platt', 'Beta', 'Isotonic', 'Histogram', 'BBQ', 'VennAbers', 'GaussianProcess',
+           'span_features', 'SpanLogistic']
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #beab84cd
 import io
@@ -92,42 +92,51 @@ class Temperature:
         return log_softmax(padded_logits(logits) / self.temperature_, axis=1)
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #52e8adef
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1., 10.) # of ODIR, tried in cross-validation
-
-def _linear_loss(flat, x, gold, off, strength):
-    """Mean log-loss with ODIR, and its gradient; `flat` is W and b, `off` marks entries off the
-    diagonal (2 where they are fixed at 0)"""
-    (n, k), w, b = x.shape, flat[:x.shape[1] ** 2].reshape(x.shape[1], -1), flat[x.shape[1] ** 2:]
+def _linear_loss(flat, x, gold, ridge, shrink):
+    """Mean log-loss of softmax(W x + b) and penalties `ridge` (k, k; infinite where W is fixed) on
+    W − 1 and `shrink` on b, and its gradient; `flat` is W and b"""
+    n, k = x.shape
+    w, b, free = flat[:k * k].reshape(k, k), flat[k * k:], np.isfinite(ridge)
     logs = log_softmax(x @ w.T + b, axis=1)
     error = np.exp(logs)
     error[np.arange(n), gold] -= 1
-    slack = np.diag(w) - 1
-    loss = -logs[np.arange(n), gold].mean() + slack @ slack / (2 * n)
-    loss += strength * ((w[off > 0] ** 2).sum() / max(k * (k - 1), 1) + b @ b / k)
-    dw = error.T @ x / n + np.diag(slack) / n + 2 * strength * w * (off > 0) / max(k * (k - 1), 1)
-    return loss, np.concatenate([np.where(off == 2, 0, dw).ravel(),
-                                 error.mean(0) + 2 * strength * b / k])
+    pull = np.where(free, ridge, 0) * (w - np.eye(k))
+    loss = -logs[np.arange(n), gold].mean() + (pull * (w - np.eye(k))).sum() + shrink * b @ b
+    return loss, np.concatenate([np.where(free, error.T @ x / n + 2 * pull, 0).ravel(),
+                                 error.mean(0) + 2 * shrink * b])
 
-# %% ../../nbs/calibration/07_recalibrators.ipynb #e03ebc40
-def _fit_linear(x, gold, diagonal, strength):
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #41b169ab
+def _fit_linear(x, gold, ridge, shrink):
     "W and b of one penalised fit, from no correction"
     k = x.shape[1]
-    off = (1 - np.eye(k)) * (2 if diagonal else 1)
     start = np.concatenate([np.eye(k).ravel(), np.zeros(k)])
-    flat = minimize(_linear_loss, start, (x, gold, off, strength), jac=True, method="L-BFGS-B",
+    flat = minimize(_linear_loss, start, (x, gold, ridge, shrink), jac=True, method="L-BFGS-B",
                     options=dict(maxiter=500)).x
     return flat[:k * k].reshape(k, k), flat[k * k:]
 
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #e03ebc40
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1., 10.) # of ODIR, tried in cross-validation
+
+def _odir(n, k, strength, diagonal=False):
+    "Penalties of W − 1 (k, k) and of b: ODIR, and the diagonal pulled by the weight of one row"
+    off = np.inf if diagonal else strength / max(k * (k - 1), 1)
+    return np.where(np.eye(k) > 0, 1 / (2 * n), off), strength / k
+
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #eb576d02
 def _choose_strength(x, gold, folds=5):
     "The ODIR strength whose fits on four folds predict the fifth best"
     fold, loss = np.arange(len(x)) % folds, []
     for strength in STRENGTHS:
         logs = np.empty(len(x))
         for held in (fold == f for f in range(min(folds, len(x)))):
-            w, b = _fit_linear(x[~held], gold[~held], False, strength)
+            w, b = _fit_linear(x[~held], gold[~held], *_odir((~held).sum(), x.shape[1], strength))
             logs[held] = log_softmax(x[held] @ w.T + b, axis=1)[np.arange(held.sum()), gold[held]]
         loss.append(-logs.mean())
     return STRENGTHS[int(np.argmin(loss))]
+
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #27e16b91
 def _fixed_classes(logits, label, name):
@@ -167,7 +176,7 @@ class MatrixScaling:
         if strength is None: strength = 0. if self.diagonal else _choose_strength(x, label)
         if strength == 0: strength = 1 / len(x) # intercepts: the weight of about one row
         self.strength_, (self.weight_, self.intercept_) = (
-            strength, _fit_linear(x, label, self.diagonal, strength))
+            strength, _fit_linear(x, label, *_odir(*x.shape, strength, self.diagonal)))
         return self
 
     def transform(self, logits):
@@ -184,6 +193,31 @@ class VectorScaling(MatrixScaling):
 class Dirichlet(MatrixScaling):
     "softmax(W log softmax(logits) + b) with ODIR (Kull et al. 2019)"
     def _input(self, logits): return log_softmax(logits, axis=1)
+
+# %% ../../nbs/calibration/07_recalibrators.ipynb #9045f887
+class StructuredMatrix(MatrixScaling):
+    """softmax(W x + b) on log-probabilities x after a temperature, with penalties by the number of
+    rows and classes (Berta et al. 2025, arXiv 2511.03685); fixed classes only"""
+    def __init__(self): pass
+
+    def _input(self, logits):
+        p = np.exp(log_softmax(logits / self.temperature_, axis=1))
+        return np.log((1 - self.uniform_) * p + self.uniform_ / p.shape[1])
+
+    def fit(self,
+        logits, # (n, k)
+        label,  # (n,) index of the right class
+    ):
+        logits, label = _fixed_classes(logits, label, type(self).__name__)
+        n, k = logits.shape
+        with warnings.catch_warnings(): # a temperature at its bound: the mixture and W correct it
+            warnings.simplefilter("ignore", UserWarning)
+            self.temperature_ = fit_temperature(logits, label)
+        self.uniform_ = 1 / (n + 1)
+        ridge = np.where(np.eye(k) > 0, k / n, k * (k - 1) / n)
+        self.weight_, self.intercept_ = _fit_linear(self._input(logits), label, ridge, k / n)
+        return self
+
 
 # %% ../../nbs/calibration/07_recalibrators.ipynb #dd7ead12
 def _logistic(x, right, start, bounds, ridge):
@@ -423,6 +457,7 @@ class SpanLogistic:
 RECALIBRATORS = {
     "temperature": ("logits", Temperature), "vector": ("classes", VectorScaling),
     "matrix": ("classes", MatrixScaling), "dirichlet": ("classes", Dirichlet),
+    "structured": ("classes", StructuredMatrix),
     "platt": ("confidence", Platt), "beta": ("confidence", Beta),
     "isotonic": ("confidence", Isotonic), "histogram": ("confidence", Histogram),
     "bbq": ("confidence", BBQ), "venn_abers": ("confidence", VennAbers),
