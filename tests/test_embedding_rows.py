@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import xitcal.training.trainer
 from xitcal.data.suites import find_suite
 from xitcal.data.tasks import MASKED
-from xitcal.training.models import is_of_compiler, load_encoder, load_tokenizer, load_trained
+from xitcal.training.dropout import is_of_compiler
+from xitcal.training.models import load_encoder, load_tokenizer, load_trained
 from xitcal.training.predict import predict
 from xitcal.training.trainer import Material, Options, Training, train
 

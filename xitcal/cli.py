@@ -202,8 +202,7 @@ def report(store: _Store = Path("study"),
            every: Annotated[bool, typer.Option(
                "--all", help="Also the pages on recalibration, thresholds, and how far the answer "
                "can be trusted.")] = False):
-    """Run the results notebooks that answer the question on a store and write one self-contained
-    page."""
+    "Run the results notebooks that answer the question on a store and write one page."
     from xitcal.report.html import write_report
     typer.echo(f"Report: {write_report(store, out, every=every)}")
 
@@ -223,8 +222,7 @@ _File = Annotated[Path, typer.Argument(
     "example, language, seed where known. Or a log of lm-evaluation-harness, HELM, MaChAmp, "
     "EuroEval, Inspect, Trainer.predict (npz) or a pipeline.")]
 _By = Annotated[str|None, typer.Option(
-    help="Columns that tell groups apart, comma-separated. Default: language, where there is "
-    "one.")]
+    help="Columns that tell groups apart, comma-separated. Default: language, if there.")]
 _Tidy = Annotated[Path|None, typer.Option(
     help="Tidy table to write: .csv, .tsv, .parquet or .jsonl.")]
 _Baseline = Annotated[Path|None, typer.Option(
@@ -234,8 +232,8 @@ _Everything = Annotated[bool, typer.Option(
     "--all", help="All estimates and not the six: accuracy, more binned errors, class-wise, terms "
     "of NLL and Brier, AUROC, AURC, p of the test of calibration.")]
 _Statistic = Annotated[str|None, typer.Option(
-    help="Add p of the test of calibration by one statistic, chosen beforehand: joint (any error), "
-    "gap, brier, line, parabola, bins, range, scan. With --all: joint if not given.")]
+    help="Add p of the test of calibration by joint, gap, brier, line, parabola, bins, range or "
+    "scan. --all has joint.")]
 _Figure = Annotated[Path|None, typer.Option(
     help="Reliability diagrams to draw, a panel a group: .svg, .png or .pdf.")]
 _Parts = Annotated[str|None, typer.Option(
@@ -312,8 +310,7 @@ def fit_map(file: _File,
                 help="temperature, vector, matrix, dirichlet, structured, platt, beta, isotonic, "
                 "histogram, bbq, venn_abers, gp, none. auto: lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
-                help="Of languages. shared: one map for all. per-language: one each. shrunk: one "
-                "each, shrunk to English.")] = "shared",
+                help="shared: one map. per-language: one each. shrunk: to English.")] = "shared",
             examples: Annotated[int|None, typer.Option(
                 help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):
@@ -405,11 +402,10 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
            format: Annotated[str, typer.Option(help="Layout of the folder: xtreme.")] = "xtreme",
            labels: Annotated[Path|None, typer.Option(
                help="Folder for the right labels in the same layout, new or empty.")] = None,
-           model: Annotated[str|None, typer.Option(
-               help="Which model, if the store has several.")] = None,
+           model: Annotated[str|None, typer.Option(help="Which model, if several.")] = None,
            method: Annotated[str|None, typer.Option(help="Which method, such as lora.")] = None,
            intermediate: Annotated[str|None, typer.Option(
-               help="Which intermediate training.", autocompletion=_names("intermediate"))] = None,
+               help="Which condition.", autocompletion=_names("intermediate"))] = None,
            seed: Annotated[int|None, typer.Option(help="Which seed.")] = None):
     "Write one model's predictions as a submission: a folder a task, a file a language."
     from xitcal.study.export import EXPORTS, export_text
@@ -423,14 +419,12 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
 def score(predictions: Annotated[Path, typer.Option(
               help="Folder with one folder a task, in it test-<language>.tsv or .json.")],
           labels: Annotated[Path, typer.Option(help="Folder with the labels in the same layout.")],
-          out: Annotated[Path|None, typer.Option(
-              help="JSON file to write, as XTREME's evaluate.py does.")] = None,
+          out: Annotated[Path|None, typer.Option(help="JSON as of XTREME's evaluate.py.")] = None,
           all_languages: Annotated[bool, typer.Option(
               "--all-languages",
               help="The languages of the files in place of those of XTREME's list.")] = False,
           partial: Annotated[bool, typer.Option(
-              "--partial", help="Score what is there where a file is missing; its averages are "
-              "left out.")] = False):
+              "--partial", help="Leave out missing files and their averages.")] = False):
     "Score predictions in XTREME's layout, with the same figures as XTREME's evaluation."
     from xitcal.study.submission import evaluation_text, score_submission, write_evaluation
     scores = score_submission(predictions, labels, all_languages, partial)

@@ -179,9 +179,10 @@ def breaks_table(
     lowest coverage, and that in which a fifth of the rows have the lowest; percent"""
     each = breaks_by_language(promises, level)
     rows = each[each.language != "en"].groupby(["target", "intermediate"], observed=True)
-    def lowest(column):
-        at = each.loc[rows[column].idxmin()]
-        return [f"{100 * v:.0f} ({code})" for v, code in zip(at[column], at.language)]
+    def lowest(column): # "" where a language has too few rows for a part
+        parts = [part.dropna(subset=column).sort_values(column).head(1) for _, part in rows]
+        return [f"{100 * p[column].item():.0f} ({p.language.item()})" if len(p) else ""
+                for p in parts]
     found = rows.agg(languages=("breaks", "size"), breaks=("breaks", "sum"),
                      differs=("differs", "sum"))
     return named_index(found.assign(coverage=lowest("coverage"), slab=lowest("slab_coverage"))

@@ -7,7 +7,7 @@ __all__ = ['ARCHITECTURES', 'METHODS', 'PRECISIONS', 'silence_transformers', 'mo
            'attention', 'load_tokenizer', 'Architecture', 'load_encoder', 'interpolated_encoder', 'position_limit',
            'with_supported_length', 'check_lengths', 'headless', 'build_head', 'load_trained', 'interpolated_model',
            'build_heads', 'check_targets', 'empty_encoder', 'add_adapter', 'multiplies_bf16', 'use_bf16',
-           'encoder_precision', 'compiled', 'is_of_compiler']
+           'encoder_precision']
 
 # %% ../../nbs/training/01_models.ipynb #062fad5a
 import os
@@ -23,7 +23,6 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from ..core.hub import hub_fault
-from ..core.remembered import cache_folder
 from ..kinds.registry import kind_of
 from ..core.errors import XitcalError
 from ..data.tasks import Recipe, Task
@@ -480,22 +479,3 @@ def encoder_precision(
     if bf16: base.forward = forward
     try: yield
     finally: base.__dict__.pop("forward", None)
-
-# %% ../../nbs/training/01_models.ipynb #783d0865
-def compiled(
-    models: dict[str, torch.nn.Module], # By task
-) -> dict[str, torch.nn.Module]: # That are compiled when they are called first
-    "Models that `torch.compile` makes, with a cache that outlasts the process"
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir # a slow import
-    name, folder = "TORCHINDUCTOR_CACHE_DIR", cache_folder()
-    if folder and os.environ.get(name) in (None, default_cache_dir()): # not the user's choice
-        os.environ[name] = str(folder / "compiled")
-    return {name: torch.compile(model) for name, model in models.items()}
-
-# %% ../../nbs/training/01_models.ipynb #86826551
-def is_of_compiler(
-    error: Exception, # That a call of a model raised
-) -> bool:
-    "Whether compiling failed, and not what was computed"
-    from torch._dynamo.exc import TorchDynamoException # a slow import
-    return isinstance(error, TorchDynamoException)

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -27,12 +26,12 @@ from ..core.errors import XitcalError, check_name, write_atomic
 from ..data.tasks import Recipe, Task, check_recipe
 from ..kinds.registry import kind_of
 from .batching import buckets, mixed_steps, share_of_step, training_steps
-from .dropout import cheap_dropout
+from .dropout import cheap_dropout, compiled, without_compiler
 from .embedding_rows import (EmbeddingRows, occurring_tokens, train_rows,
                                             whole_embeddings)
-from .models import (add_adapter, build_heads, check_lengths, compiled,
-                                    encoder_precision, is_of_compiler, load_tokenizer,
-                                    silence_transformers, use_bf16, with_supported_length)
+from .models import (add_adapter, build_heads, check_lengths, encoder_precision,
+                                    load_tokenizer, silence_transformers, use_bf16,
+                                    with_supported_length)
 from .predict import predict
 
 # %% ../../nbs/training/06_trainer.ipynb #c29279d2
@@ -251,18 +250,6 @@ def _halve_budget(training, name: str, error: Exception) -> None:
     training.optimizer.zero_grad(set_to_none=True)
     if torch.cuda.is_available(): torch.cuda.empty_cache()
 
-# %% ../../nbs/training/06_trainer.ipynb #b7b97d3e
-def _without_compiler(training, error: Exception) -> bool:
-    "Go on with plain models, and say so, where the compiler failed; whether that was the error"
-    if not (training.options.compile and is_of_compiler(error)): return False
-    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    warnings.warn(f"The models cannot be compiled here ({reason.strip()[:200]}), so training goes "
-                  "on with plain ones; --no-compile leaves the attempt out.", stacklevel=2)
-    training.options = replace(training.options, compile=False)
-    training.runnable = dict(training.models)
-    training.optimizer.zero_grad(set_to_none=True)
-    return True
-
 # %% ../../nbs/training/06_trainer.ipynb #7725a62b
 def _with_less_memory(self, name, kind, features) -> float:
     "Gradients of one step, tried again as `_halve_budget` says; its loss"
@@ -270,7 +257,7 @@ def _with_less_memory(self, name, kind, features) -> float:
         try: return self._gradients(name, kind, features)
         # torch's lack of memory is a RuntimeError
         except (MemoryError, RuntimeError) as error:
-            if not _without_compiler(self, error): _halve_budget(self, name, error)
+            if not without_compiler(self, error): _halve_budget(self, name, error)
 
 Training._with_less_memory = _with_less_memory
 
