@@ -8,12 +8,13 @@ import pytest
 from scipy.stats import chi2
 
 from xitcal.calibration.significance import TEST_STATISTICS, _binned_squares, calibration_test, shared_covariance, simulated_gaps
-from xitcal.report.contest import OURS, contest_words, read_contest, sizes
+from xitcal.report.contest import OUR_CHANGES, OURS, change_sizes, change_words, contest_words, read_contest, sizes
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import calibration_tests as rivals  # noqa: E402
+import changes  # noqa: E402
 import contest  # noqa: E402
 
 
@@ -202,3 +203,42 @@ def test_errors_are_what_their_names_say(confidences):
     assert .13 < shapes["one region"](pool).mean() < .17
     s = shapes["S-shaped"](pool)
     assert s[len(s) // 8] > .5 and s[7 * len(s) // 8] < -.5
+
+
+# ---- paired tests of change
+
+@pytest.mark.parametrize("scenario", changes.SCENARIOS)
+def test_two_models_have_the_errors_of_their_scenario(scenario):
+    "Confidence minus the chance of being right, and how large its calibration term is"
+    rng, n = np.random.default_rng(0), 200_000
+    pool = np.sort(rng.beta(6, 1.5, 50_000))
+    shapes, (first, much, second, more) = contest.error_shapes(pool), changes.SCENARIOS[scenario]
+    chance = [changes.chances(shapes[e], pool, 100, s) for e, s in ((first, much), (second, more))]
+    models, group, cluster = changes.two_models(rng, n, 1, chance, 5, .8)
+    gap = [(c - y).mean() for c, y in models]
+    terms = [((c - p(c)) ** 2).mean() for p, (c, _) in zip(chance, models)]
+    if scenario in changes.NO_CHANGE["over-confidence"]: assert gap[0] == pytest.approx(gap[1], abs=.006)
+    same = scenario in changes.NO_CHANGE["calibration term"]
+    assert (terms[0] == pytest.approx(terms[1], rel=.06, abs=1e-9)) == same
+    aims = [(s * np.sqrt((pool * (1 - pool)).mean() / 100)) ** 2 for s in (much, more)]
+    assert terms == pytest.approx(aims, rel=.06, abs=1e-9)
+    assert np.corrcoef(models[0][0], models[1][0])[0, 1] > .5 and len(np.unique(cluster)) == n / 5 and set(group) == {0}
+
+
+def test_paired_tests_on_a_few_samples():
+    found = pd.DataFrame(changes.setting("an item in five languages", 100, "both calibrated", .2))
+    assert set(found.question) == set(OUR_CHANGES) and not found.change.any() and (found.share < .12)[found.test.isin(OUR_CHANGES.values())].all()
+    found = pd.DataFrame(changes.setting("independent", 100, "as wrong in the other direction", .2))
+    assert found.set_index("test").share["paired_means"] > .8 and found.groupby("question").change.all().to_dict() == {
+        "over-confidence": True, "calibration term": False}
+
+
+def test_the_page_says_of_change_what_its_table_says():
+    import json
+    table = pd.read_csv(ROOT / "benchmarks" / "changes.csv")
+    assert len(table.groupby(["dependence", "n", "scenario"])) == 3 * 3 * len(changes.SCENARIOS) and set(table.scenario) == set(changes.SCENARIOS)
+    ours = change_sizes(table)[lambda t: t.test.isin(OUR_CHANGES.values())]
+    assert ours.share.mean() < .06
+    page = json.loads((ROOT / "nbs" / "results" / "trust" / "07_contest.ipynb").read_text())
+    shown = "".join("".join(o["data"].get("text/markdown", "")) for c in page["cells"] for o in c.get("outputs", []) if "data" in o)
+    assert change_words(table) in shown
