@@ -117,7 +117,8 @@ def read_results(
     suite = about[0]["settings"][setting]["suite"]
     tasks = stored_tasks(suite, about[0].get("own", {}))
     sums = sums_of(blocks, tasks)
-    there = {(a, t) for a, t in zip(blocks.intermediate.astype(str), blocks.target.astype(str))}
+    pairs = blocks[["intermediate", "target"]].drop_duplicates().astype(str)
+    there = set(zip(pairs.intermediate, pairs.target))
     planned = {(a, t) for r in about for a, t in r.get("planned", {}).get(setting, [])}
     return Results(sums, tasks, suite, about, planned | there, folder, setting,
                    _read_runs(folder, setting))

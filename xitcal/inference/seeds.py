@@ -110,7 +110,7 @@ def sums_of(
     """Arrange the sums of a study; a condition without intermediate training and without a seed
     serves every seed"""
     rows = headline_events(blocks, INTERMEDIATES | TARGETS if tasks is None else tasks)
-    text = lambda column, first: _order(set(rows[column].astype(str)), first)
+    text = lambda column, first: _order({*map(str, rows[column].unique())}, first)
     # a store of retrieval without intermediate training alone has none
     seeds = sorted(int(s) for s in rows.seed.dropna().unique()) or [0]
     names = dict(intermediate=text("intermediate", (NONE, *INTERMEDIATES)),
@@ -118,26 +118,30 @@ def sums_of(
     if NONE not in names["intermediate"]:
         raise XitcalError("There is no baseline to compare with; run one with "
                           "`--intermediate none`.")
-    at = [pd.Index(n).get_indexer(rows[c].astype(str)) for c, n in names.items()]
+    at = [_places(rows[c], n) for c, n in names.items()]
     place = pd.Index(seeds).get_indexer(rows.seed.astype("float").fillna(seeds[0] if seeds else 0))
     shape = (len(names["intermediate"]), len(seeds), len(names["target"]),
              len(names["language"]), BLOCKS)
-    values = {}
+    cell, values = np.ravel_multi_index((at[0], place, *at[1:], rows.block.to_numpy()), shape), {}
     for column in rows.columns.difference(["model", "method", "intermediate", "target", "seed",
                                            "language", "event", "block"]):
-        full = np.full(shape, np.nan)
-        full[at[0], place, at[1], at[2], rows.block.to_numpy()] = rows[column].astype(
-            float).to_numpy()
-        values[column] = full
+        values[column] = np.full(shape, np.nan)
+        values[column].flat[cell] = rows[column].to_numpy(float, na_value=np.nan)
     _share_unseeded(values, rows, at, seeds)
     unpaired = _pair_up(values, names, seeds)
     return Sums({k: _without_each(v) for k, v in values.items()}, names["intermediate"], seeds,
                 names["target"], names["language"], unpaired)
 
 # %% ../../nbs/inference/02_seeds.ipynb #001c6de4
+def _places(column, names):
+    "Where the name in each row stands among `names`"
+    found = column.astype("category").cat
+    return pd.Index(names).get_indexer(found.categories.astype(str))[found.codes]
+
 def _share_unseeded(values, rows, at, seeds):
     "Copy cells without a seed to every seed"
-    cells = np.unique(np.column_stack([a[rows.seed.isna().to_numpy()] for a in at]), axis=0)
+    alone = rows.seed.isna().to_numpy()
+    cells = pd.DataFrame({i: a[alone] for i, a in enumerate(at)}).drop_duplicates().to_numpy()
     for v in values.values():
         for condition, target, language in cells:
             v[condition, :, target, language] = v[condition, 0, target, language]
@@ -146,8 +150,9 @@ def _without_each(sums):
     """Sum over all blocks, then over all but each; a block without examples adds nothing, a cell
     without blocks is NaN"""
     known_ = ~np.isnan(sums).all(-1, keepdims=True)
-    total = np.where(known_, np.nansum(sums, -1, keepdims=True), np.nan)
-    return np.concatenate([total, total - np.nan_to_num(sums)], -1)
+    sums = np.nan_to_num(sums)
+    total = np.where(known_, sums.sum(-1, keepdims=True), np.nan)
+    return np.concatenate([total, total - sums], -1)
 
 # %% ../../nbs/inference/02_seeds.ipynb #554c53f6
 STATISTICS = {

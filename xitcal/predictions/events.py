@@ -283,7 +283,12 @@ def headline_events(
     "Rows of the event that figures show: PAN-X's entities, UD-POS's words, else the only one"
     tasks = TARGETS if tasks is None else tasks
     wanted = {target: shown_event(task) for target, task in tasks.items()}
-    return table[table.target.astype(str).map(wanted) == table.event.astype(str)]
+    target, event = (table[c].astype("category").cat for c in ("target", "event"))
+    # by name once for each pair of categories; the last row and column are of missing ones
+    right = np.zeros((len(target.categories) + 1, len(event.categories) + 1), bool)
+    for i, name in enumerate(map(str, target.categories)):
+        right[i, :-1] = [wanted.get(name) == str(e) for e in event.categories]
+    return table[right[target.codes, event.codes]]
 
 # %% ../../nbs/predictions/00_events.ipynb #128514b8
 def cells(
