@@ -255,9 +255,8 @@ def level_without(
 ) -> np.ndarray: # (seeds, 1 + blocks)
     "Value of a statistic without intermediate training, mean over targets"
     sums, targets = results.sums, whole_targets(results) if targets is None else targets
-    found = in_language(language, statistic(sums, name)[sums.conditions.index(NONE)][None],
-                        sums.languages)[0]
-    return found[:, [sums.targets.index(t) for t in targets]].mean(1)
+    return in_language(language, statistic(sums, name, [NONE], targets),
+                       sums.languages)[0].mean(1)
 
 # %% ../../nbs/inference/04_results.ipynb #6799259a
 def level_after(
