@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from forks import ADDRESS, ask, kernel_folder
+from forks import ADDRESS, ASK, ask, kernel_folder
 from forks import __file__ as FORKS
 
 from xitcal.core.processes import thread_settings
@@ -28,32 +28,43 @@ if FORKING: os.environ["JUPYTER_PATH"] = str(kernel_folder(_own / "jupyter")) # 
 
 PROGRAM = str(Path(sys.executable).with_name("xitcal"))
 START = dict(os.environ)
-SERVER = pytest.StashKey[subprocess.Popen]()
-# what libraries read when they are imported: where it differs from the beginning, a process must be started
-READ_EARLY = re.compile("HF_|HUGGINGFACE_|TRANSFORMERS_|CUDA|.*_NUM_THREADS|.*_MAXIMUM_THREADS|MPL|PYTHON|(NO|HTTPS?)_PROXY|PATH|CXX|RAY", re.I)
+SERVERS = pytest.StashKey[list[subprocess.Popen]]()
+# what libraries read when they are imported: where it differs from the beginning, a process must be started, or forked before it has those of the hub
+OF_HUB = re.compile("HF_|HUGGINGFACE_|TRANSFORMERS_|PYTHONPATH|(NO|HTTPS?)_PROXY", re.I)
+READ_EARLY = re.compile("CUDA|.*_NUM_THREADS|.*_MAXIMUM_THREADS|MPL|PYTHON(?!PATH)|PATH|CXX|RAY", re.I)
 SMALL = ["--intermediate", "none,mnli", "--target", "xnli,pawsx,panx,xquad,tatoeba", "--language", "en,sw,ar", "--seeds", "0,1",
          "--intermediate-rows", "64", "--target-rows", "64", "--test-rows", "20", "--calibration-rows", "20"]
 
 
-def can_fork(env) -> bool:
-    "Whether an environment is, for libraries, the one in which the tests began"
+def server(env=None) -> str | None:
+    "The server that may fork a process with an environment: with all libraries, or with half of them where it differs about the hub from the beginning"
     now = dict(os.environ if env is None else env)
-    return FORKING and not any(READ_EARLY.match(name) for name in START.keys() | now.keys() if START.get(name) != now.get(name))
+    differ = [name for name in START.keys() | now.keys() if START.get(name) != now.get(name)]
+    if not FORKING or any(READ_EARLY.match(name) for name in differ): return None
+    return "half" if any(OF_HUB.match(name) for name in differ) else "whole"
 
 
-def forked(kind, args, env=None, cwd=None) -> subprocess.CompletedProcess:
-    "What `subprocess.run` gives for a program (xitcal's), or for a notebook, without five seconds of imports"
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        code = ask(kind, args, dict(os.environ if env is None else env), str(cwd or Path.cwd()), (out.fileno(), err.fileno()))
+def forked(part, kind, args, env=None, cwd=None) -> subprocess.CompletedProcess:
+    "What `subprocess.run` gives for a program (xitcal's), or for a notebook, without seconds of imports"
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, open(os.devnull) as none:
+        files = none.fileno(), out.fileno(), err.fileno()
+        code = ask(part, kind, args, dict(os.environ if env is None else env), str(cwd or Path.cwd()), files)
         for file in (out, err): file.seek(0)
         return subprocess.CompletedProcess([PROGRAM, *args], code, out.read(), err.read())
 
 
+def background(kind, *args, env=None, **more) -> subprocess.Popen:
+    "A program or script in a process of its own that goes on by itself and may be killed, without seconds of imports"
+    part = server(env)
+    start = [*ASK, part, kind] if part else [PROGRAM] if kind == "program" else [sys.executable]
+    return subprocess.Popen([*start, *map(str, args)], env=env, **more)
+
+
 def xitcal(*args, check=True, fresh=False, env=None, cwd=None):
     "Run the command line in a process of its own; what it printed. `fresh`: in one that is started, not forked"
-    args = [*map(str, args)]
-    done = (subprocess.run([PROGRAM, *args], capture_output=True, text=True, env=env, cwd=cwd) if fresh or not can_fork(env)
-            else forked("program", args, env, cwd))
+    args, part = [*map(str, args)], None if fresh else server(env)
+    done = (forked(part, "program", args, env, cwd) if part
+            else subprocess.run([PROGRAM, *args], capture_output=True, text=True, env=env, cwd=cwd))
     if check and done.returncode:
         raise AssertionError(f"xitcal {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
     return done
@@ -69,15 +80,16 @@ def pytest_configure(config):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
     if not FORKING: return
-    # it imports at the first request, and ends when its standard input does
+    # they import at the first request, and end when their standard input does
     env = dict(os.environ, MPLBACKEND="module://matplotlib_inline.backend_inline", PYTHONWARNINGS="ignore:IProgress not found")
-    config.stash[SERVER] = subprocess.Popen([sys.executable, FORKS, os.environ[ADDRESS]], stdin=subprocess.PIPE, env=env)
+    config.stash[SERVERS] = [subprocess.Popen([sys.executable, FORKS, "serve", f"{os.environ[ADDRESS]}-{part}", part], stdin=subprocess.PIPE, env=env)
+                             for part in ("whole", "half")]
 
 
 def pytest_unconfigure(config):
-    if server := config.stash.get(SERVER, None):
-        server.stdin.close()
-        server.wait()
+    for process in config.stash.get(SERVERS, []):
+        process.stdin.close()
+        process.wait()
 
 
 # files that take longest, in this order; a worker that began one last would end alone

@@ -4,13 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from conftest import xitcal
+from conftest import background, xitcal
 from encoders import ENCODERS, make_encoder
 from loopback import Loopback
 
@@ -183,9 +182,10 @@ def test_a_repository_with_a_pickle_is_refused_then_converted_then_loads(made, p
         env = os.environ | dict(HF_ENDPOINT=hub.endpoint, HF_HOME=str(tmp_path / "home"), HF_HUB_DISABLE_TELEMETRY="1", NO_PROXY="127.0.0.1")
         runs = []
         for actions in (wanted, after):
-            done = subprocess.run([sys.executable, PROBE], input=json.dumps(actions), env=env, text=True, capture_output=True, timeout=200)
-            assert done.returncode == 0, done.stderr
-            runs.append(json.loads(done.stdout))
+            probe = background("script", PROBE, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            printed, err = probe.communicate(json.dumps(actions), timeout=200)
+            assert probe.returncode == 0, err
+            runs.append(json.loads(printed))
             if actions is wanted: assert not [r for r in hub.requests if r.startswith("GET") and r.endswith(".bin")] # not even downloaded
         downloaded = [r for r in hub.requests if r.startswith("GET") and r.endswith(".bin")]
     assert all(f"alone, a pickle that is not opened because it can run code; make safetensors of it with `xitcal convert {i} --out FOLDER`" in r["error"]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAM, SMALL, xitcal
+from conftest import PROGRAM, SMALL, background, xitcal
 
 from xitcal.core.errors import XitcalError
 from xitcal.study.grid import Study, make_plan
@@ -24,16 +24,18 @@ ONE = ["--intermediate", "mnli", "--target", "pawsx", "--language", "en,sw", "--
        "--target-rows", "320", "--test-rows", "20"]
 
 
-def start(store, *args):
+def start(store, *args, fresh=False):
     "A run in its own process group"
-    return subprocess.Popen([PROGRAM, "run", "--store", str(store), *args], start_new_session=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    how = dict(start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if fresh: return subprocess.Popen([PROGRAM, "run", "--store", str(store), *args], **how)
+    return background("program", "run", "--store", store, *args, **how)
 
 
 def kill(process):
-    "SIGKILL to the run and all its workers"
+    "SIGKILL to the run, until nothing of it is left that could write"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    process.stderr.read()
 
 
 def wait_for(condition, process, seconds=120):
@@ -99,7 +101,7 @@ def test_a_kill_loses_no_more_than_the_steps_since_the_last_save(tmp_path):
 
 def test_workers_end_with_their_parent(tmp_path):
     store = tmp_path / "store"
-    process = start(store, "--workers", "2", *SMALL)
+    process = start(store, "--workers", "2", *SMALL, fresh=True)
     wait_for(lambda: list(store.glob("locks/*.lock")), process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import PROGRAM
+from conftest import background, xitcal
 from loopback import Loopback
 from repositories import change, make_repositories
 
@@ -39,7 +38,7 @@ def environment(endpoint: str, home: Path, **more) -> dict:
 def start(wanted: list, endpoint: str, home: Path, **more) -> subprocess.Popen:
     "A probe of its own process"
     pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    probe = subprocess.Popen([sys.executable, PROBE], env=environment(endpoint, home, **more), text=True, **pipes)
+    probe = background("script", PROBE, env=environment(endpoint, home, **more), text=True, **pipes)
     probe.stdin.write(json.dumps(wanted))
     probe.stdin.close()
     probe.stdin = None
@@ -291,7 +290,7 @@ def test_a_fault_is_told_in_one_sentence(spoilt, fault):
 
 
 def data_check(endpoint: str, home: Path, *args, **more) -> subprocess.CompletedProcess:
-    return subprocess.run([PROGRAM, "data", "check", "--split", "test", *args], env=environment(endpoint, home, **more), capture_output=True, text=True)
+    return xitcal("data", "check", "--split", "test", *args, check=False, env=environment(endpoint, home, **more))
 
 
 def test_data_check_prints_a_table(root, loaded):

@@ -2,10 +2,10 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
+from conftest import background
 from encoders import make_encoder
 from loopback import Loopback
 from repositories import encyclopedia, pin
@@ -28,9 +28,11 @@ MODELS = {  # what is done to the hub or to the repository, and what is said
 def probed(actions, endpoint, home, **more):
     "A probe of its own process"
     env = environment(endpoint, home, **more)
-    done = subprocess.run([sys.executable, PROBE], input=json.dumps(actions), env=env, text=True, capture_output=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    probe = background("script", PROBE, env=env, text=True, **pipes)
+    out, err = probe.communicate(json.dumps(actions), timeout=500)
+    assert probe.returncode == 0, err
+    return json.loads(out)
 
 
 @pytest.fixture(scope="module")

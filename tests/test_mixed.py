@@ -2,12 +2,11 @@
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import asdict, replace
 from unittest.mock import patch
 
 import pytest
-from conftest import PROGRAM
+from conftest import xitcal
 from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
@@ -132,7 +131,7 @@ def test_what_moves_on_the_hub_between_two_runs(tmp_path, moved):
     def run(seed, endpoint, home):
         options = ["--suite", "xtreme", "--model", "some/encoder", "--intermediate", "mnli", "--target", "tatoeba", "--language", "de", "--seeds", seed,
                    "--intermediate-rows", "4", "--test-rows", "4", "--store", tmp_path / "store", "--workers", "1", "--revision", "nyu-mll/glue=main"]
-        return subprocess.run([PROGRAM, "run", *map(str, options)], capture_output=True, text=True, env=os.environ | dict(
+        return xitcal("run", *options, check=False, env=os.environ | dict(
             HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / home), HF_HUB_DISABLE_TELEMETRY="1", XITCAL_COUNTS="off", NO_PROXY="127.0.0.1"))
     with Loopback(root) as hub:
         first = run(0, hub.endpoint, "home")

@@ -15,7 +15,7 @@ NOTEBOOKS = sorted((p.relative_to(NBS).as_posix() for p in NBS.rglob("*.ipynb") 
 def run(path: Path):
     "With the program on the path, and on no GPU"
     env = os.environ | dict(CUDA_VISIBLE_DEVICES="", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if FORKING: return forked("notebook", [str(path)], env, NBS)
+    if FORKING: return forked("whole", "notebook", [str(path)], env, NBS)
     return subprocess.run([sys.executable, FORKS, "notebook", path], env=env, cwd=NBS, capture_output=True, text=True)
 
 

@@ -2,10 +2,9 @@
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
-from conftest import PROGRAM
+from conftest import xitcal
 from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
@@ -55,7 +54,7 @@ def test_every_phase_2_is_reckoned_from_what_is_there(encoder, tmp_path):
     options = ["--suite", "xtreme", "--model", "some/encoder", "--data", data, "--target", "xnli,tatoeba", "--language", CODES, "--seeds", 0, "--test-rows", 4,
                "--intermediate", ",".join(there), "--intermediate-rows", "16"]
     with Loopback(root) as hub:
-        done = subprocess.run([PROGRAM, "plan", *map(str, options)], capture_output=True, text=True, env=os.environ | dict(
+        done = xitcal("plan", *options, check=False, env=os.environ | dict(
             HF_ENDPOINT=hub.endpoint, HF_HOME=str(tmp_path / "home"), HF_HUB_DISABLE_TELEMETRY="1", XITCAL_COUNTS="off", NO_PROXY="127.0.0.1"))
     assert done.returncode == 0, done.stderr
     assert "GiB of memory" in done.stdout and re.search(r"Disk: \d+ trained models of 0\.\d\d GiB, .* GiB more\.", done.stdout), done.stdout

@@ -9,14 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import background, xitcal
 
 from xitcal.core.errors import XitcalError
-from xitcal.core.processes import thread_settings
 from xitcal.study import ray_engine
 from xitcal.study.grid import Study, make_plan
 from xitcal.study.runner import run_study
 from xitcal.study.store import Store
 
+USUAL = dict(os.environ)  # in which processes may be forked; xitcal forbids reports by itself
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -57,8 +58,8 @@ def checksums(path: Path) -> dict[str, str]:
 
 def start(cluster, store: Path) -> subprocess.Popen:
     "The command line, as a process of its own"
-    command = [Path(sys.executable).with_name("xitcal"), "run", "--store", str(store), *OPTIONS, "--engine", "ray", "--address", cluster.address]
-    return subprocess.Popen(command, env=os.environ | thread_settings(1) | dict(TQDM_DISABLE="1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return background("program", "run", "--store", store, *OPTIONS, "--engine", "ray", "--address", cluster.address, env=USUAL, stdout=subprocess.PIPE,
+                      stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(condition, run: subprocess.Popen, seconds: float = 300.) -> None:
@@ -104,11 +105,10 @@ def test_a_driver_that_dies_and_two_that_go_on(cluster, usual, tmp_path):
 
 
 def test_faults_of_a_cluster_are_one_sentence(tmp_path, monkeypatch):
-    command = [Path(sys.executable).with_name("xitcal"), "run", "--store", str(tmp_path / "store"), *OPTIONS]
     for more, said in ((["--engine", "ray", "--address", "127.0.0.1:1"], "No Ray cluster listens at 127.0.0.1:1"),
                        (["--engine", "ray", "--address", "ray://127.0.0.1:10001"], "is no address of a Ray cluster; write HOST:PORT"),
                        (["--engine", "rya"], "did you mean 'ray'?"), (["--address", "127.0.0.1:1"], "--address is for --engine ray")):
-        run = subprocess.run([*command, *more], capture_output=True, text=True, env=os.environ | thread_settings(1))
+        run = xitcal("run", "--store", tmp_path / "store", *OPTIONS, *more, check=False, env=USUAL)
         assert run.returncode == 2 and said in run.stderr and "Traceback" not in run.stderr
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(XitcalError, match=r"Ray is not installed; pip install 'xitcal\[ray\]'"): ray_engine.RayEngine()(None, None, None, None)

@@ -19,6 +19,7 @@ import mistune
 import nbformat
 import pytest
 import yaml
+from conftest import FORKING, forked
 
 root = Path(__file__).parents[1]
 HOST, REPOSITORY = "https://xitcal.github.io/xitcal/", "https://github.com/xitcal/xitcal/blob/main/"
@@ -282,8 +283,9 @@ def made(tmp_path_factory) -> tuple[Path, tuple, tuple]:
     for name in ("settings.ini", "_quarto.yml"):
         shutil.copy(root / name, place)
     before = tree(place), traces()
-    done = subprocess.run([sys.executable, "-c", "from nbdev.serve import proc_nbs; proc_nbs(force=True, n_workers=0)"], cwd=place,
-                          capture_output=True, text=True)
+    code = "from nbdev.serve import proc_nbs; proc_nbs(force=True, n_workers=0)"
+    done = (forked("whole", "code", [code], cwd=place) if FORKING
+            else subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True))
     assert done.returncode == 0, done.stderr[-3000:]
     return place / "_proc", before, (tree(place), traces())
 

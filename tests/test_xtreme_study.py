@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PROGRAM
+from conftest import xitcal
 from encoders import make_encoder
 from loopback import Loopback
 from repositories import make_repositories
@@ -57,7 +57,7 @@ def files_of_ones_own(folder: Path) -> Path:
 def program(*args, endpoint: str, home: Path, **more) -> subprocess.CompletedProcess:
     environment = os.environ | dict(HF_ENDPOINT=endpoint, HF_HOME=str(home), HF_HUB_DISABLE_TELEMETRY="1", XITCAL_COUNTS="off", NO_PROXY="127.0.0.1",
                                     HF_HUB_DISABLE_PROGRESS_BARS="1") | more
-    return subprocess.run([PROGRAM, *map(str, args)], env=environment, capture_output=True, text=True)
+    return xitcal(*args, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ __all__ = ['COMPARED', 'RANKING', 'QUESTIONS', 'STATED_TESTS', 'INFERENCES', 'ST
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #bbb4e051
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from .paired import holm_values
 from .results import (Results, read_results, read_seeds, require_any, text_shares,
                                       whole_conditions, whole_targets)
 from .seeds import (STATISTICS, half_width, in_language, over_seeds,
-                                    p_value, statistic)
+                                    p_value, places_of, statistic)
 from ..predictions.events import headline_events
 
 # %% ../../nbs/inference/07_hypotheses.ipynb #4ddb5626
@@ -53,9 +54,8 @@ def _arranged(table, sums):
     serves every seed"""
     found = np.full((len(sums.conditions), len(sums.seeds), len(sums.targets),
                      len(sums.languages), 1), np.nan)
-    def at(column, names): return pd.Index(names).get_indexer(table[column].astype(str))
-    places = np.array([at("intermediate", sums.conditions), at("target", sums.targets),
-                       at("language", sums.languages)])
+    places = np.array([places_of(table[column], names) for column, names in (
+        ("intermediate", sums.conditions), ("target", sums.targets), ("language", sums.languages))])
     seed = pd.Index(sums.seeds).get_indexer(table.seed.astype("Float64").fillna(-1).astype(int))
     value, none = table.value.to_numpy(float), table.seed.isna().to_numpy()
     for i in range(len(sums.seeds)):
@@ -128,12 +128,23 @@ class _Asked:
     nine: list[str]      # Whole single intermediate tasks
     context: dict        # For all estimators: controls, shares of text, other learning rates
 
+    @cached_property
+    def changed(self):
+        "Changes everywhere, as `values`"
+        return self.values - self.values[self.results.sums.conditions.index(NONE)]
+
+    @cached_property
+    def elsewhere(self):
+        "Changes in the languages but English: (conditions, seeds, targets, 1 or 1 + blocks)"
+        return in_language(OTHERS, self.changed, self.results.sums.languages)
+
     def change(self, conditions, language=OTHERS):
         "Of conditions, in the targets: (conditions, seeds, targets, 1 or 1 + blocks)"
-        delta = self.values - self.values[self.results.sums.conditions.index(NONE)]
-        found = in_language(language, delta, self.results.sums.languages)
-        return found[[self.results.sums.conditions.index(a) for a in conditions]][:, :, [
-            self.results.sums.targets.index(t) for t in self.targets]]
+        sums = self.results.sums
+        found = (self.elsewhere if language == OTHERS
+                 else in_language(language, self.changed, sums.languages))
+        return found[[sums.conditions.index(a) for a in conditions]][:, :, [
+            sums.targets.index(t) for t in self.targets]]
 
     def has(self, conditions):
         whole = whole_conditions(self.results, list(conditions), self.targets)
@@ -200,7 +211,7 @@ def _level(asked, condition, targets):
 def _h8(a):
     """Absolute change by a learning rate less the mean absolute change by MNLI and HellaSwag, on
     XNLI and PAN-X"""
-    rates, found = a.context["rates"], []
+    rates, found = a.context["rates"](), []
     if not rates or any(o.sums.seeds != a.results.sums.seeds for o, _ in rates): return None
     shared = _RATE_TARGETS
     whole = all(set(shared) <= set(targets)
@@ -218,8 +229,10 @@ def _h8(a):
 # %% ../../nbs/inference/07_hypotheses.ipynb #67678037
 def _context(results, controls):
     "What questions need besides an estimator"
-    try: rates = [(read_results(results.folder, rate), {}) for rate in _RATES]
-    except XitcalError: rates = [] # no such settings
+    @cache
+    def rates(): # only one question needs them
+        try: return [(read_results(results.folder, rate), {}) for rate in _RATES]
+        except XitcalError: return [] # no such settings
     return dict(controls=controls, shares=text_shares(results), rates=rates,
                 score=statistic(results.sums, "score"))
 

@@ -117,7 +117,8 @@ def read_results(
     suite = about[0]["settings"][setting]["suite"]
     tasks = stored_tasks(suite, about[0].get("own", {}))
     sums = sums_of(blocks, tasks)
-    there = {(a, t) for a, t in zip(blocks.intermediate.astype(str), blocks.target.astype(str))}
+    pairs = blocks[["intermediate", "target"]].drop_duplicates().astype(str)
+    there = set(zip(pairs.intermediate, pairs.target))
     planned = {(a, t) for r in about for a, t in r.get("planned", {}).get(setting, [])}
     return Results(sums, tasks, suite, about, planned | there, folder, setting,
                    _read_runs(folder, setting))
@@ -254,9 +255,8 @@ def level_without(
 ) -> np.ndarray: # (seeds, 1 + blocks)
     "Value of a statistic without intermediate training, mean over targets"
     sums, targets = results.sums, whole_targets(results) if targets is None else targets
-    found = in_language(language, statistic(sums, name)[sums.conditions.index(NONE)][None],
-                        sums.languages)[0]
-    return found[:, [sums.targets.index(t) for t in targets]].mean(1)
+    return in_language(language, statistic(sums, name, [NONE], targets),
+                       sums.languages)[0].mean(1)
 
 # %% ../../nbs/inference/04_results.ipynb #6799259a
 def level_after(

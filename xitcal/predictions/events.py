@@ -283,7 +283,23 @@ def headline_events(
     "Rows of the event that figures show: PAN-X's entities, UD-POS's words, else the only one"
     tasks = TARGETS if tasks is None else tasks
     wanted = {target: shown_event(task) for target, task in tasks.items()}
-    return table[table.target.astype(str).map(wanted) == table.event.astype(str)]
+    target, event = (table[c].astype("category").cat for c in ("target", "event"))
+    # by name once for each pair of categories; the last row and column are of missing ones
+    right = np.zeros((len(target.categories) + 1, len(event.categories) + 1), bool)
+    for i, name in enumerate(map(str, target.categories)):
+        right[i, :-1] = [wanted.get(name) == str(e) for e in event.categories]
+    return table[right[target.codes, event.codes]]
+
+# %% ../../nbs/predictions/00_events.ipynb #c1e93b07
+def _ranks(column):
+    """Rank of each row's value among those of a column, a missing one behind all others; how many
+    ranks there are"""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        found, n = column.cat.codes.to_numpy(), len(column.cat.categories)
+    else:
+        found, names = pd.factorize(column, sort=True)
+        n = len(names)
+    return np.where(found < 0, n, found).astype(np.int64), n + 1
 
 # %% ../../nbs/predictions/00_events.ipynb #128514b8
 def cells(
@@ -293,8 +309,13 @@ def cells(
     "Number the cells of `events`; a missing seed is a cell of its own"
     by = list(by)
     for column in by: check_name(column, events.columns, "column")
-    number = events.groupby(by, observed=True, dropna=False, sort=True).ngroup().to_numpy()
-    _, first = np.unique(number, return_index=True)
+    number, size = np.zeros(len(events), np.int64), 1
+    for column in by:
+        code, n = _ranks(events[column])
+        if size * n >= 2**62: # too large for a number: as many as there are in fact
+            number, size = np.unique(number, return_inverse=True)[1], len(events)
+        number, size = number * n + code, size * n
+    _, first, number = np.unique(number, return_index=True, return_inverse=True)
     return number, events[by].iloc[first].reset_index(drop=True)
 
 # %% ../../nbs/predictions/00_events.ipynb #beb4fd21

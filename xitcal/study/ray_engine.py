@@ -16,6 +16,7 @@ import torch
 
 import xitcal
 from ..core.errors import XitcalError
+from ..core.processes import Mailbox
 from ..data.suites import ADDED
 from .grid import Plan
 from .runner import work_through
@@ -41,7 +42,7 @@ class _Work:
     store: Path        # A folder that all nodes share
     options: Options   # How trainings run
     cpus: int          # Threads of a stage
-    messages: object   # Handle of the actor `_Messages`
+    messages: object   # Handle of an actor that is a `Mailbox`, on the driver's node
     added: dict        # Tasks of the user's own, see `add_task`
     version: str = xitcal.__version__
 
@@ -56,16 +57,6 @@ def _check_node(work: _Work) -> None:
                           "--store in a folder that all nodes share.")
 
 # %% ../../nbs/study/11_ray_engine.ipynb #503730b6
-class _Messages:
-    "A mailbox that lives on the driver's node"
-    def __init__(self): self.waiting = []
-    def add(self, *message): self.waiting.append(message)
-
-    def take(self) -> list:
-        "All messages since the last call"
-        taken, self.waiting = self.waiting, []
-        return taken
-
 def _teller(messages, seconds: float = .5):
     "Sends progress, steps at most every so many seconds"
     last = 0.
@@ -190,7 +181,7 @@ class RayEngine:
             cores = min(n["Resources"].get("CPU", 1) for n in ray.nodes() if n["Alive"])
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=False)
-            mailbox = ray.remote(_Messages).options(num_cpus=0, scheduling_strategy=here).remote()
+            mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
             places = {n: Path(p).resolve() if Path(p).is_dir() else p
                       for n, p in plan.places.items()} # nodes have another working directory
             work = _Work(replace(plan, places=places), store.path.resolve(), options,

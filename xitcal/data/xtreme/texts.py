@@ -74,13 +74,14 @@ def _streamed(languages: tuple[str, ...], n: int, seed: int, revision: str) -> I
 
 # %% ../../../nbs/data/xtreme/06_texts.ipynb #d35f1e23
 @contextmanager
-def _few_retries():
-    """Streaming that gives up after a minute; `datasets` has these numbers nowhere but in its
-    module of settings"""
-    few = dict(STREAMING_READ_MAX_RETRIES=2, STREAMING_OPEN_MAX_RETRIES=2,
-               STREAMING_READ_RETRY_INTERVAL=1, STREAMING_OPEN_RETRY_INTERVAL=1)
-    usual = {name: getattr(config, name) for name in few}
-    for name, number in few.items(): setattr(config, name, number)
+def _short_waits():
+    """Streaming that gives up after a minute, and that does not rest for five seconds after each
+    language; `datasets` has these numbers nowhere but in its module of settings"""
+    short = dict(STREAMING_READ_MAX_RETRIES=2, STREAMING_OPEN_MAX_RETRIES=2,
+                 STREAMING_READ_RETRY_INTERVAL=1, STREAMING_OPEN_RETRY_INTERVAL=1,
+                 SLEEP_TIME_ON_THREADS_SHUTDOWN=.05) # for programs that end at once; this goes on
+    usual = {name: getattr(config, name) for name in short if hasattr(config, name)}
+    for name in usual: setattr(config, name, short[name])
     try: yield
     finally:
         for name, number in usual.items(): setattr(config, name, number)
@@ -139,7 +140,7 @@ def texts(
         return round_robin(Dataset.from_list(list(make(**arguments)), features=FEATURES["masked"]),
                            languages)
     try:
-        with _few_retries():
+        with _short_waits():
             found = Dataset.from_generator(make, features=FEATURES["masked"], gen_kwargs=arguments,
                                            fingerprint=_identity(source, languages, n, seed))
     except (DatasetGenerationError, HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
