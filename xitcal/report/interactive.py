@@ -222,7 +222,7 @@ def language_chart(
 # %% ../../nbs/report/13_interactive.ipynb #a25e89dd
 def reliability_lines(
     results: Results, # From `read_results`
-    most: int = 8000, # Rows; beyond it, all conditions are drawn as one
+    most: int = 16_000, # Rows; beyond it, all conditions are drawn as one
     least: int = 25,  # Decisions that a bin needs
 ) -> pd.DataFrame: # condition, target, language, confidence, accuracy (percent), n
     "Bins of confidence of every language, over all seeds, of each condition and without one"
