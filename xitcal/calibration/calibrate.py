@@ -63,7 +63,7 @@ def _test_rows(found, d, statistic):
     p = calibration_test(*d.decided, d.cluster, statistic=statistic)
     p = np.where(rough, np.nan, p)
     why = np.where(rough, "confidences have two digits, too few for the test",
-                   "no interval: a p-value has none")
+                   f"no interval: a p-value has none (statistic: {statistic})")
     return found.drop_duplicates("group").assign(
         estimate="calibration_p", value=p, why=why, low=np.nan, high=np.nan, expected=np.nan)
 
@@ -236,8 +236,9 @@ def repeated_note(
     scores = {"confidence", "correct", "label", "logits", "probs", "prediction"}
     keys = [] if isinstance(table, Decided) else [c for c in table if c not in scores]
     if "example" not in keys: return ""
-    again = table[keys].astype(str).duplicated()
-    if not 0 < again.mean() < .1: return ""
+    again, copied = (t.astype(str).duplicated() for t in (table[keys], table))
+    whole = again.any() and again.sum() == copied.sum() # a file that was pasted twice
+    if not (0 < again.mean() < .1 or whole): return ""
     return (f"{name}: {again.sum():,} rows have the same {', '.join(keys)} as another row, and are "
             "counted; remove them if they are copies.")
 
@@ -255,7 +256,8 @@ NOTES = dict(six=_FIRST, all=_FIRST + (
     "\nAUROC is empty where all decisions are right or all are wrong; class-wise ECE where rows "
     "have different numbers of classes."),
     p="\nThe last p-value tests whether each decision is right with the chance that its confidence "
-      "names.")
+      "names. It is empty where confidences have two digits, "
+      "too few for the test.")
 
 # %% ../../nbs/calibration/15_calibrate.ipynb #d8262db1
 def _long(table, first, number, sign):

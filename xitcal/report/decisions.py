@@ -61,7 +61,8 @@ def _short_words(english: pd.DataFrame, rest: pd.DataFrame, alpha: float) -> str
             f"{inside} there and {outside} in single other languages "
             f"({condition_name(rest.intermediate.iloc[0])}).** In {short.sum()} of {len(rest)} "
             "pairs of target and language the whole interval of the coverage lies below the "
-            "promise. Coverage and mean size of a set, mean of the other languages:")
+            "promise; these intervals are not corrected for their number, as the test further down "
+            "is. Coverage and mean size of a set, mean of the other languages:")
 
 # %% ../../nbs/report/21_decisions.ipynb #f2faa08c
 def promise_words(

@@ -59,7 +59,8 @@ def segment_text(
              for column, n in found.attrs["missing"].items() if n]
     return "\n".join(["\n", f"The worst of {len(found)} segments; p is that of all together, "
                       "smallest the error that would have been found with a chance of 80 %:",
-                      found.head(10).round(3).to_string(index=False), *notes])
+                      found.head(10).round(3).rename(columns=dict(low="from", high="to")).to_string(
+                          index=False), *notes])
 
 # %% ../../nbs/report/09_prediction_text.ipynb #797a1181
 def map_text(
