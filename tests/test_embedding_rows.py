@@ -146,7 +146,8 @@ def test_a_checkpoint_of_another_shape_is_put_aside(folder, tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_where_nothing_compiles_training_goes_on_and_says_so(folder, tmp_path, monkeypatch):
     "The weights are those of plain training, and what a compiler makes would be kept in the cache"
-    monkeypatch.setenv("CXX", "no-compiler-of-this-name")
+    import torch._inductor.config
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-compiler-of-this-name")) # CXX is read once a process
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     start, recipe, materials = folder("xlm-roberta-base"), recipe_of(NLI), [material(NLI)]
     train(start, materials, recipe, 0, tmp_path / "plain", tmp_path / "work", Options(precision="fp32"))
