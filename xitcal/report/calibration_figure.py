@@ -36,10 +36,11 @@ def _draw_band(axis, decisions, look):
     band = calibration_band(c, y, one, owner)
     at = np.linspace(c.min(), c.max(), 401)
     low, high = band_at(band, at)
-    axis.fill_between(at, low, np.maximum(low, high), color=look["color"], alpha=.12, linewidth=0)
+    axis.fill_between(at, low, np.maximum(low, high), color=look["color"], alpha=.12, linewidth=0,
+                      label="95 % band of the whole curve")
     order = np.argsort(c, kind="stable")
     axis.step(c[order], isotonic_accuracy(c, y, one)[order], where="post", color=look["color"],
-              linewidth=.6, linestyle=":")
+              linewidth=.6, linestyle=":", label="isotonic curve")
 
 # %% ../../nbs/report/12_calibration_figure.ipynb #63f6e167
 def _largest_groups(decisions, by, most):
@@ -64,7 +65,7 @@ def _draw_panel(axis, parts, order):
     if len(names) == 1:
         many = bins[bins.n >= 10]
         axis.vlines(many.confidence, many.calibrated_low, many.calibrated_high, color="0.85",
-                    linewidth=5, zorder=-1)
+                    linewidth=5, zorder=-1, label="bins of a calibrated model, 95 %")
     for name, part in parts.items(): _draw_band(axis, part, look(name))
     draw_reliability(axis, bins, look, names)
 
@@ -86,8 +87,9 @@ def calibration_figure(
     "Reliability diagrams of one file, or of two in the same panels"
     keys, total = _largest_groups(next(iter(files.values())), by, most)
     columns = min(len(keys), 4)
-    rows = -(-len(keys) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns + .4, 2.3 * rows + .5),
+    rows, legend = -(-len(keys) // columns), (1, 2, 2, 4)[columns - 1]
+    figure, axes = plt.subplots(rows, columns,
+                                figsize=(2.1 * columns + .4, 2.3 * rows + .3 + .8 / legend),
                                 squeeze=False, sharex=True, sharey=True)
     for axis, key in zip(axes.flat, keys):
         parts = {name: _of_group(table, by, key) for name, table in files.items()}
@@ -97,7 +99,7 @@ def calibration_figure(
     for axis in axes.flat[len(keys):]: axis.set_visible(False)
     for axis in axes[:, 0]: axis.set_ylabel("accuracy")
     if total > len(keys): figure.suptitle(panels_text(total, most), fontsize=8)
-    figure_legend(figure, axes[0, 0])
+    figure_legend(figure, axes[0, 0], columns=legend)
     return figure
 
 # %% ../../nbs/report/12_calibration_figure.ipynb #9d1d8feb

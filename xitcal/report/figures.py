@@ -100,12 +100,12 @@ def require_rows(table, what):
     return table
 
 # %% ../../nbs/report/00_figures.ipynb #f144cd3d
-def figure_legend(figure, *axes):
+def figure_legend(figure, *axes, columns=4):
     "One legend under the figure for all that its panels show"
     found = {label: handle for axis in axes
              for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.legend(found.values(), found.keys(), loc="outside lower center",
-                  ncols=min(4, max(len(found), 1)))
+                  ncols=min(columns, max(len(found), 1)))
 
 # %% ../../nbs/report/00_figures.ipynb #926b15ac
 def hide_unused_panels(axes, used, label):
