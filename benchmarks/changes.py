@@ -15,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-from contest import CONFIDENCES, DEPENDENCE, error_shapes, outcomes  # noqa: E402
+from contest import CONFIDENCES, DEPENDENCE, chances, error_shapes, outcomes  # noqa: E402
 from scipy.stats import beta, norm, t  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 
@@ -36,15 +36,6 @@ NOT_ASKED = {"over-confidence": ("wrong above and below the median", "S-shaped")
 SIZES, DRAWS, BINS = (100, 500, 2490), 99, 15
 REPLICATES = {100: (1200, 400), 500: (600, 240), 2490: (200, 100)} # samples without a change and with one
 OURS = {"over-confidence": "paired_means", "calibration term": "paired_parts, NLL"} # of the terms that the study reports
-
-
-def chances(shape, pool: np.ndarray, n: int, strength: float):
-    "Chance of being right by confidence, with an error of a strength"
-    aim, low, high = strength * np.sqrt((pool * (1 - pool)).mean() / n), 0., 8.
-    for _ in range(40):
-        k = (low + high) / 2
-        low, high = (k, high) if np.sqrt(((pool - np.clip(pool - k * shape(pool), 0, 1)) ** 2).mean()) < aim else (low, k)
-    return lambda c: np.clip(c - low * shape(c), 0, 1)
 
 
 def two_models(rng, n: int, many: int, chance, size: int, share: float, first: tuple = BETA):

@@ -44,9 +44,9 @@ def error_shapes(pool: np.ndarray) -> dict:
     return dict(zip(ERRORS, shapes))
 
 
-def chances(shape, pool: np.ndarray, n: int):
-    "Chance of being right by confidence, with an error of the strength that the settings have at N decisions"
-    aim = STRENGTH * np.sqrt((pool * (1 - pool)).mean() / n)
+def chances(shape, pool: np.ndarray, n: int, strength: float = STRENGTH):
+    "Chance of being right by confidence, with an error of a strength, in standard errors of a mean of N decisions"
+    aim = strength * np.sqrt((pool * (1 - pool)).mean() / n)
     low, high = 0., 4.
     for _ in range(40):
         k = (low + high) / 2

@@ -213,7 +213,7 @@ def test_two_models_have_the_errors_of_their_scenario(scenario):
     rng, n = np.random.default_rng(0), 200_000
     pool = np.sort(rng.beta(6, 1.5, 50_000))
     shapes, (first, much, second, more) = contest.error_shapes(pool), changes.SCENARIOS[scenario]
-    chance = [changes.chances(shapes[e], pool, 100, s) for e, s in ((first, much), (second, more))]
+    chance = [contest.chances(shapes[e], pool, 100, s) for e, s in ((first, much), (second, more))]
     models, group, cluster = changes.two_models(rng, n, 1, chance, 5, .8)
     gap = [(c - y).mean() for c, y in models]
     terms = [((c - p(c)) ** 2).mean() for p, (c, _) in zip(chance, models)]

@@ -332,6 +332,7 @@ def test_a_change_of_parts_is_that_of_both_models_and_the_same_model_has_none():
     for name, (change, low, high, p) in found.items():
         np.testing.assert_allclose(change, parts[0][name][0] - parts[1][name][0])
         assert (low <= change).all() and (change <= high).all() and ((p < .05) == ((low > 0) | (high < 0))).all(), name
+    # .73 with a correlation of the terms that may be negative; without, intervals are too narrow and more is found
     assert (found["nll_calibration"][3] < .05).mean() > .7 and (paired_parts((c, u < c), theirs, group, fold)["nll_calibration"][3] < .05).mean() < .08
     same = paired_parts(theirs, theirs, group, fold)
     assert all((change == 0).all() and (p == 1).all() for change, _, _, p in same.values())

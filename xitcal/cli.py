@@ -310,7 +310,7 @@ def fit_map(file: _File,
                 help="temperature, vector, matrix, dirichlet, structured, platt, beta, isotonic, "
                 "histogram, bbq, venn_abers, gp, none. auto: lowest cross-fitted NLL.")] = "auto",
             regime: Annotated[str, typer.Option(
-                help="shared: one map. per-language: one each. shrunk: to English.")] = "shared",
+                help="shared: one; per-language: one each; shrunk: drawn to English.")] = "shared",
             examples: Annotated[int|None, typer.Option(
                 help="Fit on so many examples of each language, drawn by a hash.")] = None,
             labels: _Labels = None, by_length: _Lengths = False, renormalise: _Divide = False):
@@ -419,7 +419,7 @@ def export(out: Annotated[Path, typer.Option(help="Folder for the predictions, n
 def score(predictions: Annotated[Path, typer.Option(
               help="Folder with one folder a task, in it test-<language>.tsv or .json.")],
           labels: Annotated[Path, typer.Option(help="Folder with the labels in the same layout.")],
-          out: Annotated[Path|None, typer.Option(help="JSON as of XTREME's evaluate.py.")] = None,
+          out: Annotated[Path|None, typer.Option(help="JSON file to write, like XTREME's.")] = None,
           all_languages: Annotated[bool, typer.Option(
               "--all-languages",
               help="The languages of the files in place of those of XTREME's list.")] = False,
