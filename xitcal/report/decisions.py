@@ -162,8 +162,9 @@ def breaks_words(
     away = each[each.language != "en"]
     if away.empty: return ""
     lines = [f"**The promise of {100 * (1 - alpha):.0f} % coverage breaks beyond chance in "
-             f"{away.breaks.sum()} of {len(away)} pairs of model and language** (p < {level:g} in "
-             "every seed, corrected over languages). Languages in which it breaks:", ""]
+             f"{away.breaks.sum()} of {len(away)} combinations of condition, target and language** "
+             f"(p < {level:g} in every seed, corrected over the languages of a model). Languages "
+             "in which it breaks:", ""]
     for condition in conditions_in(away):
         rows = away[away.intermediate == condition].groupby("target").breaks.agg(["sum", "size"])
         told = (f"{TARGETS[t].title} {rows['sum'][t]} of {rows['size'][t]}" for t in TARGETS
